@@ -1,0 +1,92 @@
+//! A daemon as a node.
+
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use roadstead_core::{
+    Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
+    CreatedContainer, Error, Event, EventOptions, ItemStream, Job, JobSpec, JobStatus, Node, NodeInfo, NodeUri, Result,
+};
+
+use super::client::Client;
+use super::container::DockerContainer;
+use super::request::Request;
+use super::{connect, create, error, events, list, system};
+
+/// A Docker daemon, or Podman's compatible service.
+#[derive(Clone, Debug)]
+pub struct DockerNode(pub(super) Arc<Client>);
+
+impl DockerNode {
+    pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions) -> Result<Self> {
+        let client = connect::connect(name, uri, options).await.map_err(error::nothing_changed)?;
+        Ok(DockerNode(Arc::new(client)))
+    }
+
+    /// Names operation and node in an error.
+    async fn call<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        work.await.map_err(|error| error.with_operation(operation).with_node(&self.0.name))
+    }
+}
+
+#[async_trait]
+impl Node for DockerNode {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn uri(&self) -> &str {
+        &self.0.uri
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.0.capabilities
+    }
+
+    fn engine(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.call("node.ping", async { Request::get("/_ping").bytes(&self.0).await.map(|_| ()) }).await
+    }
+
+    async fn info(&self) -> Result<NodeInfo> {
+        self.call("node.info", system::node_info(&self.0)).await
+    }
+
+    async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<ContainerSummary>> {
+        self.call("node.list_containers", list::list(&self.0, filter)).await
+    }
+
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer> {
+        self.call("node.create_container", create::create(&self.0, spec)).await
+    }
+
+    fn container(&self, id: &str) -> Arc<dyn Container> {
+        Arc::new(DockerContainer::new(Arc::clone(&self.0), id))
+    }
+
+    async fn events(&self, options: &EventOptions) -> Result<ItemStream<Event>> {
+        let work = async {
+            self.0.capabilities.require(Capability::Events)?;
+            events::stream(&self.0, options).await
+        };
+        self.call("node.events", work).await
+    }
+
+    async fn run(&self, _job: &JobSpec) -> Result<Arc<dyn Job>> {
+        // A daemon runs commands in containers only.
+        self.call("node.run", async { Err(Error::unsupported(Capability::NodeJobs.text())) }).await
+    }
+
+    async fn jobs(&self) -> Result<Vec<JobStatus>> {
+        Ok(self.0.jobs.list(None))
+    }
+
+    async fn job(&self, id: &str) -> Result<Arc<dyn Job>> {
+        self.call("node.job", async { self.0.jobs.get(id) }).await
+    }
+}

@@ -1,0 +1,4 @@
+//! One folder for each kind of engine.
+
+#[cfg(feature = "docker")]
+pub mod docker;

@@ -1,0 +1,221 @@
+//! The cgroup of a container: version 1, version 2, or both beside each other.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use procfs::process::Process as ProcessFiles;
+
+/// Ids shorter than this could be part of a path by chance.
+const ID_MIN: usize = 12;
+
+/// Where the kernel's files about one container are.
+#[derive(Clone, Debug)]
+pub struct Cgroup {
+    /// The container's main process.
+    pub(super) pid: u32,
+    /// Directories of version 1, by controller.
+    pub(super) controllers: BTreeMap<String, PathBuf>,
+    /// The directory of version 2.
+    pub(super) unified: Option<PathBuf>,
+}
+
+impl Cgroup {
+    /// The cgroup of the container with this full id, whose main process an engine says is `pid`.
+    ///
+    /// `None` when that process is not here or is not in a cgroup of this container: the engine counts processes of
+    /// another machine or of another namespace, or the container has just ended.
+    #[must_use]
+    pub fn of_container(pid: u32, id: &str) -> Option<Self> {
+        if id.len() < ID_MIN {
+            return None;
+        }
+        let memberships = ProcessFiles::new(i32::try_from(pid).ok()?).and_then(|process| process.cgroups()).ok()?;
+        let mut found = Cgroup { pid, controllers: BTreeMap::new(), unified: None };
+        let mounts = Mounts::here();
+        for membership in memberships.0 {
+            // A process of the container may be in a cgroup below the container's own.
+            let Some(path) = up_to(&membership.pathname, id) else { continue };
+            if membership.controllers.iter().all(String::is_empty) {
+                found.unified = mounts.unified.as_ref().and_then(|mount| mount.directory(&path));
+            }
+            for controller in membership.controllers {
+                if let Some(directory) = mounts.controllers.get(&controller).and_then(|mount| mount.directory(&path)) {
+                    found.controllers.insert(controller, directory);
+                }
+            }
+        }
+        (found.unified.is_some() || !found.controllers.is_empty()).then_some(found)
+    }
+
+    /// The process ids of all processes in it, ascending.
+    ///
+    /// # Errors
+    /// `NotFound` when the container has ended.
+    pub fn pids(&self) -> io::Result<Vec<u32>> {
+        // Any hierarchy lists the same processes; the unified one may exist without being used.
+        let directory = ["pids", "memory", "cpuacct", "freezer", "devices"]
+            .iter()
+            .find_map(|name| self.controllers.get(*name))
+            .or(self.unified.as_ref())
+            .or_else(|| self.controllers.values().next())
+            .ok_or(io::ErrorKind::NotFound)?;
+        let mut pids = Vec::new();
+        collect_pids(directory, &mut pids)?;
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Whether this process is in it now.
+    #[must_use]
+    pub fn contains(&self, pid: u32) -> bool {
+        self.pids().is_ok_and(|pids| pids.binary_search(&pid).is_ok())
+    }
+
+    /// The directory of version 1 for this controller, or that of version 2.
+    pub(super) fn directory(&self, controller: &str) -> Option<(Version, &Path)> {
+        match self.controllers.get(controller) {
+            Some(directory) => Some((Version::One, directory)),
+            None => self.unified.as_deref().map(|directory| (Version::Two, directory)),
+        }
+    }
+}
+
+/// Which of the kernel's two interfaces a directory has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    One,
+    Two,
+}
+
+fn collect_pids(directory: &Path, pids: &mut Vec<u32>) -> io::Result<()> {
+    let text = std::fs::read_to_string(directory.join("cgroup.procs"));
+    match text {
+        Ok(text) => pids.extend(text.lines().filter_map(|line| line.trim().parse::<u32>().ok()).filter(|pid| *pid > 0)),
+        // A cgroup of threads has no list of processes; its processes are in the one above.
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EOPNOTSUPP as i32) => {}
+        Err(error) => return Err(gone(error)),
+    }
+    for entry in std::fs::read_dir(directory).map_err(gone)? {
+        let Ok(entry) = entry else { continue };
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            // One below that has just been removed has no processes.
+            let _ = collect_pids(&entry.path(), pids);
+        }
+    }
+    Ok(())
+}
+
+/// The kernel says "no such device" when a cgroup vanishes under an open file.
+pub(super) fn gone(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32) { io::ErrorKind::NotFound.into() } else { error }
+}
+
+/// `path` up to the part that names the container: `docker-ID.scope`, `libpod-ID`, `ID` …
+fn up_to(path: &str, id: &str) -> Option<String> {
+    let mut kept = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        kept.push('/');
+        kept.push_str(part);
+        // Podman's monitor of the container has a cgroup of its own, with the id in its name, too.
+        if part.contains(id) && !part.contains("conmon") {
+            return Some(kept);
+        }
+    }
+    None
+}
+
+/// Where the hierarchies are mounted. They do not move while the machine runs.
+#[derive(Debug, Default)]
+struct Mounts {
+    controllers: BTreeMap<String, Mount>,
+    unified: Option<Mount>,
+}
+
+#[derive(Debug)]
+struct Mount {
+    point: PathBuf,
+    /// Which part of the hierarchy is seen there; not all of it inside a container.
+    root: String,
+}
+
+impl Mount {
+    fn directory(&self, path: &str) -> Option<PathBuf> {
+        let below = path.strip_prefix(self.root.trim_end_matches('/'))?;
+        let directory = self.point.join(below.trim_start_matches('/'));
+        directory.is_dir().then_some(directory)
+    }
+}
+
+impl Mounts {
+    fn here() -> &'static Mounts {
+        static HERE: OnceLock<Mounts> = OnceLock::new();
+        HERE.get_or_init(|| {
+            let mut mounts = Mounts::default();
+            let infos = ProcessFiles::myself().and_then(|process| process.mountinfo());
+            for info in infos.into_iter().flat_map(|infos| infos.0) {
+                let mount = || Mount { point: info.mount_point.clone(), root: info.root.clone() };
+                match info.fs_type.as_str() {
+                    "cgroup2" if mounts.unified.is_none() => mounts.unified = Some(mount()),
+                    "cgroup" => {
+                        for (option, value) in &info.super_options {
+                            // A hierarchy without controllers is called `name=systemd` here and in `/proc/PID/cgroup`.
+                            let name = match value {
+                                None => option.clone(),
+                                Some(value) => format!("{option}={value}"),
+                            };
+                            if !matches!(name.as_str(), "rw" | "ro") {
+                                mounts.controllers.entry(name).or_insert_with(mount);
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            mounts
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "497e0b6d1af68ae7d31efc268d0f0ffae078f2eca38ca977c54236f559938bfc";
+
+    #[test]
+    fn the_containers_part_of_a_path_is_found() {
+        for (path, kept) in [
+            (format!("/docker/{ID}"), Some(format!("/docker/{ID}"))),
+            (format!("/system.slice/docker-{ID}.scope/init.scope"), Some(format!("/system.slice/docker-{ID}.scope"))),
+            (format!("/machine.slice/libpod-{ID}.scope/container"), Some(format!("/machine.slice/libpod-{ID}.scope"))),
+            (format!("/machine.slice/libpod-conmon-{ID}.scope"), None),
+            ("/user.slice".to_owned(), None),
+        ] {
+            assert_eq!(up_to(&path, ID), kept, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_process_elsewhere_is_not_taken_for_the_containers() {
+        assert!(Cgroup::of_container(std::process::id(), ID).is_none());
+        assert!(Cgroup::of_container(u32::MAX, ID).is_none());
+        assert!(Cgroup::of_container(1, "").is_none());
+    }
+
+    #[test]
+    fn processes_below_the_containers_cgroup_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let below = directory.path().join("init.scope");
+        std::fs::create_dir(&below).unwrap();
+        std::fs::write(directory.path().join("cgroup.procs"), "12\n0\n").unwrap();
+        std::fs::write(below.join("cgroup.procs"), "7\n12\n").unwrap();
+        let cgroup = Cgroup { pid: 7, controllers: BTreeMap::new(), unified: Some(directory.path().to_owned()) };
+        assert_eq!(cgroup.pids().unwrap(), [7, 12]);
+        assert!(cgroup.contains(7) && !cgroup.contains(8));
+        drop(directory);
+        assert_eq!(cgroup.pids().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

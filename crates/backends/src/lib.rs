@@ -1,0 +1,21 @@
+//! The engines that are built in, behind one registry.
+//!
+//! ```
+//! let registry = roadstead_backends::registry();
+//! assert!(registry.schemes().contains(&"docker+unix"));
+//! ```
+//!
+//! No type of a client library stands in a public signature: everything is spoken through `roadstead_core`.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod engines;
+pub mod host;
+
+/// Every engine that was compiled in, by its URI schemes; the in-memory one for trying things out is always there.
+#[must_use]
+pub fn registry() -> roadstead_core::Registry {
+    let registry = roadstead_core::Registry::new().with(roadstead_core::memory::MemoryEngine);
+    #[cfg(feature = "docker")]
+    let registry = registry.with(engines::docker::DockerEngine::default());
+    registry
+}

@@ -1,0 +1,61 @@
+//! The nouns of Roadstead: one typed API over every container engine.
+//!
+//! * [`Node`]: one machine reached through one engine endpoint.
+//! * [`Container`]: an isolated set of processes on a node.
+//! * [`Pool`]: a named set of nodes that is addressed as one.
+//! * [`Job`]: anything that runs over time and ends.
+//!
+//! This crate knows no engine, no HTTP and no store. Every trait method states its contract in numbered clauses; the
+//! [`conformance`] suite has a test per clause and runs over every engine and every layer.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod capabilities;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod container;
+mod error;
+mod event;
+mod image;
+mod job;
+pub mod jobs;
+pub mod layers;
+#[cfg(feature = "memory")]
+pub mod memory;
+pub mod names;
+mod network;
+mod node;
+pub mod operation;
+mod pool;
+mod process;
+mod registry;
+mod secret;
+mod signal;
+mod static_pool;
+mod stats;
+mod stream;
+mod time;
+mod volume;
+
+pub use capabilities::{Capabilities, Capability};
+pub use container::{
+    AttachOptions, CommitOptions, Container, ContainerDetails, ContainerExit, ContainerFilter, ContainerSpec,
+    ContainerState, ContainerSummary, CopyInOptions, DeleteOptions, Dns, Health, HealthCheck, LabelSelector, Limits,
+    LogOptions, Mount, MountKind, NetworkAttachment, NetworkEndpoint, PortMapping, Protocol, RestartPolicy,
+    StopOptions, WaitFor,
+};
+pub use error::{Error, ErrorKind, ErrorRow, Result, Retry, TABLE as ERROR_TABLE};
+pub use event::{Event, EventAction, ResourceKind};
+pub use image::{ImageDetails, ImageProgress, ImageSummary, Images, ImportOptions, PullOptions, RegistryCredentials};
+pub use job::{Job, JobSpec, JobState, JobStatus, OutputOptions};
+pub use network::{Network, NetworkSpec, Networks, Subnet};
+pub use node::{CreatedContainer, EventOptions, Node, NodeInfo};
+pub use pool::{Listing, NodeAnswer, NodeError, Pool};
+pub use process::{Process, ProcessState};
+pub use registry::{ConnectOptions, Discovered, Engine, NodeUri, Registry};
+pub use secret::Secret;
+pub use signal::Signal;
+pub use static_pool::{StaticPool, gather};
+pub use stats::{BlockIoStats, ContainerStats, CpuStats, MemoryStats, NetworkStats, PidsStats};
+pub use stream::{Attachment, ByteStream, InputSink, ItemStream, LogRecord, OutputChunk, OutputKind, TerminalSize};
+pub use time::Timestamp;
+pub use volume::{Volume, VolumeSpec, Volumes};

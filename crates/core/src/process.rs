@@ -1,0 +1,84 @@
+//! A process as typed values, never as columns of `ps` text.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// One process. Members that the engine cannot tell are absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct Process {
+    /// Process id as the node counts.
+    pub pid: u32,
+    /// Parent's process id as the node counts; 0 when it has none.
+    pub ppid: u32,
+    /// User: the name where the node knows one, otherwise the number.
+    pub user: String,
+    /// Short name, at most 15 bytes on Linux.
+    pub name: String,
+    /// State.
+    pub state: ProcessState,
+    /// Processor time used since its start, user and kernel together, in seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_bytes: Option<u64>,
+    /// Virtual memory in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vms_bytes: Option<u64>,
+    /// When it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// The program and its arguments; empty for a zombie. Where only a line of text is known, one item.
+    pub cmdline: Vec<String>,
+    /// Number of threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+}
+
+/// State of a process, as the kernel tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub enum ProcessState {
+    /// Runs or is ready to (`R`).
+    Running,
+    /// Waits and can be woken (`S`).
+    Sleeping,
+    /// Waits for a device (`D`).
+    DiskSleep,
+    /// Stopped by a signal (`T`).
+    Stopped,
+    /// Stopped by a tracer (`t`).
+    Traced,
+    /// Ended, not yet reaped (`Z`).
+    Zombie,
+    /// Gone (`X`).
+    Dead,
+    /// A kernel thread that is idle (`I`).
+    Idle,
+    /// Something else.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl ProcessState {
+    /// The state for a letter of `/proc/PID/stat` or of `ps`.
+    #[must_use]
+    pub const fn from_letter(letter: char) -> Self {
+        match letter {
+            'R' => ProcessState::Running,
+            'S' => ProcessState::Sleeping,
+            'D' => ProcessState::DiskSleep,
+            'T' => ProcessState::Stopped,
+            't' => ProcessState::Traced,
+            'Z' => ProcessState::Zombie,
+            'X' | 'x' => ProcessState::Dead,
+            'I' => ProcessState::Idle,
+            _ => ProcessState::Unknown,
+        }
+    }
+}

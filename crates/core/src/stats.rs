@@ -1,0 +1,114 @@
+//! Resource use of a container as numbers. Counters only grow while the container runs; rates are the reader's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// Resource use at one moment. Members that the engine cannot tell are absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct ContainerStats {
+    /// When it was read.
+    pub observed_at: Timestamp,
+    /// Processor.
+    pub cpu: CpuStats,
+    /// Memory.
+    pub memory: MemoryStats,
+    /// Block devices, all together.
+    pub block_io: BlockIoStats,
+    /// Network interfaces of the container.
+    pub networks: Vec<NetworkStats>,
+    /// Processes and threads.
+    pub pids: PidsStats,
+}
+
+impl ContainerStats {
+    /// All zero, read at `observed_at`.
+    #[must_use]
+    pub fn at(observed_at: Timestamp) -> Self {
+        ContainerStats {
+            observed_at,
+            cpu: CpuStats::default(),
+            memory: MemoryStats::default(),
+            block_io: BlockIoStats::default(),
+            networks: Vec::new(),
+            pids: PidsStats::default(),
+        }
+    }
+}
+
+/// Processor time since the container's start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct CpuStats {
+    /// Seconds of processor time, user and kernel together.
+    pub total_seconds: f64,
+    /// Seconds in user mode.
+    pub user_seconds: Option<f64>,
+    /// Seconds in kernel mode.
+    pub system_seconds: Option<f64>,
+    /// Number of cores that the container may use.
+    pub online_cpus: Option<u32>,
+    /// Seconds in which it was held back by its limit.
+    pub throttled_seconds: Option<f64>,
+}
+
+/// Memory now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// Bytes that the kernel counts for the container, page cache included.
+    pub usage_bytes: u64,
+    /// Bytes without the page cache that can be dropped at once: what `docker stats` shows.
+    pub working_set_bytes: Option<u64>,
+    /// Bytes of the limit; absent when there is none.
+    pub limit_bytes: Option<u64>,
+    /// Bytes of swap.
+    pub swap_bytes: Option<u64>,
+}
+
+/// Block devices since the container's start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct BlockIoStats {
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+}
+
+/// One network interface since the container's start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct NetworkStats {
+    /// Name of the interface.
+    pub name: String,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Packets received.
+    pub received_packets: u64,
+    /// Packets sent.
+    pub sent_packets: u64,
+    /// Errors on receiving.
+    pub receive_errors: u64,
+    /// Errors on sending.
+    pub send_errors: u64,
+}
+
+/// Processes and threads now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct PidsStats {
+    /// Number of processes and threads.
+    pub current: u64,
+    /// The limit; absent when there is none.
+    pub limit: Option<u64>,
+}

@@ -1,0 +1,96 @@
+//! Who may ask: the holder of the admin token, and nobody else. Only the health routes need no identity.
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
+use actix_web::middleware::Next;
+use actix_web::{Error as ActixError, ResponseError, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use roadstead_core::{Error, ErrorKind, Secret};
+use subtle::ConstantTimeEq;
+
+use crate::problem::Problem;
+use crate::state::App;
+
+/// Routes that tell nothing but that the server is there.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The admin token, compared in constant time.
+#[derive(Clone, Debug)]
+pub(crate) struct Token(Secret);
+
+impl Token {
+    /// Guards with this token.
+    #[must_use]
+    pub(crate) fn new(secret: Secret) -> Self {
+        Token(secret)
+    }
+
+    fn matches(&self, given: &[u8]) -> bool {
+        self.0.expose().as_bytes().ct_eq(given).into()
+    }
+}
+
+/// Whether this is a page that a browser opens by itself. Only there the token may come as the password of HTTP Basic:
+/// a browser repeats Basic credentials on its own, so a foreign page could have it send them to a route that changes
+/// something.
+fn is_browser_page(method: &Method, path: &str) -> bool {
+    *method == Method::GET && (path == "/v1/openapi.json" || path == "/v1/docs" || path.starts_with("/v1/docs/"))
+}
+
+fn identify(req: &ServiceRequest, token: &Token) -> Result<(), Error> {
+    let refuse = |why: &'static str| Err(Error::new(ErrorKind::Unauthenticated, why));
+    let mut headers = req.headers().get_all(header::AUTHORIZATION);
+    let Some(value) = headers.next() else {
+        return refuse("give the admin token as Authorization: Bearer");
+    };
+    if headers.next().is_some() {
+        return refuse("there is more than one Authorization header");
+    }
+    let Some((scheme, credentials)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+        return refuse("the Authorization header is not Bearer and a token");
+    };
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return if token.matches(credentials.as_bytes()) { Ok(()) } else { refuse("the token is not valid") };
+    }
+    if scheme.eq_ignore_ascii_case("basic") && is_browser_page(req.method(), req.path()) {
+        let decoded = STANDARD.decode(credentials).unwrap_or_default();
+        let password = decoded.iter().position(|byte| *byte == b':').and_then(|colon| decoded.get(colon + 1..));
+        return match password {
+            Some(password) if token.matches(password) => Ok(()),
+            _ => refuse("the password is not the admin token"),
+        };
+    }
+    refuse("the Authorization header is not Bearer and a token")
+}
+
+/// Lets requests with an identity pass. Routes that do not exist are not told from those that do.
+pub(crate) async fn require_identity<B: MessageBody + 'static>(
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
+    if OPEN.contains(&req.path()) {
+        return next.call(req).await.map(ServiceResponse::map_into_left_body);
+    }
+    let identity = match req.app_data::<web::Data<App>>() {
+        Some(app) => identify(&req, &app.token),
+        None => Err(Error::new(ErrorKind::Unexpected, "the server has no state")),
+    };
+    match identity {
+        Ok(()) => next.call(req).await.map(ServiceResponse::map_into_left_body),
+        Err(error) => {
+            let mut response = Problem::from(error).error_response();
+            if is_browser_page(req.method(), req.path()) {
+                response.headers_mut().append(
+                    header::WWW_AUTHENTICATE,
+                    header::HeaderValue::from_static(
+                        "Basic realm=\"roadstead: any user, the admin token as password\"",
+                    ),
+                );
+            }
+            Ok(req.into_response(response).map_into_right_body())
+        }
+    }
+}

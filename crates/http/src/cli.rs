@@ -1,0 +1,220 @@
+//! The command line of the binary `roadstead`, and the reference of its configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser};
+use roadstead_core::{Error, Result};
+
+use crate::config::{Config, Layer, LogFormat, NodeConfig};
+
+/// One API over every container engine.
+#[derive(Debug, Parser)]
+#[command(name = "roadstead", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `serve` when absent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Without a command: serves with these settings.
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Serves the REST API.
+    Serve(Box<Serve>),
+    /// Prints the completions of a shell, to be read by it.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Settings of `serve`. Flags win over the environment, which wins over the file, which wins over the defaults.
+#[derive(Debug, Default, clap::Args)]
+pub struct Serve {
+    /// Address to listen on; may be repeated. Other than loopback addresses need TLS.
+    #[arg(long, value_name = "ADDR", env = "ROADSTEAD_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+    /// Directory of the admin token and of the nodes added over the API.
+    #[arg(long, value_name = "DIR", env = "ROADSTEAD_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Configuration file, TOML.
+    #[arg(long, value_name = "FILE", env = "ROADSTEAD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// A node; may be repeated. Without any, the engines of this machine are found by their usual sockets.
+    #[arg(long = "node", value_name = "NAME=URI", env = "ROADSTEAD_NODES", value_delimiter = ' ', hide_env_values = true, value_parser = parse_node)]
+    pub nodes: Vec<(String, NodeConfig)>,
+    /// TLS certificate chain, PEM.
+    #[arg(long, value_name = "FILE", env = "ROADSTEAD_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// TLS key, PEM.
+    #[arg(long, value_name = "FILE", env = "ROADSTEAD_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", env = "ROADSTEAD_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// What is logged, for example `warn` or `info,roadstead_http=debug`.
+    #[arg(long, value_name = "FILTER", env = "ROADSTEAD_LOG")]
+    pub log: Option<String>,
+    /// Time for one answer of an engine.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_REQUEST_TIMEOUT_SECONDS")]
+    pub request_timeout_seconds: Option<u32>,
+    /// Time for connecting to an engine.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_CONNECT_TIMEOUT_SECONDS")]
+    pub connect_timeout_seconds: Option<u32>,
+    /// Time for taking in an archive.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_ARCHIVE_TIMEOUT_SECONDS")]
+    pub archive_timeout_seconds: Option<u32>,
+    /// Time that running requests get when the server ends.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_DRAIN_TIMEOUT_SECONDS")]
+    pub drain_timeout_seconds: Option<u32>,
+    /// How long the result of a finished job is kept.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_JOBS_SECONDS")]
+    pub keep_jobs_seconds: Option<u32>,
+    /// Largest JSON body.
+    #[arg(long, value_name = "BYTES", env = "ROADSTEAD_MAX_BODY_BYTES")]
+    pub max_body_bytes: Option<u64>,
+    /// Largest archive.
+    #[arg(long, value_name = "BYTES", env = "ROADSTEAD_MAX_ARCHIVE_BYTES")]
+    pub max_archive_bytes: Option<u64>,
+    /// Checks the configuration, connects to each node, prints a line for each, and exits with 0 or 1.
+    #[arg(long)]
+    pub check: bool,
+    /// Prints the configuration in effect as TOML, without secrets, and exits.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+fn parse_node(text: &str) -> std::result::Result<(String, NodeConfig), String> {
+    // The text is not repeated in errors: the URI may hold a password.
+    let (name, uri) = text.split_once('=').ok_or("must be NAME=URI")?;
+    roadstead_core::names::node_name("node", name).map_err(|error| error.message().to_owned())?;
+    Ok((name.to_owned(), NodeConfig::Uri(uri.to_owned())))
+}
+
+impl Command {
+    /// What the command line asks for; without a command that is `serve`.
+    #[must_use]
+    pub fn parse() -> Self {
+        let Cli { command, serve } = Cli::parse();
+        command.unwrap_or_else(|| Command::Serve(Box::new(serve)))
+    }
+}
+
+/// The completions of a shell.
+#[must_use]
+pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "roadstead", &mut script);
+    script
+}
+
+impl Serve {
+    /// The configuration in effect.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names the setting, or the key of the file.
+    pub fn effective(&self) -> Result<Config> {
+        let mut config = Config::default();
+        if let Some(path) = &self.config {
+            config = config.with(Layer::read(path)?);
+        }
+        let mut nodes = BTreeMap::new();
+        for (name, node) in &self.nodes {
+            if nodes.insert(name.clone(), node.clone()).is_some() {
+                return Err(Error::invalid("node", format!("{name} is given twice")));
+            }
+        }
+        config = config.with(Layer {
+            listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
+            state_dir: self.state_dir.clone(),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+            log_format: self.log_format,
+            log: self.log.clone(),
+            request_timeout_seconds: self.request_timeout_seconds,
+            connect_timeout_seconds: self.connect_timeout_seconds,
+            archive_timeout_seconds: self.archive_timeout_seconds,
+            drain_timeout_seconds: self.drain_timeout_seconds,
+            keep_jobs_seconds: self.keep_jobs_seconds,
+            max_body_bytes: self.max_body_bytes,
+            max_archive_bytes: self.max_archive_bytes,
+            nodes: (!nodes.is_empty()).then_some(nodes),
+        });
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// The configuration reference as it stands in `docs/configuration.md`: every setting with its flag, variable, key and
+/// default, from the definitions themselves.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(REFERENCE_HEAD);
+    // The directory depends on the user; the text says how.
+    let config = Config { state_dir: PathBuf::new(), ..Config::default() };
+    let defaults = serde_json::to_value(&config).unwrap_or_default();
+    let command = Cli::command();
+    let Some(serve) = command.find_subcommand("serve") else { return text };
+    for argument in serve.get_arguments() {
+        let id = argument.get_id().as_str();
+        let Some(flag) = argument.get_long().filter(|flag| *flag != "help") else { continue };
+        let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
+        let value = value.and_then(|names| names.first()).map_or_else(String::new, |name| format!(" {name}"));
+        text.push_str(&format!("\n## `--{flag}{value}`\n\n"));
+        text.push_str(&argument.get_help().map(ToString::to_string).unwrap_or_default());
+        text.push_str("\n\n");
+        if let Some(variable) = argument.get_env() {
+            text.push_str(&format!("* environment: `{}`\n", variable.to_string_lossy()));
+        }
+        let key = !matches!(id, "config" | "check" | "print_config");
+        if key {
+            text.push_str(&format!("* file: `{id}`\n"));
+        }
+        let default = match defaults.get(id) {
+            _ if id == "state_dir" => {
+                "`/var/lib/roadstead` for root, otherwise `$XDG_STATE_HOME/roadstead` or `~/.local/state/roadstead`, or `.roadstead` where there is no home"
+                    .to_owned()
+            }
+            Some(value) => format!("`{value}`"),
+            None => "none".to_owned(),
+        };
+        if key {
+            text.push_str(&format!("* default: {default}\n"));
+        }
+    }
+    text
+}
+
+const REFERENCE_HEAD: &str = "# Configuration
+
+Made from the definitions of the program by a test; edit those, then run the test with `ROADSTEAD_BLESS=1`.
+
+They are the settings of `roadstead serve`, which is also what `roadstead` without a command does: `roadstead --check`
+is `roadstead serve --check`. From the source tree: `cargo run --release -- --listen 127.0.0.1:7071`.
+
+Flags win over the environment, which wins over the file, which wins over the defaults. Several values of one variable are
+divided by commas (`ROADSTEAD_LISTEN`) or spaces (`ROADSTEAD_NODES`). The file is TOML; a key that is not listed here is an
+error that names it. Nodes of the file are a table of names, each with a URI or with a table:
+
+```toml
+listen = [\"127.0.0.1:7070\"]
+request_timeout_seconds = 30
+
+[nodes]
+trial = \"memory:\"
+build = { uri = \"memory:\", certificate = \"/etc/roadstead/cert.pem\", key = \"/etc/roadstead/key.pem\", authority = \"/etc/roadstead/ca.pem\" }
+```
+
+## Which engines are found
+
+Without `--node` and without `[nodes]`, the engines of this machine are found as their own clients find them, by the
+environment and the usual sockets; the README says which. Where nothing is found, a simulation in memory called `memory` is
+served, and the server says that nothing on it is real; `--check` then fails.
+
+Exit codes: 0 when all went well, 1 when something failed, 2 when the input was wrong.
+";

@@ -1,0 +1,353 @@
+//! The configuration: defaults, then the file, then the environment, then the command line.
+//!
+//! The environment is read by clap together with the flags, so a [`Layer`] is one of two: the file's, or theirs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use roadstead_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::extract::without_values;
+use crate::nodes::NewNode;
+
+/// The configuration in effect.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Config {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Directory of the admin token and of the nodes added over REST.
+    pub state_dir: PathBuf,
+    /// TLS certificate chain of the server, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// TLS key of the server, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged, for example `info` or `warn,roadstead_http=debug`.
+    pub log: String,
+    /// Time for one answer of an engine, in seconds.
+    pub request_timeout_seconds: u32,
+    /// Time for connecting to an engine, in seconds.
+    pub connect_timeout_seconds: u32,
+    /// Time for importing, loading or copying an archive, in seconds.
+    pub archive_timeout_seconds: u32,
+    /// Time that requests get to finish when the server ends, in seconds.
+    pub drain_timeout_seconds: u32,
+    /// How long the result of a finished job is kept, in seconds.
+    pub keep_jobs_seconds: u32,
+    /// Largest JSON body, in bytes.
+    pub max_body_bytes: u64,
+    /// Largest archive, in bytes.
+    pub max_archive_bytes: u64,
+    /// Nodes by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, NodeConfig>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A node of the configuration file: a URI, or a table with the files of a TLS connection.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum NodeConfig {
+    /// The URI alone.
+    Uri(String),
+    /// With TLS files.
+    Table(NodeTable),
+}
+
+/// The long form of a node of the configuration file.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeTable {
+    /// URI.
+    pub uri: String,
+    /// Client certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Client key, PEM.
+    pub key: Option<PathBuf>,
+    /// Certificate authority of the engine, PEM.
+    pub authority: Option<PathBuf>,
+}
+
+impl NodeConfig {
+    /// As a node of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> NewNode {
+        match self.clone() {
+            NodeConfig::Uri(uri) => NewNode { name: name.to_owned(), uri, ..NewNode::default() },
+            NodeConfig::Table(NodeTable { uri, certificate, key, authority }) => {
+                NewNode { name: name.to_owned(), uri, certificate, key, authority }
+            }
+        }
+    }
+
+    fn shown(&self) -> String {
+        let uri = match self {
+            NodeConfig::Uri(uri) => uri,
+            NodeConfig::Table(table) => &table.uri,
+        };
+        uri.parse::<roadstead_core::NodeUri>().map_or_else(|_| "(not a URI)".to_owned(), |uri| uri.to_string())
+    }
+}
+
+/// Secrets in the URI are not shown.
+impl std::fmt::Debug for NodeConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+impl std::fmt::Debug for NodeTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        NodeConfig::Table(self.clone()).fmt(f)
+    }
+}
+
+/// Secrets in the URI are not shown.
+impl Serialize for NodeConfig {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            uri: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            certificate: Option<&'a Path>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            key: Option<&'a Path>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            authority: Option<&'a Path>,
+        }
+        match self {
+            NodeConfig::Uri(_) => serializer.serialize_str(&self.shown()),
+            NodeConfig::Table(table) => Shown {
+                uri: self.shown(),
+                certificate: table.certificate.as_deref(),
+                key: table.key.as_deref(),
+                authority: table.authority.as_deref(),
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+/// Settings of one origin; what is absent leaves the next origin its say.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "the members are those of Config")]
+pub struct Layer {
+    pub listen: Option<Vec<SocketAddr>>,
+    pub state_dir: Option<PathBuf>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub log_format: Option<LogFormat>,
+    pub log: Option<String>,
+    pub request_timeout_seconds: Option<u32>,
+    pub connect_timeout_seconds: Option<u32>,
+    pub archive_timeout_seconds: Option<u32>,
+    pub drain_timeout_seconds: Option<u32>,
+    pub keep_jobs_seconds: Option<u32>,
+    pub max_body_bytes: Option<u64>,
+    pub max_archive_bytes: Option<u64>,
+    pub nodes: Option<BTreeMap<String, NodeConfig>>,
+}
+
+impl Layer {
+    /// The configuration file.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names the file and the key.
+    pub fn read(path: &Path) -> Result<Self> {
+        let refuse = |reason: String| Error::invalid("config", format!("{}: {reason}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        Self::parse(&text).map_err(refuse)
+    }
+
+    /// The text of a configuration file.
+    ///
+    /// # Errors
+    /// One line that names the key. The text itself is not repeated: a URI in it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let line =
+                error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+            let reason = without_values(error.message());
+            match line {
+                Some(line) => format!("line {line}: {reason}"),
+                None => reason,
+            }
+        })
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 7070))],
+            state_dir: default_state_dir(),
+            tls_cert: None,
+            tls_key: None,
+            log_format: LogFormat::Text,
+            log: "info,actix_server=warn".to_owned(),
+            request_timeout_seconds: 30,
+            connect_timeout_seconds: 10,
+            archive_timeout_seconds: 3600,
+            drain_timeout_seconds: 10,
+            keep_jobs_seconds: 3600,
+            max_body_bytes: 1024 * 1024,
+            max_archive_bytes: 64 * 1024 * 1024 * 1024,
+            nodes: BTreeMap::new(),
+        }
+    }
+}
+
+/// `/var/lib/roadstead` for root, otherwise the user's state directory.
+fn default_state_dir() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    // The owner of our own entry in /proc is the effective user, without a call that needs unsafe code.
+    let root = std::fs::metadata("/proc/self").is_ok_and(|entry| std::os::unix::fs::MetadataExt::uid(&entry) == 0);
+    if root {
+        return PathBuf::from("/var/lib/roadstead");
+    }
+    std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| home().map(|home| home.join(".local/state")))
+        .map_or_else(|| PathBuf::from(".roadstead"), |base| base.join("roadstead"))
+}
+
+impl Config {
+    /// Puts `layer` on top.
+    #[must_use]
+    pub fn with(mut self, layer: Layer) -> Self {
+        macro_rules! take {
+            ($($member:ident),+) => { $(if let Some(value) = layer.$member { self.$member = value; })+ };
+        }
+        take!(
+            listen,
+            state_dir,
+            log_format,
+            log,
+            request_timeout_seconds,
+            connect_timeout_seconds,
+            archive_timeout_seconds,
+            drain_timeout_seconds,
+            keep_jobs_seconds,
+            max_body_bytes,
+            max_archive_bytes,
+            nodes
+        );
+        self.tls_cert = layer.tls_cert.or(self.tls_cert);
+        self.tls_key = layer.tls_key.or(self.tls_key);
+        self
+    }
+
+    /// Checks what can be checked without doing anything.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names the setting.
+    pub fn validate(&self) -> Result<()> {
+        if self.listen.is_empty() {
+            return Err(Error::invalid("listen", "there must be an address to listen on"));
+        }
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => return Err(Error::invalid("tls_key", "tls_cert needs tls_key beside it")),
+            (None, Some(_)) => return Err(Error::invalid("tls_cert", "tls_key needs tls_cert beside it")),
+            _ => {}
+        }
+        if self.tls_cert.is_none()
+            && let Some(address) = self.listen.iter().find(|address| !address.ip().is_loopback())
+        {
+            return Err(Error::invalid(
+                "listen",
+                format!(
+                    "{address} can be reached from other machines, and whoever holds the token is root on the engines; \
+                     give tls_cert and tls_key, or listen on 127.0.0.1 or [::1]"
+                ),
+            ));
+        }
+        for (field, value) in [
+            ("request_timeout_seconds", self.request_timeout_seconds),
+            ("connect_timeout_seconds", self.connect_timeout_seconds),
+            ("archive_timeout_seconds", self.archive_timeout_seconds),
+        ] {
+            if value == 0 || value > 86_400 {
+                return Err(Error::invalid(field, "must be from 1 to 86400"));
+            }
+        }
+        for (name, node) in &self.nodes {
+            let node = node.named(name);
+            roadstead_core::names::node_name("nodes", &node.name)?;
+            node.uri
+                .parse::<roadstead_core::NodeUri>()
+                .map_err(|error| Error::invalid(format!("nodes.{name}"), error.message()))?;
+        }
+        Ok(())
+    }
+
+    /// The effective configuration as TOML; secrets are hidden.
+    ///
+    /// # Errors
+    /// When it cannot be written as TOML, which would be a defect.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("the configuration cannot be shown: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_layers_win() {
+        let file = Layer::parse("listen = [\"127.0.0.1:1\"]\nlog = \"debug\"\n[nodes]\na = \"memory:\"\nb = { uri = \"memory:\", authority = \"/ca.pem\" }").unwrap();
+        let flags = Layer { listen: Some(vec!["127.0.0.1:2".parse().unwrap()]), ..Layer::default() };
+        let config = Config::default().with(file).with(flags);
+        assert_eq!(config.listen, ["127.0.0.1:2".parse().unwrap()]);
+        assert_eq!(config.log, "debug");
+        assert_eq!(config.nodes["b"].named("b").authority, Some("/ca.pem".into()));
+        assert_eq!(config.request_timeout_seconds, 30);
+        config.validate().unwrap();
+    }
+
+    #[test]
+    fn unknown_keys_are_named_and_values_are_not_repeated() {
+        let error = Layer::parse("# x\nlisten_on = \"hunter2\"").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("listen_on") && !error.contains("hunter2"), "{error}");
+        assert!(Layer::parse("[nodes]\na = { uri = \"memory:\", cert = \"x\" }").is_err());
+    }
+
+    #[test]
+    fn what_is_not_safe_is_refused() {
+        let with = |text: &str| Config::default().with(Layer::parse(text).unwrap()).validate().unwrap_err();
+        assert_eq!(with("listen = [\"0.0.0.0:7070\"]").field(), Some("listen"));
+        assert_eq!(with("listen = [\"127.0.0.1:1\", \"[::]:7070\"]").field(), Some("listen"));
+        assert_eq!(with("tls_cert = \"/c.pem\"").field(), Some("tls_key"));
+        assert_eq!(with("[nodes]\na = \"no uri\"").field(), Some("nodes.a"));
+        let tls = "listen = [\"0.0.0.0:7070\"]\ntls_cert = \"/c.pem\"\ntls_key = \"/k.pem\"";
+        Config::default().with(Layer::parse(tls).unwrap()).validate().unwrap();
+    }
+
+    #[test]
+    fn secrets_are_hidden() {
+        let layer = Layer::parse("[nodes]\na = \"x+https://me:hunter2@host:1\"").unwrap();
+        let config = Config::default().with(layer);
+        assert!(!config.to_toml().unwrap().contains("hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(config.to_toml().unwrap().contains("me@host"));
+    }
+}

@@ -1,0 +1,31 @@
+//! Roadstead over REST.
+//!
+//! [`Server::start`] serves the nodes of a [`roadstead_core::Registry`] by a [`Config`]; the binary `roadstead` is a thin
+//! shell around it. A handler parses, authorises, calls core and renders; it knows no engine.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod actions;
+mod archive;
+mod auth;
+pub mod cli;
+mod config;
+mod envelope;
+mod etag;
+mod extract;
+mod fanout;
+mod nodes;
+mod objects;
+mod page;
+mod problem;
+mod server;
+mod state;
+mod state_dir;
+mod stream;
+mod v1;
+
+pub use config::{Config, Layer, LogFormat, NodeConfig, NodeTable};
+pub use nodes::{NewNode, NodeSlot, NodeSource, Nodes};
+pub use problem::{Document, HTTP_ROWS, HttpRow, PROBLEM_JSON, Problem};
+pub use server::{Running, Server, assemble};
+pub use state_dir::{StateDir, StoredNode};
+pub use v1::openapi::openapi;

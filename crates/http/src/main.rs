@@ -1,0 +1,124 @@
+//! The binary `roadstead`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the program speaks to its user")]
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use roadstead_core::memory::MemoryEngine;
+use roadstead_core::{Error, ErrorKind, Registry, Result};
+use roadstead_http::cli::{Command, Serve, completions};
+use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Serve(serve) => run(&serve),
+        Command::Completions { shell } => std::io::stdout()
+            .write_all(&completions(shell))
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("nobody reads: {error}"))),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("roadstead: {error}");
+            ExitCode::from(error.kind().row().exit_code)
+        }
+    }
+}
+
+/// The engines of this build, and the simulation that serves where there is none.
+fn registry() -> Registry {
+    roadstead_backends::registry().with(MemoryEngine)
+}
+
+fn run(serve: &Serve) -> Result<ExitCode> {
+    let config = serve.effective()?;
+    if serve.print_config {
+        print!("{}", config.to_toml()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    log(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Unexpected, format!("no runtime: {error}")))?;
+    let result = runtime.block_on(async { if serve.check { check(config).await } else { self::serve(config).await } });
+    // What still blocks a thread is not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
+}
+
+fn log(config: &Config) -> Result<()> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| Error::invalid("log", error))?;
+    let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    match config.log_format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+async fn check(config: Config) -> Result<ExitCode> {
+    Server::check(&config)?;
+    let nodes = assemble(&config, registry(), StateDir::at(&config.state_dir)).await?;
+    let mut good = true;
+    for slot in nodes.all() {
+        let deadline = std::time::Duration::from_secs(config.connect_timeout_seconds.into());
+        let answer = async { slot.node(deadline).await?.info().await };
+        match tokio::time::timeout(deadline, answer).await {
+            Ok(Ok(info)) if info.simulated && slot.source() == NodeSource::Discovered => {
+                good = false;
+                println!("no engine was found on this machine: {} would be a simulation", slot.name());
+            }
+            Ok(Ok(info)) => println!("{}: ok, {} {} at {}", slot.name(), info.engine, info.engine_version, slot.uri()),
+            Ok(Err(error)) => {
+                good = false;
+                println!("{}: failed at {}: {}", slot.name(), slot.uri(), error);
+            }
+            Err(_) => {
+                good = false;
+                println!("{}: failed at {}: no answer in time", slot.name(), slot.uri());
+            }
+        }
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn serve(config: Config) -> Result<ExitCode> {
+    let signals =
+        |kind| signal(kind).map_err(|error| Error::new(ErrorKind::Unexpected, format!("no signals: {error}")));
+    // Taken before anything is served, so that an early signal does not end the process in the middle.
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let starting = Server::start(config, registry());
+    let running = tokio::select! {
+        running = starting => running?,
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+    };
+    for url in running.urls() {
+        println!("Roadstead listens on {url}");
+    }
+    println!("The admin token is in {}", running.token_path().display());
+    for slot in running.nodes().all() {
+        let state = match slot.connected() {
+            Some(_) => "connected",
+            None => "not available now; it is tried again when it is asked for",
+        };
+        println!("Node {} at {}: {state}", slot.name(), slot.uri());
+        if let Some(node) = slot.connected()
+            && node.info().await.is_ok_and(|info| info.simulated)
+        {
+            println!("Node {} is a simulation in memory: nothing on it is real.", slot.name());
+        }
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending: running requests may finish");
+    running.shutdown().await?;
+    Ok(ExitCode::SUCCESS)
+}

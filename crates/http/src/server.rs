@@ -1,0 +1,255 @@
+//! Starting and ending the server.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::{App as ActixApp, HttpServer, web};
+use futures_util::future::join_all;
+use roadstead_core::{ConnectOptions, Error, ErrorKind, Registry, Result, Secret};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
+use tracing_actix_web::TracingLogger;
+use utoipa_actix_web::AppExt;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::auth::{Token, require_identity};
+use crate::config::Config;
+use crate::envelope::{AccessLog, envelope};
+use crate::etag;
+use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
+use crate::problem::Problem;
+use crate::state::App;
+use crate::state_dir::StateDir;
+use crate::v1;
+
+/// The engine that serves when a machine has no other.
+const SIMULATION: &str = "memory";
+
+/// The server.
+#[derive(Debug)]
+pub struct Server;
+
+/// A server that runs. Dropping it leaves it running; [`Running::shutdown`] ends it.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    tls: bool,
+    token: Secret,
+    token_path: PathBuf,
+    app: web::Data<App>,
+    ending: watch::Sender<bool>,
+    handle: ServerHandle,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+fn cannot(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("{what}: {error}")).with_source(error)
+}
+
+/// The nodes of the configuration, or those of this machine, or a simulated one; connected where they answer.
+///
+/// # Errors
+/// When the configuration names an engine that does not exist, or the stored nodes cannot be read.
+pub async fn assemble(config: &Config, registry: Registry, state_dir: StateDir) -> Result<Nodes> {
+    let mut options = ConnectOptions::default();
+    options.deadline = Duration::from_secs(config.connect_timeout_seconds.into());
+    options.keep_jobs = Duration::from_secs(config.keep_jobs_seconds.into());
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let bounds =
+        Bounds { quick: seconds(config.request_timeout_seconds), slow: seconds(config.archive_timeout_seconds) };
+    let nodes = Nodes::load(registry, options, bounds, state_dir)?;
+    for (name, node) in &config.nodes {
+        let node = node.named(name);
+        nodes.check(&node).map_err(|error| Error::invalid(format!("nodes.{name}"), error.message().to_owned()))?;
+        nodes.serve(&node, NodeSource::Configured);
+    }
+    if config.nodes.is_empty() {
+        for found in nodes.registry().discover() {
+            if let Some(problem) = found.problem {
+                tracing::warn!(node = found.name, origin = found.origin, problem, "an engine that cannot be used");
+                nodes.serve_broken(&found.name, problem);
+                continue;
+            }
+            tracing::info!(node = found.name, origin = found.origin, "found an engine of this machine");
+            let node = NewNode { name: found.name, uri: found.uri, ..NewNode::default() };
+            nodes.serve(&node, NodeSource::Discovered);
+        }
+    }
+    if nodes.all().is_empty() {
+        let node = NewNode { name: SIMULATION.to_owned(), uri: format!("{SIMULATION}:"), ..NewNode::default() };
+        nodes.serve(&node, NodeSource::Discovered);
+    }
+    let deadline = Duration::from_secs(config.connect_timeout_seconds.into());
+    join_all(nodes.all().iter().map(|slot: &Arc<NodeSlot>| async move {
+        // Whether it worked is logged; a node that is away is tried again when it is asked for.
+        let _ = slot.node(deadline).await;
+    }))
+    .await;
+    Ok(nodes)
+}
+
+impl Server {
+    /// What can be known to fail at the start without starting, and without changing anything: the configuration, the
+    /// files of TLS, and the admin token if there is one.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn check(config: &Config) -> Result<()> {
+        config.validate()?;
+        tls(config)?;
+        let state_dir = StateDir::at(&config.state_dir);
+        if state_dir.token_path().exists() {
+            state_dir.admin_token()?;
+        }
+        Ok(())
+    }
+
+    /// Starts serving, and returns when requests are taken. Must be called in a multi-threaded tokio runtime: what the
+    /// server does in the background runs there.
+    ///
+    /// # Errors
+    /// When the configuration is refused, an address cannot be listened on, or the state directory cannot be used.
+    pub async fn start(config: Config, registry: Registry) -> Result<Running> {
+        config.validate()?;
+        let tls = tls(&config)?;
+        let state_dir = StateDir::open(&config.state_dir)?;
+        let token = state_dir.admin_token()?;
+        let token_path = state_dir.token_path();
+        // Bound first, so that a second server on the same address fails before it does anything.
+        let listeners = config.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>>>()?;
+        let addresses = listeners
+            .iter()
+            .map(|listener| listener.local_addr().map_err(|error| cannot("an address is not known", error)))
+            .collect::<Result<Vec<_>>>()?;
+        let nodes = assemble(&config, registry, state_dir).await?;
+        let (ending, ended) = watch::channel(false);
+        let drain = config.drain_timeout_seconds;
+        let app = web::Data::new(App { config, nodes, token: Token::new(token.clone()), ending: ended });
+        let state = app.clone();
+        let factory = move || {
+            // The viewer comes first: the scope of the routes takes every path under /v1.
+            let (app, _) = ActixApp::new()
+                .service(
+                    SwaggerUi::new("/v1/docs/{_:.*}")
+                        .config(utoipa_swagger_ui::Config::from("/v1/openapi.json").validator_url("none")),
+                )
+                .service(web::redirect("/v1/docs", "/v1/docs/"))
+                .into_utoipa_app()
+                .configure(v1::routes)
+                .split_for_parts();
+            // The first wrap is the innermost.
+            app.app_data(state.clone())
+                .app_data(
+                    web::PathConfig::default()
+                        .error_handler(|error, _| Problem::from(Error::invalid("path", error.to_string())).into()),
+                )
+                .default_service(web::to(v1::openapi::no_route))
+                .wrap(Compress::default())
+                .wrap(from_fn(etag::validate))
+                .wrap(from_fn(require_identity))
+                .wrap(TracingLogger::<AccessLog>::new())
+                .wrap(from_fn(envelope))
+        };
+        let mut server = HttpServer::new(factory)
+            .disable_signals()
+            .shutdown_timeout(drain.into())
+            .client_request_timeout(Duration::from_secs(10))
+            .client_disconnect_timeout(Duration::from_secs(5))
+            // A client that closes its side has gone: what was done for it ends.
+            .h1_allow_half_closed(false);
+        for listener in listeners {
+            server = match &tls {
+                Some(tls) => server.listen_rustls_0_23(listener, tls.clone()),
+                None => server.listen(listener),
+            }
+            .map_err(|error| cannot("cannot listen", error))?;
+        }
+        let server = server.run();
+        let handle = server.handle();
+        let task = tokio::spawn(server);
+        Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).map_err(|error| {
+        let kind =
+            if error.kind() == std::io::ErrorKind::AddrInUse { ErrorKind::Conflict } else { ErrorKind::Unexpected };
+        Error::new(kind, format!("cannot listen on {address}: {error}")).with_source(error)
+    })?;
+    listener.set_nonblocking(true).map_err(|error| cannot("cannot listen", error))?;
+    Ok(listener)
+}
+
+fn tls(config: &Config) -> Result<Option<rustls::ServerConfig>> {
+    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
+    let unusable =
+        |field: &str, path: &Path, reason: String| Error::invalid(field, format!("{}: {reason}", path.display()));
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
+        .map_err(|error| unusable("tls_cert", cert, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(unusable("tls_cert", cert, "holds no certificate".to_owned()));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable("tls_key", key, error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| cannot("TLS cannot be set up", error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|error| unusable("tls_cert", cert, error.to_string()))?;
+    Ok(Some(server))
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where it listens, as URLs.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        let scheme = if self.tls { "https" } else { "http" };
+        self.addresses.iter().map(|address| format!("{scheme}://{address}")).collect()
+    }
+
+    /// The admin token.
+    #[must_use]
+    pub fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// The file with the admin token.
+    #[must_use]
+    pub fn token_path(&self) -> &Path {
+        &self.token_path
+    }
+
+    /// The nodes that are served.
+    #[must_use]
+    pub fn nodes(&self) -> &Nodes {
+        &self.app.nodes
+    }
+
+    /// Ends: streams end now, requests that run may finish until the drain time is over.
+    ///
+    /// # Errors
+    /// When the server had failed.
+    pub async fn shutdown(self) -> Result<()> {
+        self.ending.send_replace(true);
+        self.handle.stop(true).await;
+        match self.task.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(cannot("the server failed", error)),
+            Err(error) => Err(cannot("the server failed", error)),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What every handler has at hand: the nodes, the bounds, and the way to tell that the server is ending.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadstead_core::{Container, Error, ErrorKind, Node, Result, names};
+use tokio::sync::watch;
+
+use crate::auth::Token;
+use crate::config::Config;
+use crate::nodes::Nodes;
+
+/// The state of the server, shared by all workers.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// The configuration in effect.
+    pub config: Config,
+    /// Every node.
+    pub nodes: Nodes,
+    /// What a caller must show.
+    pub(crate) token: Token,
+    /// Becomes true when the server is to end.
+    pub(crate) ending: watch::Receiver<bool>,
+}
+
+impl App {
+    /// Time for one answer of an engine.
+    #[must_use]
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_secs(self.config.request_timeout_seconds.into())
+    }
+
+    /// Time for an archive to be taken in.
+    #[must_use]
+    pub(crate) fn archive_deadline(&self) -> Duration {
+        Duration::from_secs(self.config.archive_timeout_seconds.into())
+    }
+
+    /// The node with this name, connected.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `NotFound`, or `Unavailable`.
+    pub(crate) async fn node(&self, name: &str) -> Result<Arc<dyn Node>> {
+        self.nodes.get(name)?.node(self.deadline()).await
+    }
+
+    /// A handle on a container of a node.
+    ///
+    /// # Errors
+    /// As [`App::node`].
+    pub(crate) async fn container(&self, node: &str, id: &str) -> Result<Arc<dyn Container>> {
+        names::existing("container", id)?;
+        Ok(self.node(node).await?.container(id))
+    }
+
+    /// Becomes ready when the server is to end.
+    pub(crate) fn ending(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ending = self.ending.clone();
+        async move {
+            // An error says that the server is gone, which is an end, too.
+            let _ = ending.wait_for(|ending| *ending).await;
+        }
+    }
+}
+
+/// Waits for `call` no longer than `deadline`.
+///
+/// # Errors
+/// What the call says, or `DeadlineExceeded`.
+pub(crate) async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            ErrorKind::DeadlineExceeded,
+            format!("the engine did not answer within {} s", deadline.as_secs_f64()),
+        )),
+    }
+}

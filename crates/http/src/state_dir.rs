@@ -1,0 +1,277 @@
+//! The state directory: the admin token and the nodes that were added over REST. What is acknowledged is on the disk.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use roadstead_core::{Error, ErrorKind, Result, Secret};
+use serde::{Deserialize, Serialize};
+
+use crate::extract::without_values;
+
+/// Version of the schema of `nodes.json`.
+const NODES_VERSION: u32 = 1;
+
+/// The state directory.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// Held as long as the directory is used.
+    _lock: Option<Arc<File>>,
+}
+
+/// A node as `nodes.json` keeps it. The URI may hold a password, so this is never shown.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredNode {
+    /// Name.
+    pub name: String,
+    /// URI, secrets included.
+    pub uri: String,
+    /// Client certificate chain, PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Client key, PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Certificate authority of the server, PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for StoredNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredNode").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodesFile {
+    version: u32,
+    nodes: Vec<StoredNode>,
+}
+
+fn failed(what: &str, path: &Path, error: io::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("cannot {what} {}: {error}", path.display())).with_source(error)
+}
+
+impl StateDir {
+    /// Opens the directory, and makes it (0700) when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made or used, or another server uses it.
+    pub fn open(path: &Path) -> Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| failed("make the state directory", path, error))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(|error| failed("use the state directory", path, error))?;
+        // Two servers would write over each other's nodes. The kernel lets go of the lock when the process ends, however.
+        match lock.try_lock() {
+            Ok(()) => Ok(StateDir { path: path.to_owned(), _lock: Some(Arc::new(lock)) }),
+            Err(TryLockError::WouldBlock) => Err(Error::new(
+                ErrorKind::Conflict,
+                format!("the state directory {} is in use by another server", path.display()),
+            )),
+            Err(TryLockError::Error(error)) => Err(failed("lock the state directory", path, error)),
+        }
+    }
+
+    /// The directory as it is, or will be: nothing is made.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        StateDir { path: path.to_owned(), _lock: None }
+    }
+
+    /// Where the admin token is.
+    #[must_use]
+    pub fn token_path(&self) -> PathBuf {
+        self.path.join("admin.token")
+    }
+
+    /// The admin token; made on the first start.
+    ///
+    /// # Errors
+    /// When the file can be read by others, is empty, or cannot be read or made.
+    pub fn admin_token(&self) -> Result<Secret> {
+        let path = self.token_path();
+        if !path.exists() {
+            let mut random = [0_u8; 32];
+            getrandom::fill(&mut random).map_err(|error| {
+                Error::new(ErrorKind::Unexpected, format!("the system gave no random bytes: {error}"))
+            })?;
+            let token = URL_SAFE_NO_PAD.encode(random);
+            let temporary = self.write_temporary("admin.token", token.as_bytes())?;
+            // A link fails when the file is there already: of two servers that start at once, one token stays.
+            let linked = fs::hard_link(&temporary, &path);
+            let _ = fs::remove_file(&temporary);
+            match linked {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed("write", &path, error));
+                }
+                _ => self.sync()?,
+            }
+        }
+        let mut file = File::open(&path).map_err(|error| failed("read", &path, error))?;
+        let mode = file.metadata().map_err(|error| failed("read", &path, error))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                format!(
+                    "the token file {} can be read by others (mode {:04o}); make it private with chmod 600, or delete it to have a new token made",
+                    path.display(),
+                    mode & 0o7777
+                ),
+            ));
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(|error| failed("read", &path, error))?;
+        let token = text.trim();
+        if token.len() < 20 {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the token file {} holds no usable token; delete it to have a new one made", path.display()),
+            ));
+        }
+        Ok(Secret::new(token))
+    }
+
+    fn nodes_path(&self) -> PathBuf {
+        self.path.join("nodes.json")
+    }
+
+    /// The nodes that were added over REST.
+    ///
+    /// # Errors
+    /// When the file cannot be read, makes no sense, or is of a newer version.
+    pub fn read_nodes(&self) -> Result<Vec<StoredNode>> {
+        let path = self.nodes_path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("read", &path, error)),
+        };
+        let refuse =
+            |reason: String| Error::new(ErrorKind::InvalidInput, format!("{} is not usable: {reason}", path.display()));
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        // A URI may hold a password: what serde says is told without values.
+        let unusable = |error: serde_json::Error| refuse(without_values(&error.to_string()));
+        let version: Version = serde_json::from_slice(&text).map_err(unusable)?;
+        if version.version != NODES_VERSION {
+            return Err(refuse(format!("it has version {}, this server knows {NODES_VERSION}", version.version)));
+        }
+        let file: NodesFile = serde_json::from_slice(&text).map_err(unusable)?;
+        Ok(file.nodes)
+    }
+
+    /// Replaces what [`StateDir::read_nodes`] gives. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written; the former content is still there then.
+    pub fn write_nodes(&self, nodes: Vec<StoredNode>) -> Result<()> {
+        let path = self.nodes_path();
+        let file = NodesFile { version: NODES_VERSION, nodes };
+        let text = serde_json::to_vec_pretty(&file)
+            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("nodes cannot be written: {error}")))?;
+        let temporary = self.write_temporary("nodes.json", &text)?;
+        fs::rename(&temporary, &path).map_err(|error| failed("write", &path, error))?;
+        self.sync()
+    }
+
+    fn write_temporary(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
+        let path = self.path.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(content)?;
+            file.sync_all()
+        };
+        write().map_err(|error| failed("write", &path, error))?;
+        Ok(path)
+    }
+
+    /// A rename is on the disk only when the directory is.
+    fn sync(&self) -> Result<()> {
+        File::open(&self.path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| failed("write", &self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> (tempfile::TempDir, StateDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&directory.path().join("state")).unwrap();
+        (directory, state)
+    }
+
+    #[test]
+    fn the_token_is_made_once_and_is_private() {
+        let (_directory, state) = open();
+        let token = state.admin_token().unwrap();
+        assert_eq!(token.expose().len(), 43);
+        assert_eq!(state.admin_token().unwrap(), token);
+        assert_eq!(fs::metadata(state.token_path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&state.path).unwrap().permissions().mode() & 0o777, 0o700);
+        let mut names: Vec<_> = fs::read_dir(&state.path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["admin.token", "lock"], "no temporary file stays");
+    }
+
+    #[test]
+    fn a_directory_has_one_user_until_it_is_let_go() {
+        let (_directory, state) = open();
+        assert_eq!(StateDir::open(&state.path).unwrap_err().kind(), ErrorKind::Conflict);
+        let path = state.path.clone();
+        drop(state);
+        StateDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_token_that_others_can_read_is_refused() {
+        let (_directory, state) = open();
+        let token = state.admin_token().unwrap();
+        fs::set_permissions(state.token_path(), fs::Permissions::from_mode(0o640)).unwrap();
+        let error = state.admin_token().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(!format!("{error:?}").contains(token.expose()));
+    }
+
+    #[test]
+    fn nodes_come_back_and_newer_files_are_refused() {
+        let (_directory, state) = open();
+        assert!(state.read_nodes().unwrap().is_empty());
+        let node = StoredNode {
+            name: "n1".into(),
+            uri: "memory:".into(),
+            certificate: None,
+            key: Some("/k.pem".into()),
+            authority: None,
+        };
+        state.write_nodes(vec![node]).unwrap();
+        let nodes = state.read_nodes().unwrap();
+        assert_eq!((nodes.len(), nodes[0].name.as_str()), (1, "n1"));
+        assert_eq!(fs::metadata(state.nodes_path()).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(state.nodes_path(), r#"{"version":2,"things":[]}"#).unwrap();
+        assert!(state.read_nodes().unwrap_err().to_string().contains("version 2"));
+        fs::write(state.nodes_path(), r#"{"version":1,"nodes":[],"more":1}"#).unwrap();
+        assert!(state.read_nodes().is_err());
+    }
+}

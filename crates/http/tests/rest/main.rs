@@ -1,0 +1,17 @@
+//! The server as a client sees it, on the in-memory engine: every route, every refusal.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod attach;
+mod auth;
+mod binary;
+mod containers;
+mod events;
+mod files;
+mod jobs;
+mod logs;
+mod nodes;
+mod openapi;
+mod refusals;
+mod resources;
+mod rig;
+mod shutdown;

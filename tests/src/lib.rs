@@ -1,0 +1,24 @@
+//! What the black-box tests share: the real `roadstead` binary as a child process, the real engines, and the plain
+//! tools to speak with both without any code of the program under test in between.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a panic is how a test says that it failed"
+)]
+
+pub mod cut;
+pub mod engines;
+pub mod left_out;
+pub mod outcomes;
+pub mod proxy;
+pub mod raw;
+pub mod server;
+pub mod sse;
+pub mod subjects;
+
+pub use engines::TestEngine;
+pub use raw::{Answer, Request};
+pub use server::{Server, ServerOptions};

@@ -1,0 +1,194 @@
+//! What conformance is tried on: the reference engine, bare and in every layer, and each way to each real engine.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use roadstead_core::conformance::{Clause, Extra, Fixture, Outage, PullReferences};
+use roadstead_core::layers::{self, ConcurrencyLimit, Deadline, Retry, Trace};
+use roadstead_core::memory::{MemoryEngine, MemoryNode, MemoryOptions, PRESET_IMAGE, REGISTRY_IMAGE};
+use roadstead_core::{Capability, ConnectOptions, Node, NodeUri, Registry, Result};
+
+use crate::raw::Request;
+use crate::{cut, engines};
+
+type Layer = fn(Arc<dyn Node>) -> Arc<dyn Node>;
+
+/// One column of the table.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject {
+    /// The reference engine within a layer.
+    Memory(&'static str, Layer),
+    /// The reference engine without what an engine may lack.
+    Bare,
+    /// A real engine: its name, the variable that holds its URI, and the kind of way to it.
+    Real(&'static str, &'static str, Way),
+}
+
+/// How a real engine is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A socket of this machine.
+    Unix,
+    /// TLS with a client certificate.
+    Tls,
+    /// ssh.
+    Ssh,
+}
+
+/// Every column, in order.
+pub const SUBJECTS: [Subject; 11] = [
+    Subject::Memory("memory", |node| node),
+    Subject::Memory("memory+deadline", |node| layers::wrap(node, Deadline::default())),
+    Subject::Memory("memory+limit", |node| layers::wrap(node, ConcurrencyLimit::default())),
+    Subject::Memory("memory+retry", |node| layers::wrap(node, Retry::default())),
+    Subject::Memory("memory+trace", |node| layers::wrap(node, Trace::default())),
+    Subject::Memory("memory+standard", layers::standard),
+    Subject::Bare,
+    Subject::Real("docker", "ROADSTEAD_TEST_DOCKER_URI", Way::Unix),
+    Subject::Real("docker-tls", "ROADSTEAD_TEST_DOCKER_TLS_URI", Way::Tls),
+    Subject::Real("docker-ssh", "ROADSTEAD_TEST_SSH_URI", Way::Ssh),
+    Subject::Real("podman", "ROADSTEAD_TEST_PODMAN_URI", Way::Unix),
+];
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Subject {
+    /// Its name, which begins the names of its trials.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Subject::Memory(name, _) | Subject::Real(name, _, _) => name,
+            Subject::Bare => "memory-bare",
+        }
+    }
+
+    /// The variable that is not set, when it cannot be tried for that.
+    #[must_use]
+    pub fn missing(&self) -> Option<&'static str> {
+        match self {
+            Subject::Real(_, name, _) if variable(name).is_none() => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What to try `clause` with. What the fixture holds beside ends with `Keep`.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    pub async fn fixture(&self, clause: &Clause) -> Result<(Fixture, Keep)> {
+        match self {
+            Subject::Memory(name, layer) => memory(name, &MemoryOptions::default(), *layer, clause).await,
+            Subject::Bare => memory(self.name(), &bare(), |node| node, clause).await,
+            Subject::Real(name, uri, way) => real(name, &variable(uri).unwrap_or_default(), *way, clause).await,
+        }
+    }
+}
+
+/// What has to live as long as a fixture is used.
+#[derive(Debug, Default)]
+pub struct Keep {
+    _directory: Option<tempfile::TempDir>,
+}
+
+async fn memory(name: &str, options: &MemoryOptions, layer: Layer, clause: &Clause) -> Result<(Fixture, Keep)> {
+    let name = name.replace('+', "-");
+    let without: Vec<_> = options.without.iter().map(|capability| capability.name()).collect();
+    let uri = match without.as_slice() {
+        [] => "memory://me:never%40shown@sea".to_owned(),
+        names => format!("memory://me:never%40shown@sea?without={}", names.join(",")),
+    };
+    let node = Registry::new().with(MemoryEngine).connect(&name, &uri, &ConnectOptions::default()).await?;
+    let mut fixture = Fixture::new(layer(node), PRESET_IMAGE)
+        .secret("never@shown")
+        .secret("never%40shown")
+        .pull(PullReferences::new(REGISTRY_IMAGE, "registry.example/roadstead/missing:none"));
+    if clause.wants().contains(&Extra::Outage) {
+        let node = Arc::new(MemoryNode::new(&name, options.clone())?);
+        let faults = Arc::clone(&node);
+        fixture = fixture.outage(Outage::new(layer(node), move || faults.faults().leave()));
+    }
+    Ok((fixture, Keep::default()))
+}
+
+/// Creating and running jobs is left, so that what is refused of them is seen.
+fn bare() -> MemoryOptions {
+    let kept = [Capability::Create, Capability::Jobs];
+    let mut options = MemoryOptions::default();
+    options.without = Capability::ALL.iter().copied().filter(|capability| !kept.contains(capability)).collect();
+    options
+}
+
+/// Where the certificates and the ssh configuration of the test engines are.
+fn options(way: Way) -> ConnectOptions {
+    let mut options = ConnectOptions::default();
+    if way == Way::Tls {
+        let directory = PathBuf::from(variable("ROADSTEAD_TEST_DOCKER_CERTS").unwrap_or_default());
+        options.certificate = Some(directory.join("cert.pem"));
+        options.key = Some(directory.join("key.pem"));
+        options.authority = Some(directory.join("ca.pem"));
+    }
+    options
+}
+
+fn with_ssh_config(uri: &str, config: &str) -> String {
+    format!("{uri}?config={config}")
+}
+
+async fn real(name: &str, uri: &str, way: Way, clause: &Clause) -> Result<(Fixture, Keep)> {
+    let registry = roadstead_backends::registry();
+    let config = variable("ROADSTEAD_TEST_SSH_CONFIG").unwrap_or_default();
+    let full = if way == Way::Ssh { with_ssh_config(uri, &config) } else { uri.to_owned() };
+    let node = registry.connect(name, &full, &options(way)).await?;
+    let mut fixture = Fixture::new(node, engines::image());
+    if clause.wants().contains(&Extra::Registry)
+        && let Some(host) = engines::registry()
+    {
+        let present = tag_in_registry(&host, name);
+        fixture = fixture.pull(PullReferences::new(present, format!("{host}/roadstead/missing:none")));
+    }
+    let mut keep = Keep::default();
+    if clause.wants().contains(&Extra::Outage) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (uri, cut) = detour(uri, way, &config, directory.path()).await;
+        let node = registry.connect(name, &uri, &options(way)).await?;
+        fixture = fixture.outage(Outage::new(node, move || cut.cut()));
+        keep._directory = Some(directory);
+    }
+    Ok((fixture, keep))
+}
+
+/// The same engine by a way that can be cut.
+async fn detour(uri: &str, way: Way, config: &str, directory: &Path) -> (String, cut::Cut) {
+    let parsed: NodeUri = uri.parse().expect("a URI");
+    if way == Way::Unix {
+        let (socket, cut) = cut::unix(parsed.path().into(), directory).expect("a socket");
+        return (format!("{}://{}", parsed.scheme(), socket.display()), cut);
+    }
+    let (host, port) = (parsed.host().expect("a host"), parsed.port().expect("a port"));
+    let engine = format!("{host}:{port}").parse().expect("an address");
+    let (detour, cut) = cut::tcp(engine).await.expect("a port");
+    let user = parsed.user().map(|user| format!("{user}@")).unwrap_or_default();
+    let uri = format!("{}://{user}{host}:{detour}", parsed.scheme());
+    if way == Way::Tls {
+        return (uri, cut);
+    }
+    // The key of the host is known under its own port.
+    let known = std::fs::read_to_string(config).expect("the ssh configuration");
+    let own = directory.join("ssh_config");
+    std::fs::write(&own, format!("Host *\n  HostKeyAlias [{host}]:{port}\n{known}")).expect("a file");
+    (with_ssh_config(&uri, &own.display().to_string()), cut)
+}
+
+/// Gives an image of the registry a tag of this test's own, since the tag is deleted from the engine again.
+fn tag_in_registry(host: &str, name: &str) -> String {
+    let path = |tag: &str| format!("/v2/roadstead/layers/manifests/{tag}");
+    let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+    let ask = |request: Request| request.send_tcp(host).expect("an answer of the registry");
+    let found = ask(Request::new("GET", path("latest")).header("Accept", accept)).expect(200);
+    let kind = found.header("content-type").expect("a content type").to_owned();
+    let tag = format!("conformance-{name}-{}", std::process::id());
+    let _ = ask(Request::new("PUT", path(&tag)).header("Content-Type", &kind).body(found.body)).expect(201);
+    format!("{host}/roadstead/layers:{tag}")
+}
