@@ -455,6 +455,11 @@ impl Nodes {
         })
     }
 
+    /// Gives up the state directory: nothing is written to it any more.
+    pub(crate) fn close(&self) {
+        self.state_dir.release();
+    }
+
     async fn write(&self, nodes: &BTreeMap<String, StoredNode>) -> Result<()> {
         let state_dir = self.state_dir.clone();
         let nodes = nodes.values().cloned().collect();

@@ -246,7 +246,10 @@ impl Running {
     pub async fn shutdown(self) -> Result<()> {
         self.ending.send_replace(true);
         self.handle.stop(true).await;
-        match self.task.await {
+        let ended = self.task.await;
+        // Workers may drop their share of the state after the server has ended, and the next server must not wait for that.
+        self.app.nodes.close();
+        match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(cannot("the server failed", error)),
             Err(error) => Err(cannot("the server failed", error)),

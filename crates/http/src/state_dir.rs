@@ -21,7 +21,7 @@ const NODES_VERSION: u32 = 1;
 pub struct StateDir {
     path: PathBuf,
     /// Held as long as the directory is used.
-    _lock: Option<Arc<File>>,
+    lock: Option<Arc<File>>,
 }
 
 /// A node as `nodes.json` keeps it. The URI may hold a password, so this is never shown.
@@ -80,7 +80,7 @@ impl StateDir {
             .map_err(|error| failed("use the state directory", path, error))?;
         // Two servers would write over each other's nodes. The kernel lets go of the lock when the process ends, however.
         match lock.try_lock() {
-            Ok(()) => Ok(StateDir { path: path.to_owned(), _lock: Some(Arc::new(lock)) }),
+            Ok(()) => Ok(StateDir { path: path.to_owned(), lock: Some(Arc::new(lock)) }),
             Err(TryLockError::WouldBlock) => Err(Error::new(
                 ErrorKind::Conflict,
                 format!("the state directory {} is in use by another server", path.display()),
@@ -89,10 +89,19 @@ impl StateDir {
         }
     }
 
+    /// Lets another server use the directory. Dropping the last copy does it, too, but the workers of a server that has ended
+    /// may hold theirs a moment longer.
+    pub(crate) fn release(&self) {
+        if let Some(lock) = &self.lock {
+            // It can only fail as an already closed file would, and then the lock is gone.
+            let _ = lock.unlock();
+        }
+    }
+
     /// The directory as it is, or will be: nothing is made.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        StateDir { path: path.to_owned(), _lock: None }
+        StateDir { path: path.to_owned(), lock: None }
     }
 
     /// Where the admin token is.
