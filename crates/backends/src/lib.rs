@@ -8,6 +8,8 @@
 //! No type of a client library stands in a public signature: everything is spoken through `roadstead_core`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+#[cfg(feature = "docker")]
+mod archive;
 pub mod engines;
 pub mod host;
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use roadstead_core::{ByteStream, CommitOptions, CopyInOptions, Error, ErrorKind, Result, names};
 use serde::Deserialize;
 
-use super::archive::Upload;
 use super::client::Client;
 use super::facts::Facts;
 use super::reference::{Reference, full_id};
 use super::request::Request;
 use super::watch;
+use crate::archive::Upload;
 
 /// An archive may be so long on its way to the engine.
 pub(super) const UPLOAD_DEADLINE: Duration = Duration::from_secs(3600);

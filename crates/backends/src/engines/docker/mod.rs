@@ -1,6 +1,5 @@
 //! Docker, and Podman through its Docker-compatible socket.
 
-mod archive;
 mod attach;
 mod call;
 mod capabilities;

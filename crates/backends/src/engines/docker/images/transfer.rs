@@ -11,7 +11,6 @@ use roadstead_core::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::archive::Upload;
 use super::super::client::Client;
 use super::super::files::{PAUSE_MAX, UPLOAD_DEADLINE, about_the_archive};
 use super::super::json_items::json_items;
@@ -19,6 +18,7 @@ use super::super::reference::{Reference, familiar};
 use super::super::request::Request;
 use super::super::watch;
 use super::inspect;
+use crate::archive::Upload;
 
 /// A registry may be slow to answer, and what a pull is doing may take long without a word.
 const PULL_PAUSE_MAX: Duration = Duration::from_secs(600);
