@@ -148,6 +148,7 @@ end_cgroups() {
   until_true 10 cgroups_ended "${ids[@]}" || die "cgroups are left of: ${ids[*]}"
 }
 
+# cgroups_ended PATTERN...: whether none of the cgroups whose path matches exists any more; does its best to it.
 cgroups_ended() {
   local group none=0
   while read -r group; do
@@ -156,7 +157,7 @@ cgroups_ended() {
     if [[ -e $group/freezer.state ]]; then echo THAWED >"$group/freezer.state"; fi
     if [[ -e $group/cgroup.freeze ]]; then echo 0 >"$group/cgroup.freeze"; fi
     rmdir "$group" 2>/dev/null || none=1
-  done < <(find /sys/fs/cgroup -depth -type d | grep -F -f <(printf '%s\n' "$@"))
+  done < <(find /sys/fs/cgroup -depth -type d | grep -E -f <(printf '%s\n' "$@"))
   return $none
 }
 
