@@ -87,6 +87,8 @@ capabilities! {
     commit = Commit, "committing containers to images";
     /// A container's file system can be read as one tar stream.
     export = Export, "exporting containers";
+    /// Whole containers can be copied by the engine itself, on one node or between nodes that have a way in common.
+    copy = Copy, "copying containers by the engine itself";
     /// Files can be copied into and out of a container as tar streams.
     files = Files, "copying files into and out of containers";
     /// The output of the main process is kept and can be read.

@@ -13,6 +13,7 @@ mod capabilities;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod container;
+mod copy;
 mod error;
 mod event;
 mod image;
@@ -43,6 +44,7 @@ pub use container::{
     LogOptions, Mount, MountKind, NetworkAttachment, NetworkEndpoint, PortMapping, Protocol, RestartPolicy,
     StopOptions, WaitFor,
 };
+pub use copy::{CopyOptions, CopyProgress, CopyTransport, CopyWay, NotCarried};
 pub use error::{Error, ErrorKind, ErrorRow, Result, Retry, TABLE as ERROR_TABLE};
 pub use event::{Event, EventAction, ResourceKind};
 pub use image::{ImageDetails, ImageProgress, ImageSummary, Images, ImportOptions, PullOptions, RegistryCredentials};

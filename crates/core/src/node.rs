@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Capabilities;
 use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary};
+use crate::copy::{CopyOptions, CopyProgress, CopyWay};
 use crate::error::Result;
 use crate::event::Event;
 use crate::image::Images;
@@ -143,6 +144,25 @@ pub trait Node: Images + Networks + Volumes + Debug + Send + Sync {
 
     /// A handle on the container with this id or name. Asks nobody: whether it exists, its first call tells.
     fn container(&self, id: &str) -> Arc<dyn Container>;
+
+    /// The ways in which this node can take the container `container` of `source` by the engines' own means, best first.
+    /// `source` may be this node itself. Engines find out what `source` is by downcasting its [`Node::engine`].
+    ///
+    /// * **N60**: a container that `source` does not have is `NotFound`.
+    /// * **N61**: names no transport twice; where the engines have nothing in common there is none, which is no error.
+    async fn copy_ways(&self, source: &dyn Node, container: &str) -> Result<Vec<CopyWay>>;
+
+    /// Copies a container of `source` to this node, in a way that [`Node::copy_ways`] gave. When the stream has ended
+    /// without error, the copy is there and complete.
+    ///
+    /// Dropping the stream gives the copy up. What an engine then leaves behind bears the labels of the options, which it
+    /// has from the first moment on, and deleting it by force ends what still goes on.
+    ///
+    /// * **N62**: the copy has the files, configuration and labels of the container, and the labels of the options; it does
+    ///   not run, and its restart policy is `never`. The container is as it was.
+    /// * **N63**: a name that is taken is `AlreadyExists`, from the call or from the stream; nothing changes.
+    /// * **N64**: a container that `source` does not have is `NotFound`, from the call or from the stream; nothing is made.
+    async fn copy_container(&self, source: &dyn Node, options: &CopyOptions) -> Result<ItemStream<CopyProgress>>;
 
     /// What happens on the node, from now on or from a time in the past.
     ///

@@ -94,6 +94,8 @@ operations! {
     NODE_INFO = "node.info", Node::info, Read, Quick;
     NODE_LIST_CONTAINERS = "node.list_containers", Node::list_containers, Read, Quick;
     NODE_CREATE_CONTAINER = "node.create_container", Node::create_container, Write, Quick;
+    NODE_COPY_WAYS = "node.copy_ways", Node::copy_ways, Read, Quick;
+    NODE_COPY_CONTAINER = "node.copy_container", Node::copy_container, Write, Slow;
     NODE_EVENTS = "node.events", Node::events, Read, Quick;
     NODE_RUN = "node.run", Node::run, Write, Quick;
     NODE_JOBS = "node.jobs", Node::jobs, Read, Quick;

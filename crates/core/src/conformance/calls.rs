@@ -15,6 +15,7 @@ use crate::container::{
     AttachOptions, CommitOptions, Container, ContainerSpec, CopyInOptions, DeleteOptions, HealthCheck, Limits,
     LogOptions, Mount, MountKind, PortMapping, Protocol, RestartPolicy, StopOptions, WaitFor,
 };
+use crate::copy::{CopyOptions, CopyTransport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ImportOptions, PullOptions};
 use crate::job::{Job, JobSpec};
@@ -186,9 +187,12 @@ async fn unsupported_by_the_node(scene: &Scene) -> Check {
     let (network, volume) = (NetworkSpec::new(scene.network_name("n")), VolumeSpec::new(scene.volume_name("v")));
     let (imported, tagged) = (ImportOptions::new(scene.image_name("imported")), scene.image_name("tagged"));
     let pull = PullOptions::new(&scene.fixture.missing_image);
+    let copy = CopyOptions::new("any", scene.name("copy"), CopyTransport::Local);
     let since = EventOptions::since(crate::Timestamp::now());
     let calls: Vec<Call<'_>> = vec![
         ("create_container", Some(Can::Create), async { node.create_container(&spec).await.map(drop) }.boxed()),
+        ("copy_ways", Some(Can::Copy), async { node.copy_ways(node, "any").await.map(drop) }.boxed()),
+        ("copy_container", Some(Can::Copy), async { node.copy_container(node, &copy).await.map(drop) }.boxed()),
         ("list_images", Some(Can::Images), async { node.list_images().await.map(drop) }.boxed()),
         ("inspect_image", Some(Can::Images), async { node.inspect_image(image).await.map(drop) }.boxed()),
         ("tag_image", Some(Can::Images), async { node.tag_image(image, &tagged).await }.boxed()),

@@ -21,6 +21,7 @@
 
 mod calls;
 mod check;
+mod copies;
 mod create;
 mod events;
 mod files;
@@ -121,9 +122,10 @@ macro_rules! declare {
 }
 use declare;
 
-const MODULES: [&[Clause]; 15] = [
+const MODULES: [&[Clause]; 16] = [
     node::CLAUSES,
     create::CLAUSES,
+    copies::CLAUSES,
     events::CLAUSES,
     calls::CLAUSES,
     lifecycle::CLAUSES,

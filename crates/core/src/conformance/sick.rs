@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::capabilities::Capabilities;
 use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary};
+use crate::copy::{CopyOptions, CopyProgress, CopyWay};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::image::{ImageDetails, ImageProgress, ImageSummary, Images, ImportOptions, PullOptions};
@@ -74,6 +75,12 @@ impl Node for Sick {
     }
     fn container(&self, id: &str) -> Arc<dyn Container> {
         self.well.container(id)
+    }
+    async fn copy_ways(&self, _: &dyn Node, _: &str) -> Result<Vec<CopyWay>> {
+        self.ail().await
+    }
+    async fn copy_container(&self, _: &dyn Node, _: &CopyOptions) -> Result<ItemStream<CopyProgress>> {
+        self.ail().await
     }
     async fn events(&self, _: &EventOptions) -> Result<ItemStream<Event>> {
         self.ail().await

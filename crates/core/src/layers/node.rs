@@ -10,6 +10,7 @@ use super::job::LayeredJob;
 use super::{Around, Call};
 use crate::capabilities::Capabilities;
 use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary};
+use crate::copy::{CopyOptions, CopyProgress, CopyWay};
 use crate::error::Result;
 use crate::event::Event;
 use crate::image::{ImageDetails, ImageProgress, ImageSummary, Images, ImportOptions, PullOptions};
@@ -74,6 +75,17 @@ impl<A: Around> Node for LayeredNode<A> {
 
     fn container(&self, id: &str) -> Arc<dyn Container> {
         Arc::new(LayeredContainer::new(self.inner.container(id), self.inner.name(), Arc::clone(&self.layer)))
+    }
+
+    async fn copy_ways(&self, source: &dyn Node, container: &str) -> Result<Vec<CopyWay>> {
+        let call = self.call(&operation::NODE_COPY_WAYS, container);
+        self.layer.around(call, || Some(self.inner.copy_ways(source, container))).await
+    }
+
+    async fn copy_container(&self, source: &dyn Node, options: &CopyOptions) -> Result<ItemStream<CopyProgress>> {
+        let call = self.call(&operation::NODE_COPY_CONTAINER, &options.name);
+        let stream = self.layer.around(call, || Some(self.inner.copy_container(source, options))).await?;
+        Ok(self.layer.stream(call, stream))
     }
 
     async fn events(&self, options: &EventOptions) -> Result<ItemStream<Event>> {

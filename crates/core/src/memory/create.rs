@@ -95,7 +95,24 @@ impl Shared {
         let mut labels = image.details.summary.labels.clone();
         labels.extend(std::mem::take(&mut effective.labels));
         effective.labels = labels;
-        for (index, mount) in spec.mounts.iter().enumerate() {
+        self.assemble(world, effective, image.details.summary.id, image.files)
+    }
+
+    /// A container with this configuration, the image's defaults included, and these files.
+    pub(super) fn assemble(
+        &self,
+        world: &mut World,
+        mut effective: ContainerSpec,
+        image_id: String,
+        mut files: FileSystem,
+    ) -> Result<Record> {
+        if let Some(name) = &effective.name
+            && world.name_is_taken(name)
+        {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("the container name {name} is taken"))
+                .with_resource(name.clone()));
+        }
+        for (index, mount) in effective.mounts.iter().enumerate() {
             let source = mount.source.as_deref().unwrap_or_default();
             if mount.kind == MountKind::Bind && super::lock(&self.node_files).entry(source).is_none() {
                 return Err(Error::invalid(
@@ -126,12 +143,8 @@ impl Shared {
         }
         let number = world.next_number();
         let id = world.ids.id();
-        let name = match &spec.name {
-            Some(name) => name.clone(),
-            None => self.free_name(world),
-        };
+        let name = effective.name.clone().unwrap_or_else(|| self.free_name(world));
         let (mounts, anonymous_volumes) = self.mount(world, &mut effective);
-        let mut files = image.files;
         if let Some(directory) = &effective.working_directory {
             // As engines do; a file in its place shows when the process starts.
             let _ =
@@ -143,7 +156,7 @@ impl Shared {
             id,
             name,
             spec: effective,
-            image_id: image.details.summary.id,
+            image_id,
             state: ContainerState::Created,
             created_at: self.clock.now(),
             started_at: None,

@@ -11,6 +11,7 @@
 mod archive;
 mod clock;
 mod container;
+mod copy;
 mod create;
 mod events;
 mod faults;

@@ -14,6 +14,7 @@ use super::state::{Image, Net, Parts, Shared, World};
 use super::{Faults, PRESET_IMAGE, REGISTRY_IMAGE, images, lock, shell};
 use crate::capabilities::{Capabilities, Capability};
 use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerState, ContainerSummary};
+use crate::copy::{CopyOptions, CopyProgress, CopyWay};
 use crate::error::Result;
 use crate::event::Event;
 use crate::image::{ImageDetails, ImageSummary};
@@ -237,6 +238,14 @@ impl Node for MemoryNode {
 
     fn container(&self, id: &str) -> Arc<dyn Container> {
         Arc::new(MemoryContainer { shared: Arc::clone(&self.shared), id: id.to_owned() })
+    }
+
+    async fn copy_ways(&self, source: &dyn Node, container: &str) -> Result<Vec<CopyWay>> {
+        self.shared.copy_ways(source, container).await
+    }
+
+    async fn copy_container(&self, source: &dyn Node, options: &CopyOptions) -> Result<ItemStream<CopyProgress>> {
+        self.shared.copy_container(source, options).await
     }
 
     async fn events(&self, options: &EventOptions) -> Result<ItemStream<Event>> {

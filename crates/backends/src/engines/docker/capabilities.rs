@@ -28,6 +28,7 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     let linux = info.os_type.as_deref().is_none_or(|os| os == "linux");
     let mut can = Capabilities::all();
     can.node_jobs = false;
+    can.copy = false;
     can.update = reported.updates && reported.api >= (1, 22);
     can.freeze = cgroups;
     can.stats = cgroups;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use roadstead_core::{
-    Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
-    CreatedContainer, Error, Event, EventOptions, ItemStream, Job, JobSpec, JobStatus, Node, NodeInfo, NodeUri, Result,
+    Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary, CopyOptions,
+    CopyProgress, CopyWay, CreatedContainer, Error, Event, EventOptions, ItemStream, Job, JobSpec, JobStatus, Node,
+    NodeInfo, NodeUri, Result,
 };
 
 use super::client::Client;
@@ -67,6 +68,15 @@ impl Node for DockerNode {
 
     fn container(&self, id: &str) -> Arc<dyn Container> {
         Arc::new(DockerContainer::new(Arc::clone(&self.0), id))
+    }
+
+    async fn copy_ways(&self, _source: &dyn Node, _container: &str) -> Result<Vec<CopyWay>> {
+        // A daemon has no way to take a whole container.
+        self.call("node.copy_ways", async { Err(Error::unsupported(Capability::Copy.text())) }).await
+    }
+
+    async fn copy_container(&self, _source: &dyn Node, _options: &CopyOptions) -> Result<ItemStream<CopyProgress>> {
+        self.call("node.copy_container", async { Err(Error::unsupported(Capability::Copy.text())) }).await
     }
 
     async fn events(&self, options: &EventOptions) -> Result<ItemStream<Event>> {
