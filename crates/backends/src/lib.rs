@@ -19,5 +19,7 @@ pub fn registry() -> roadstead_core::Registry {
     let registry = roadstead_core::Registry::new().with(roadstead_core::memory::MemoryEngine);
     #[cfg(feature = "docker")]
     let registry = registry.with(engines::docker::DockerEngine::default());
+    #[cfg(feature = "lxd")]
+    let registry = registry.with(engines::lxd::LxdEngine::default());
     registry
 }

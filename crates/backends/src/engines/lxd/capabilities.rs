@@ -1,0 +1,35 @@
+//! What a server can do, from what it reports: the extensions of its API.
+
+use std::collections::BTreeSet;
+
+use roadstead_core::Capabilities;
+use roadstead_core::jobs::JobLimits;
+
+/// Everything that the decision rests on.
+#[derive(Debug)]
+pub(super) struct Reported<'a> {
+    pub(super) extensions: &'a BTreeSet<String>,
+    /// Whether the server is on this machine, so that its processes are ours to see.
+    pub(super) local: bool,
+}
+
+/// The capabilities of a server.
+pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilities {
+    let has = |extension: &str| reported.extensions.contains(extension);
+    let mut can = Capabilities::all();
+    can.node_jobs = false;
+    // There is no call for it: only who sees the process can send it a signal.
+    can.kill = reported.local;
+    // The console is one stream, of the running container only.
+    can.logs_split = false;
+    can.attach = has("console");
+    can.events_since = false;
+    // Nothing looks after a container's health, and nothing restarts what ended by itself.
+    can.health_check = false;
+    can.restart_policy = false;
+    can.ports = has("proxy");
+    can.job_kill = has("container_exec_signal_handling");
+    can.jobs_kept_seconds = limits.keep.as_secs();
+    can.jobs_kept_max = u64::try_from(limits.max_jobs).unwrap_or(u64::MAX);
+    can
+}

@@ -1,0 +1,62 @@
+//! LXD and Incus, which speak one protocol. What a server can do is decided by the extensions of its API, never by its
+//! name.
+
+// The rooms are filled one by one; this goes with the last of them.
+#![allow(dead_code, clippy::unused_async)]
+
+mod attach;
+mod capabilities;
+mod client;
+mod connect;
+mod container;
+mod create;
+mod error;
+mod events;
+mod exec;
+mod export;
+mod files;
+mod images;
+mod inspect;
+mod lifecycle;
+mod list;
+mod logs;
+mod networks;
+mod node;
+mod operation;
+mod processes;
+mod request;
+mod server;
+mod shared;
+mod stats;
+mod tls;
+mod transport;
+mod update;
+mod volumes;
+mod websocket;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Result};
+
+pub use node::LxdNode;
+
+/// Connects to LXD and Incus servers.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct LxdEngine {}
+
+#[async_trait]
+impl Engine for LxdEngine {
+    fn schemes(&self) -> &'static [&'static str] {
+        connect::SCHEMES
+    }
+
+    async fn connect(&self, name: &str, uri: &NodeUri, options: &ConnectOptions) -> Result<Arc<dyn Node>> {
+        Ok(Arc::new(LxdNode::connect(name, uri, options).await?))
+    }
+
+    fn discover(&self) -> Vec<Discovered> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,177 @@
+//! The one websocket on which the news of all operations of a node arrive.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use roadstead_core::{ErrorKind, Result};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{Mutex, broadcast};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::super::client::Client;
+use super::super::request::Request;
+use super::super::websocket::{Message, Socket};
+use super::OperationState;
+
+/// So many news wait for one who is slow; whoever misses some asks for the operation itself.
+const QUEUE: usize = 4096;
+/// How long the websocket is kept when nobody waits.
+const LINGER: Duration = Duration::from_secs(10);
+/// How often it is looked whether somebody waits and whether the server is there.
+const TICK: Duration = Duration::from_secs(5);
+/// After so much silence the server is asked whether it is there; after twice as much it is not.
+const SILENCE: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What whoever waits is told.
+#[derive(Clone, Debug)]
+pub(in super::super) enum News {
+    /// An operation changed.
+    State(Arc<OperationState>),
+    /// The websocket was away for a while: ask for the operation.
+    Again,
+    /// The server stays away.
+    Gone(ErrorKind, String),
+}
+
+/// A queue of news.
+pub(in super::super) type Subscription = broadcast::Receiver<News>;
+
+/// Hands out queues of news.
+#[derive(Debug, Default)]
+pub(in super::super) struct Hub {
+    /// Alive while its websocket is served.
+    sender: Mutex<Weak<broadcast::Sender<News>>>,
+}
+
+impl Hub {
+    /// A queue of all news from now on. When it is given, the websocket stands, or whoever waits is going to be told
+    /// that it did not.
+    pub(in super::super) async fn subscribe(&self, client: &Client) -> Result<Subscription> {
+        let mut slot = self.sender.lock().await;
+        if let Some(sender) = slot.upgrade() {
+            return Ok(sender.subscribe());
+        }
+        let socket = open(client).await?;
+        let (sender, news) = broadcast::channel(QUEUE);
+        let sender = Arc::new(sender);
+        *slot = Arc::downgrade(&sender);
+        tokio::spawn(serve(client.clone(), sender, socket));
+        Ok(news)
+    }
+}
+
+async fn open(client: &Client) -> Result<Socket> {
+    // Of all projects, since some operations (on images, for example) belong to another one than they were asked in.
+    // Who is restricted to some projects may not ask for all.
+    let all = Request::get(&["events"]).query("type", "operation").query("all-projects", "true");
+    match client.websocket(all).await {
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+            client.websocket(Request::get(&["events"]).query("type", "operation")).await
+        }
+        result => result,
+    }
+}
+
+async fn serve(client: Client, sender: Arc<broadcast::Sender<News>>, mut socket: Socket) {
+    loop {
+        if read(&sender, &mut socket).await == Why::NobodyWaits {
+            let mut slot = client.operations().sender.lock().await;
+            // Whoever subscribes holds the lock.
+            if sender.receiver_count() == 0 {
+                *slot = Weak::new();
+                drop(slot);
+                let _ = timeout(TICK, socket.writer.close()).await;
+                return;
+            }
+            continue;
+        }
+        match again(&client, &sender).await {
+            Ok(fresh) => {
+                socket = fresh;
+                let _ = sender.send(News::Again);
+            }
+            Err((kind, message)) => {
+                let mut slot = client.operations().sender.lock().await;
+                let _ = sender.send(News::Gone(kind, message));
+                *slot = Weak::new();
+                return;
+            }
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Why {
+    NobodyWaits,
+    Broken,
+}
+
+/// An event, as far as it matters here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    metadata: Option<Value>,
+}
+
+/// Hands on what arrives.
+async fn read(sender: &broadcast::Sender<News>, socket: &mut Socket) -> Why {
+    let mut heard = Instant::now();
+    let mut waited = Instant::now();
+    loop {
+        match timeout(TICK, socket.reader.sign_of_life()).await {
+            Ok(Some(Ok(message))) => {
+                heard = Instant::now();
+                if let Some(state) = message.as_ref().and_then(parse) {
+                    // Nobody waits: nobody is told.
+                    let _ = sender.send(News::State(Arc::new(state)));
+                }
+            }
+            Ok(_) => return Why::Broken,
+            Err(_) if heard.elapsed() > SILENCE * 2 => return Why::Broken,
+            Err(_) if heard.elapsed() > SILENCE => {
+                if !matches!(timeout(TICK, socket.writer.ping()).await, Ok(Ok(()))) {
+                    return Why::Broken;
+                }
+            }
+            Err(_) => {}
+        }
+        if sender.receiver_count() > 0 {
+            waited = Instant::now();
+        } else if waited.elapsed() > LINGER {
+            return Why::NobodyWaits;
+        }
+    }
+}
+
+fn parse(message: &Message) -> Option<OperationState> {
+    let event: Event = match message {
+        Message::Text(text) => serde_json::from_str(text).ok()?,
+        Message::Binary(bytes) => serde_json::from_slice(bytes).ok()?,
+    };
+    event.kind.filter(|kind| kind == "operation")?;
+    OperationState::parse(event.metadata?)
+}
+
+/// Connects again, within the reconnect deadline and as long as somebody waits.
+async fn again(client: &Client, sender: &broadcast::Sender<News>) -> Result<Socket, (ErrorKind, String)> {
+    let deadline = client.reconnect_deadline();
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match open(client).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => error,
+        };
+        if begun.elapsed().saturating_add(pause) > deadline || sender.receiver_count() == 0 {
+            let words = format!("the engine was away for {} s: {}", begun.elapsed().as_secs(), error.message());
+            return Err((ErrorKind::Unavailable, words));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

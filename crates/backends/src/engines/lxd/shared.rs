@@ -1,0 +1,51 @@
+//! What everything about one connected server rests on.
+
+use std::collections::BTreeSet;
+
+use roadstead_core::jobs::JobKeeper;
+use roadstead_core::{Capabilities, Capability, Error, Result};
+
+use super::client::Client;
+
+/// One connected server.
+#[derive(Debug)]
+pub(super) struct Lxd {
+    /// Name of the node.
+    pub(super) name: String,
+    /// URI without secrets.
+    pub(super) uri: String,
+    /// The way to the server.
+    pub(super) client: Client,
+    /// What the server can do.
+    pub(super) capabilities: Capabilities,
+    /// What the server says that its API has: words that only become more from version to version.
+    pub(super) extensions: BTreeSet<String>,
+    /// The jobs of this node.
+    pub(super) jobs: JobKeeper,
+    /// Whether the server seems to be on this machine. What reads kernel files for a container makes sure, per process,
+    /// that the process is the container's ([`crate::host`]).
+    pub(super) local: bool,
+}
+
+impl Lxd {
+    /// Whether the server's API has this extension.
+    pub(super) fn has(&self, extension: &str) -> bool {
+        self.extensions.contains(extension)
+    }
+
+    /// `Unsupported` when the engine lacks `capability`; otherwise what names operation, node and resource (none when
+    /// empty) in an error.
+    pub(super) fn call<'a>(
+        &'a self,
+        operation: &'static str,
+        capability: Capability,
+        resource: &'a str,
+    ) -> Result<impl Fn(Error) -> Error + 'a> {
+        let name = move |error: Error| {
+            let error = error.with_operation(operation).with_node(&self.name);
+            if resource.is_empty() { error } else { error.with_resource(resource) }
+        };
+        self.capabilities.require(capability).map_err(name)?;
+        Ok(name)
+    }
+}
