@@ -20,6 +20,7 @@ mod inspect;
 mod lifecycle;
 mod list;
 mod logs;
+mod migrate;
 mod networks;
 mod node;
 mod operation;

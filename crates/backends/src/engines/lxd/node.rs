@@ -7,14 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use roadstead_core::{
     ByteStream, Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
-    CreatedContainer, Error, Event, EventOptions, ImageDetails, ImageProgress, ImageSummary, Images, ImportOptions,
-    ItemStream, Job, JobSpec, JobStatus, Network, NetworkSpec, Networks, Node, NodeInfo, NodeUri, PullOptions, Result,
-    Volume, VolumeSpec, Volumes,
+    CopyOptions, CopyProgress, CopyWay, CreatedContainer, Error, Event, EventOptions, ImageDetails, ImageProgress,
+    ImageSummary, Images, ImportOptions, ItemStream, Job, JobSpec, JobStatus, Network, NetworkSpec, Networks, Node,
+    NodeInfo, NodeUri, PullOptions, Result, Volume, VolumeSpec, Volumes,
 };
 
 use super::container::LxdContainer;
 use super::shared::Lxd;
-use super::{connect, create, error, events, images, list, networks, server, volumes};
+use super::{connect, create, error, events, images, list, migrate, networks, server, volumes};
 
 /// An LXD or Incus server.
 #[derive(Clone, Debug)]
@@ -84,6 +84,16 @@ impl Node for LxdNode {
 
     fn container(&self, id: &str) -> Arc<dyn Container> {
         Arc::new(LxdContainer::new(Arc::clone(&self.0), id))
+    }
+
+    async fn copy_ways(&self, source: &dyn Node, container: &str) -> Result<Vec<CopyWay>> {
+        let work = migrate::copy_ways(&self.0, source, container);
+        self.call("node.copy_ways", Some(Capability::Copy), container, work).await
+    }
+
+    async fn copy_container(&self, source: &dyn Node, options: &CopyOptions) -> Result<ItemStream<CopyProgress>> {
+        let work = migrate::copy_container(&self.0, source, options);
+        self.call("node.copy_container", Some(Capability::Copy), &options.container, work).await
     }
 
     async fn events(&self, options: &EventOptions) -> Result<ItemStream<Event>> {
