@@ -36,6 +36,24 @@ pub fn podman() -> Option<TestEngine> {
     shared("podman", "ROADSTEAD_TEST_PODMAN_URI")
 }
 
+/// The LXD that all tests share; noted as left out when there is none.
+#[must_use]
+pub fn lxd() -> Option<TestEngine> {
+    shared("lxd", "ROADSTEAD_TEST_LXD_URI")
+}
+
+/// The other LXD that all tests share, for what moves between two; noted as left out when there is none.
+#[must_use]
+pub fn lxd_second() -> Option<TestEngine> {
+    shared("lxd", "ROADSTEAD_TEST_LXD_SECOND_URI")
+}
+
+/// The Incus that all tests share; noted as left out when there is none.
+#[must_use]
+pub fn incus() -> Option<TestEngine> {
+    shared("incus", "ROADSTEAD_TEST_INCUS_URI")
+}
+
 /// Host and port of the local image registry; noted as left out when there is none.
 #[must_use]
 pub fn registry() -> Option<String> {
@@ -71,7 +89,7 @@ impl TestEngine {
         TestEngine { kind, uri, socket, prefix }
     }
 
-    /// `docker` or `podman`; also the name of its node in tests.
+    /// `docker`, `podman`, `lxd` or `incus`; also the name of its node in tests.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.kind
@@ -87,6 +105,16 @@ impl TestEngine {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Whether it speaks the REST protocol of LXD, else that of Docker.
+    pub(crate) fn speaks_lxd(&self) -> bool {
+        matches!(self.kind, "lxd" | "incus")
+    }
+
+    /// What all names of this handle begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// A name that no other test uses.
@@ -119,12 +147,15 @@ impl TestEngine {
         self.ask("GET", target, None).expect(200).json()
     }
 
-    /// Creates a container from the test image past the program under test, and gives its id.
+    /// Creates a container from the test image past the program under test, and gives its id: its name, on LXD and Incus.
     ///
     /// # Panics
     /// When the engine refuses.
     #[must_use]
     pub fn create(&self, name: &str, command: &[&str]) -> String {
+        if self.speaks_lxd() {
+            return self.create_instance(name, Some(command));
+        }
         let body = json!({"Image": image(), "Cmd": command, "HostConfig": {"NetworkMode": "none"}});
         let made = self.ask("POST", &format!("/containers/create?name={name}"), Some(&body)).expect(201).json();
         made["Id"].as_str().expect("an id").to_owned()
@@ -136,6 +167,9 @@ impl TestEngine {
     /// When the engine refuses.
     #[must_use]
     pub fn run(&self, name: &str) -> String {
+        if self.speaks_lxd() {
+            return self.run_instance(name);
+        }
         // busybox's sleep is process 1 and would ignore SIGTERM without a handler.
         let id = self.create(name, &["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"]);
         let answer = self.ask("POST", &format!("/containers/{id}/start"), None);
@@ -149,6 +183,9 @@ impl TestEngine {
     /// When the engine does not answer.
     #[must_use]
     pub fn snapshot(&self) -> Value {
+        if self.speaks_lxd() {
+            return self.snapshot_lxd();
+        }
         let pick = |list: Value, members: &[&str]| -> Vec<String> {
             let mut lines: Vec<String> = list
                 .as_array()
@@ -183,6 +220,10 @@ impl TestEngine {
 
     /// Deletes whatever bears the prefix of this handle.
     fn clean(&self) {
+        if self.speaks_lxd() {
+            self.clean_lxd();
+            return;
+        }
         let each = |target: &str, member: &str| -> Vec<String> {
             let Ok(answer) = Request::new("GET", target).send_unix(&self.socket) else { return Vec::new() };
             let list: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -256,6 +297,18 @@ impl OwnEngine {
     #[must_use]
     pub fn podman(instance: &str) -> Option<Self> {
         podman().and_then(|_| Self::start("podman", instance))
+    }
+
+    /// Starts an LXD of its own; noted as left out where engines are not to be had.
+    #[must_use]
+    pub fn lxd(instance: &str) -> Option<Self> {
+        lxd().and_then(|_| Self::start("lxd", instance))
+    }
+
+    /// Starts an Incus of its own; noted as left out where engines are not to be had.
+    #[must_use]
+    pub fn incus(instance: &str) -> Option<Self> {
+        incus().and_then(|_| Self::start("incus", instance))
     }
 
     fn start(kind: &'static str, instance: &str) -> Option<Self> {

@@ -12,6 +12,7 @@
 pub mod cut;
 pub mod engines;
 pub mod left_out;
+pub mod lxd;
 pub mod outcomes;
 pub mod proxy;
 pub mod raw;
