@@ -8,7 +8,7 @@
 //! No type of a client library stands in a public signature: everything is spoken through `roadstead_core`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
-#[cfg(feature = "docker")]
+#[cfg(any(feature = "docker", feature = "lxd"))]
 mod archive;
 pub mod engines;
 pub mod host;

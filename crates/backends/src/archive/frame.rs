@@ -3,7 +3,7 @@
 use super::BLOCK;
 
 /// Extended headers and long names are never longer than this.
-const EXTENSION_MAX: u64 = 1024 * 1024;
+pub(super) const EXTENSION_MAX: u64 = 1024 * 1024;
 
 /// Follows the frame of a tar.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub(super) struct Check {
     state: State,
     /// The size that an extended header gives for the next entry.
     size: Option<u64>,
+    /// Whether a compressed archive is refused.
+    plain: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,11 @@ enum State {
 }
 
 impl Check {
+    /// One that refuses what is compressed.
+    pub(super) fn plain() -> Self {
+        Check { plain: true, ..Check::default() }
+    }
+
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
         while !bytes.is_empty() {
             match &mut self.state {
@@ -68,6 +75,9 @@ impl Check {
             self.block.extend_from_slice(taken);
             bytes = rest;
             if self.state == State::Start && self.block.len() >= 6 && is_compressed(&self.block) {
+                if self.plain {
+                    return Err("it is compressed; a plain tar is needed");
+                }
                 self.state = State::Anything;
                 return Ok(());
             }
@@ -131,19 +141,19 @@ fn data(size: u64) -> State {
 }
 
 /// Whether this is how a compressed archive begins (gzip, bzip2, xz, zstd).
-fn is_compressed(bytes: &[u8]) -> bool {
+pub(crate) fn is_compressed(bytes: &[u8]) -> bool {
     let magics: [&[u8]; 4] = [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0], &[0x28, 0xb5, 0x2f, 0xfd]];
     magics.iter().any(|magic| bytes.starts_with(magic))
 }
 
 /// What matters of a header.
-struct Header {
-    size: u64,
-    kind: u8,
+pub(super) struct Header {
+    pub(super) size: u64,
+    pub(super) kind: u8,
 }
 
 impl Header {
-    fn read(block: &[u8]) -> Option<Self> {
+    pub(super) fn read(block: &[u8]) -> Option<Self> {
         let sum = number(block.get(148..156)?)?;
         let bytes = || block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
         let unsigned: u64 = bytes().map(u64::from).sum();

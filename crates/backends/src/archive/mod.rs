@@ -1,9 +1,10 @@
-//! Tar archives on their way to engines, checked as they pass.
+//! Tar archives on their way to and from engines: checked as they pass, read and written entry by entry.
 //!
 //! Engines differ in what they make of a broken archive: some say so, some take what they can read, some notice only when
 //! the first container is made of it. So the frame of a plain tar is followed here, in bounded memory; of a compressed one
 //! only the engine knows the inside.
 
+mod entries;
 mod frame;
 
 use std::collections::VecDeque;
@@ -12,7 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{StreamExt, stream};
 use roadstead_core::{ByteStream, Error, Result, Retry};
 
+pub(crate) use entries::{Entry, Reader, end, entry, entry_header, first_name, one_file, padding_after};
 use frame::Check;
+pub(crate) use frame::is_compressed;
 
 /// An archive that is not longer than this is checked as a whole before anything of it is sent.
 const AHEAD: usize = 1024 * 1024;
@@ -31,8 +34,16 @@ pub(crate) struct Verdict(Arc<Mutex<Option<Error>>>);
 
 impl Upload {
     /// Reads the beginning, or the whole if it is short. `InvalidInput` names `archive`.
-    pub(crate) async fn begin(mut archive: ByteStream) -> Result<Self> {
-        let mut check = Check::default();
+    pub(crate) async fn begin(archive: ByteStream) -> Result<Self> {
+        Upload::check(archive, Check::default()).await
+    }
+
+    /// The same, for engines that look into the archive too late to tell what is wrong with it: a compressed one is refused.
+    pub(crate) async fn begin_plain(archive: ByteStream) -> Result<Self> {
+        Upload::check(archive, Check::plain()).await
+    }
+
+    async fn check(mut archive: ByteStream, mut check: Check) -> Result<Self> {
         let mut ahead = VecDeque::new();
         let mut length = 0;
         while length < AHEAD {

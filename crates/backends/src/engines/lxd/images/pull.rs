@@ -1,0 +1,304 @@
+//! Images from other servers: the node's server fetches them itself.
+//!
+//! A reference names the other server and the image there:
+//!
+//! | form | is |
+//! |---|---|
+//! | `REMOTE:IMAGE` | a remote of the engines' own client configuration, or one of the public servers that these clients know (`images`, `ubuntu`, `ubuntu-daily`) |
+//! | `HOST:PORT/IMAGE` | a server of this protocol whose certificate the node's server trusts |
+//!
+//! `IMAGE` is an alias or a fingerprint. The new image is called by the whole reference, so that it is found, and containers
+//! are made of it, by what was pulled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use roadstead_core::{Error, ErrorKind, ImageProgress, ItemStream, PullOptions, Result, Retry, Secret};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::super::operation::Operation;
+use super::super::request::Request;
+use super::super::shared::Lxd;
+use super::remotes::{self, Protocol, Remote};
+use super::{check_new, find, name, wire};
+
+/// What a server is doing may take long without a word.
+const PULL_PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// Where an image comes from.
+#[derive(Debug)]
+pub(in super::super) struct Source {
+    /// URL of the server.
+    pub(in super::super) server: String,
+    /// How it speaks.
+    pub(in super::super) protocol: Protocol,
+    /// Its certificate in PEM, where no authority vouches for it.
+    pub(in super::super) certificate: Option<String>,
+    /// Alias or fingerprint there.
+    pub(in super::super) image: String,
+    /// What lets the image be fetched by who is not trusted there.
+    pub(in super::super) secret: Option<Secret>,
+}
+
+impl Source {
+    fn body(&self) -> Value {
+        let mut source = json!({
+            "type": "image",
+            "mode": "pull",
+            "server": self.server,
+            "protocol": self.protocol.name(),
+        });
+        if let Some(members) = source.as_object_mut() {
+            // A fingerprint is taken for an alias, too, but only where there is no secret.
+            let key = if self.secret.is_some() { "fingerprint" } else { "alias" };
+            members.insert(key.to_owned(), json!(self.image));
+            if let Some(certificate) = &self.certificate {
+                members.insert("certificate".to_owned(), json!(certificate));
+            }
+            if let Some(secret) = &self.secret {
+                members.insert("secret".to_owned(), json!(secret.expose()));
+            }
+        }
+        json!({ "source": source })
+    }
+}
+
+/// What a reference names.
+#[derive(Debug, PartialEq, Eq)]
+enum Named<'a> {
+    Remote(&'a str, &'a str),
+    Host(&'a str, &'a str),
+}
+
+fn parse(reference: &str) -> Result<Named<'_>> {
+    let refuse = || {
+        Error::invalid("reference", format!("{reference:?} names no server: REMOTE:IMAGE or HOST:PORT/IMAGE is needed"))
+    };
+    if let Some((host, image)) = reference.split_once('/') {
+        let port = host.rsplit_once(':').map(|(_, port)| port);
+        if port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())) {
+            return Ok(Named::Host(host, image));
+        }
+    }
+    match reference.split_once(':') {
+        Some((remote, image)) if !remote.contains(['/', '@']) && !image.is_empty() => Ok(Named::Remote(remote, image)),
+        _ => Err(refuse()),
+    }
+}
+
+/// I3, I4.
+pub(in super::super) async fn pull_image(lxd: &Arc<Lxd>, options: &PullOptions) -> Result<ItemStream<ImageProgress>> {
+    options.validate()?;
+    check_new("reference", &options.reference)?;
+    if options.credentials.is_some() {
+        let words = "image servers know certificates, not passwords: name a remote of the client configuration";
+        return Err(Error::invalid("credentials", words));
+    }
+    if let Some(platform) = &options.platform {
+        same_platform(lxd, platform).await?;
+    }
+    let (remote, image) = match parse(&options.reference)? {
+        Named::Remote(remote, image) => (remotes::find(remote)?, image),
+        Named::Host(host, image) => (remotes::at(&format!("https://{host}"))?, image),
+    };
+    let source = source(lxd, remote, image).await?;
+    fetch(lxd, &source, vec![options.reference.clone()]).await
+}
+
+/// How the image is fetched. What a server gives only to whom it trusts, it gives to the node's server for a secret, for
+/// which we ask it: we are trusted there.
+async fn source(lxd: &Lxd, remote: Remote, image: &str) -> Result<Source> {
+    let mut source = Source {
+        server: remote.address.clone(),
+        protocol: remote.protocol,
+        certificate: remote.certificate.clone(),
+        image: image.to_owned(),
+        secret: None,
+    };
+    if remote.protocol == Protocol::Native && !remote.public {
+        let there = remotes::connect(lxd, &remote).await?;
+        let (found, _) = find(&there, image).await?;
+        let (fingerprint, secret) = (found.fingerprint().to_owned(), secret(&there, found.fingerprint()).await?);
+        source.image = fingerprint;
+        source.secret = Some(secret);
+    }
+    Ok(source)
+}
+
+/// A secret for who shall fetch an image. The server forgets it within seconds after its first use.
+pub(in super::super) async fn secret(lxd: &Lxd, fingerprint: &str) -> Result<Secret> {
+    let operation = Request::post(&["images", fingerprint, "secret"]).start(&lxd.client).await?;
+    operation
+        .state()
+        .secret("secret")
+        .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the engine's answer holds no secret"))
+}
+
+async fn same_platform(lxd: &Lxd, platform: &str) -> Result<()> {
+    let own = super::import::architecture(lxd).await?;
+    let mut parts = platform.split('/');
+    let linux = parts.next() == Some("linux");
+    match parts.next() {
+        Some(architecture) if linux && architecture == wire::common_architecture(&own) => Ok(()),
+        None if linux => Ok(()),
+        _ => Err(Error::unsupported(format_args!("images of another platform than its own (linux/{own})"))),
+    }
+}
+
+/// Has the server fetch an image and names it. Dropping the stream gives it up.
+pub(in super::super) async fn fetch(
+    lxd: &Arc<Lxd>,
+    source: &Source,
+    names: Vec<String>,
+) -> Result<ItemStream<ImageProgress>> {
+    let mut operation =
+        Request::post(&["images"]).body(&source.body()).start(&lxd.client).await.map_err(about_the_server)?;
+    operation.cancel_when_dropped();
+    let begin = progress(&format!("fetching {} from {}", source.image, source.server));
+    let state = Some(Fetch { lxd: Arc::clone(lxd), operation, names, said: String::new() });
+    let rest = stream::unfold(state, |state| async {
+        let mut fetch = state?;
+        match fetch.next().await {
+            Ok(Some(words)) => Some((Ok(progress(&words)), Some(fetch))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    let last_name = |error: Error, lxd: &Lxd, resource: &str| {
+        error.with_operation("image.pull").with_node(&lxd.name).with_resource(resource)
+    };
+    let (lxd, image) = (Arc::clone(lxd), source.image.clone());
+    let rest = rest.map(move |item| item.map_err(|error| last_name(error, &lxd, &image)));
+    Ok(stream::iter([Ok(begin)]).chain(rest).boxed())
+}
+
+struct Fetch {
+    lxd: Arc<Lxd>,
+    operation: Operation,
+    names: Vec<String>,
+    said: String,
+}
+
+impl Fetch {
+    /// The next words; none when the image is there.
+    async fn next(&mut self) -> Result<Option<String>> {
+        if self.operation.state().is_final() && self.names.is_empty() {
+            return Ok(None);
+        }
+        while !self.operation.state().is_final() {
+            let changed = timeout(PULL_PAUSE_MAX, self.operation.changed()).await;
+            let state = changed.map_err(|_| {
+                let words = format!("nothing was heard of it for {} s", PULL_PAUSE_MAX.as_secs());
+                Error::new(ErrorKind::DeadlineExceeded, words)
+            })??;
+            if let Some(words) = state.progress().filter(|words| *words != self.said) {
+                self.said = words.to_owned();
+                return Ok(Some(self.said.clone()));
+            }
+        }
+        let end = self.operation.state().clone().into_result().map_err(about_the_server)?;
+        let fingerprint = end.metadata.get("fingerprint").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if fingerprint.is_empty() {
+            return Err(Error::new(ErrorKind::Unexpected, "the engine does not tell which image it fetched"));
+        }
+        for reference in std::mem::take(&mut self.names) {
+            name(&self.lxd, &reference, &fingerprint, "").await?;
+        }
+        Ok(Some(format!("fetched {fingerprint}")))
+    }
+}
+
+fn progress(words: &str) -> ImageProgress {
+    let mut progress = ImageProgress::default();
+    progress.status = words.to_owned();
+    // `rootfs: 41% (12.3MB/s)`
+    progress.layer = words.split_once(": ").filter(|(_, rest)| rest.contains('%')).map(|(part, _)| part.to_owned());
+    progress
+}
+
+/// What the server's words about another server mean.
+fn about_the_server(error: Error) -> Error {
+    let message = error.message().to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let kind =
+        if says(&["connection refused", "no such host", "unable to connect", "timeout", "network is unreachable"]) {
+            ErrorKind::Unavailable
+        } else if says(&["x509", "certificate"]) {
+            ErrorKind::Unauthenticated
+        } else if says(&["couldn't find", "not found", "doesn't exist", "image could not be found"]) {
+            ErrorKind::NotFound
+        } else {
+            return error;
+        };
+    if error.kind() == kind {
+        return error;
+    }
+    // The server has given up: it is not we who do not know.
+    Error::new(kind, error.message().to_owned())
+        .with_retry(match kind {
+            ErrorKind::Unavailable => Retry::Safe,
+            _ => Retry::Never,
+        })
+        .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_name_a_server_and_an_image() {
+        for (reference, named) in [
+            ("images:alpine/3.20", Named::Remote("images", "alpine/3.20")),
+            ("second:roadstead/busybox:latest", Named::Remote("second", "roadstead/busybox:latest")),
+            ("127.0.0.2:8443/roadstead/busybox:latest", Named::Host("127.0.0.2:8443", "roadstead/busybox:latest")),
+            ("[::1]:8443/a", Named::Host("[::1]:8443", "a")),
+        ] {
+            assert_eq!(parse(reference).unwrap(), named, "{reference}");
+        }
+        for reference in ["busybox", "docker.io/library/nginx", "docker.io/library/nginx:1.27"] {
+            assert_eq!(parse(reference).unwrap_err().field(), Some("reference"), "{reference}");
+        }
+    }
+
+    #[test]
+    fn sources_are_told_as_servers_read_them() {
+        let source = Source {
+            server: "https://a:8443".to_owned(),
+            protocol: Protocol::Native,
+            certificate: None,
+            image: "b:c".to_owned(),
+            secret: None,
+        };
+        assert_eq!(
+            source.body(),
+            json!({"source": {"type": "image", "mode": "pull", "server": "https://a:8443", "protocol": "lxd", "alias": "b:c"}})
+        );
+        let secret = Source { secret: Some(Secret::new("s")), protocol: Protocol::SimpleStreams, ..source };
+        assert_eq!(secret.body()["source"]["fingerprint"], "b:c");
+        assert!(!format!("{secret:?}").contains("\"s\""));
+    }
+
+    #[test]
+    fn words_about_other_servers() {
+        for (words, kind) in [
+            ("Failed getting remote image info: Image not found", ErrorKind::NotFound),
+            (
+                "Failed to connect to LXD server \"https://a\": Get \"https://a/1.0\": x509: certificate is valid for b",
+                ErrorKind::Unauthenticated,
+            ),
+            ("Unable to connect to: a:8443 ([dial tcp a:8443: connect: connection refused])", ErrorKind::Unavailable),
+            ("something else", ErrorKind::Unexpected),
+        ] {
+            assert_eq!(about_the_server(Error::new(ErrorKind::Unexpected, words)).kind(), kind, "{words}");
+        }
+    }
+
+    #[test]
+    fn progress_tells_the_part() {
+        assert_eq!(progress("rootfs: 41% (12.3MB/s)").layer.as_deref(), Some("rootfs"));
+        assert_eq!(progress("fetching a from https://b: c").layer, None);
+    }
+}
