@@ -8,6 +8,7 @@ use std::io;
 
 use roadstead_core::{Error, ErrorKind, Retry};
 
+use super::tls::Mistrust;
 use ErrorKind::{
     AlreadyExists, Conflict, InvalidInput, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable,
     Unsupported,
@@ -134,6 +135,11 @@ pub(super) fn broken(error: &(dyn StdError + 'static), connecting: bool) -> Erro
     }
     let root = root(error);
     if let Some(tls) = chain().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        if let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) = tls
+            && let Some(why) = why.0.downcast_ref::<Mistrust>()
+        {
+            return Error::new(Unauthenticated, why.to_string()).with_retry(Retry::Never);
+        }
         return match tls {
             rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_) | rustls::Error::General(_) => {
                 Error::new(Unauthenticated, format!("TLS: {tls}")).with_retry(Retry::Never)

@@ -7,6 +7,7 @@
 mod attach;
 mod capabilities;
 mod client;
+pub mod config;
 mod connect;
 mod container;
 mod create;
@@ -31,6 +32,7 @@ mod shared;
 mod stats;
 mod tls;
 mod transport;
+mod trust;
 mod update;
 mod volumes;
 mod websocket;
@@ -41,6 +43,7 @@ use async_trait::async_trait;
 use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Result};
 
 pub use node::LxdNode;
+pub use trust::{Joined, Proof, join};
 
 /// Connects to LXD and Incus servers.
 #[derive(Debug, Default)]
@@ -58,6 +61,6 @@ impl Engine for LxdEngine {
     }
 
     fn discover(&self) -> Vec<Discovered> {
-        Vec::new()
+        config::discover(&config::Environment::of_process())
     }
 }

@@ -171,16 +171,21 @@ impl Request {
         let payload = std::mem::replace(&mut self.payload, Payload::Empty);
         let headers = std::mem::take(&mut self.headers);
         let mut builder = client.transport().request(self.method.clone(), &self.target(client));
+        let kind = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
+        // What the caller says of the content goes before what it looks like.
+        let content = |builder: reqwest::RequestBuilder, word| {
+            if kind { builder } else { builder.header("content-type", word) }
+        };
         builder = match payload {
             Payload::Empty => builder,
-            Payload::Json(json) => builder.header("content-type", "application/json").body(json),
-            Payload::Bytes(bytes) => builder.header("content-type", "application/octet-stream").body(bytes),
+            Payload::Json(json) => content(builder, "application/json").body(json),
+            Payload::Bytes(bytes) => content(builder, "application/octet-stream").body(bytes),
             Payload::Stream(stream) => {
                 let stream = stream.map_err(std::io::Error::other);
-                builder.header("content-type", "application/octet-stream").body(reqwest::Body::wrap_stream(stream))
+                content(builder, "application/octet-stream").body(reqwest::Body::wrap_stream(stream))
             }
         };
         let answer = builder.send().await.map_err(error::translate)?;

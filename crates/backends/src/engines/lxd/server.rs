@@ -38,6 +38,11 @@ impl Server {
     pub(super) fn trusts_us(&self) -> bool {
         self.auth.as_deref() == Some("trusted")
     }
+
+    /// Whether the API has this extension.
+    pub(super) fn has(&self, extension: &str) -> bool {
+        self.api_extensions.iter().flatten().any(|word| word == extension)
+    }
 }
 
 /// The machine, as far as it is used.
