@@ -79,10 +79,12 @@ capabilities! {
     freeze = Freeze, "freezing containers";
     /// A container can be given another name.
     rename = Rename, "renaming containers";
-    /// Limits of an existing container can be changed.
-    update = Update, "updating the limits of containers";
-    /// The end of a container can be waited for, with its exit code.
+    /// Limits and restart policy of an existing container can be changed.
+    update = Update, "updating containers";
+    /// The end of a container can be waited for.
     wait = Wait, "waiting for containers";
+    /// The exit code of a container's main process is told.
+    exit_codes = ExitCodes, "exit codes of containers";
     /// A container's file system can become an image.
     commit = Commit, "committing containers to images";
     /// A container's file system can be read as one tar stream.
@@ -91,10 +93,20 @@ capabilities! {
     copy = Copy, "copying containers by the engine itself";
     /// Files can be copied into and out of a container as tar streams.
     files = Files, "copying files into and out of containers";
+    /// The state of a container can be kept under a name, and brought back.
+    snapshots = Snapshots, "snapshots of containers";
+    /// Snapshots can hold the running processes, too.
+    snapshots_stateful = SnapshotsStateful, "snapshots with running processes";
+    /// Snapshots can be deleted by the engine when their time is over.
+    snapshots_expire = SnapshotsExpire, "snapshots that expire";
+    /// A whole container can be read as one archive, and made again from it.
+    backups = Backups, "backups of containers";
     /// The output of the main process is kept and can be read.
     logs = Logs, "container logs";
     /// Standard output and standard error are told apart in logs.
     logs_split = LogsSplit, "telling stdout and stderr of logs apart";
+    /// Records of logs have times, and can be chosen by them.
+    log_times = LogTimes, "times in logs";
     /// The terminal or the streams of the main process can be attached to.
     attach = Attach, "attaching to containers";
     /// Resource use is given as numbers.
@@ -121,6 +133,8 @@ capabilities! {
     image_archive = ImageArchive, "saving and loading image archives";
     /// Networks can be listed, inspected, created and deleted.
     networks = Networks, "networks";
+    /// Containers on one network reach each other by name.
+    network_names = NetworkNames, "names of containers on networks";
     /// Volumes can be listed, inspected, created and deleted.
     volumes = Volumes, "volumes";
     /// Changes arrive as a stream of events.

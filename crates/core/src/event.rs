@@ -109,6 +109,12 @@ pub enum EventAction {
     Renamed,
     /// Limits or configuration changed.
     Updated,
+    /// A snapshot was made of it; `attributes` name it as `snapshot`.
+    SnapshotCreated,
+    /// A snapshot of it was deleted; `attributes` name it as `snapshot`.
+    SnapshotDeleted,
+    /// Brought back to a snapshot; `attributes` name it as `snapshot`.
+    Restored,
     /// Sent a signal.
     Killed,
     /// Ran out of memory.
@@ -152,6 +158,9 @@ impl EventAction {
             EventAction::Unfrozen => "unfrozen",
             EventAction::Renamed => "renamed",
             EventAction::Updated => "updated",
+            EventAction::SnapshotCreated => "snapshot_created",
+            EventAction::SnapshotDeleted => "snapshot_deleted",
+            EventAction::Restored => "restored",
             EventAction::Killed => "killed",
             EventAction::OutOfMemory => "out_of_memory",
             EventAction::Health => "health",

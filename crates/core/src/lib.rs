@@ -39,10 +39,10 @@ mod volume;
 
 pub use capabilities::{Capabilities, Capability};
 pub use container::{
-    AttachOptions, CommitOptions, Container, ContainerDetails, ContainerExit, ContainerFilter, ContainerSpec,
-    ContainerState, ContainerSummary, CopyInOptions, DeleteOptions, Dns, Health, HealthCheck, LabelSelector, Limits,
-    LogOptions, Mount, MountKind, NetworkAttachment, NetworkEndpoint, PortMapping, Protocol, RestartPolicy,
-    StopOptions, WaitFor,
+    AttachOptions, BackupOptions, CommitOptions, Container, ContainerDetails, ContainerExit, ContainerFilter,
+    ContainerSpec, ContainerState, ContainerSummary, ContainerUpdate, CopyInOptions, DeleteOptions, Dns, Health,
+    HealthCheck, LabelSelector, Limits, LogOptions, Mount, MountKind, NetworkAttachment, NetworkEndpoint, PortMapping,
+    Protocol, RestartPolicy, RestoreOptions, Snapshot, SnapshotOptions, StopOptions, WaitFor,
 };
 pub use copy::{CopyOptions, CopyProgress, CopyTransport, CopyWay, NotCarried};
 pub use error::{Error, ErrorKind, ErrorRow, Result, Retry, TABLE as ERROR_TABLE};

@@ -64,6 +64,14 @@ pub fn volume_name(field: &str, value: &str) -> Result<()> {
     if value.len() < 2 { Err(Error::invalid(field, "volume name must have at least two characters")) } else { Ok(()) }
 }
 
+/// A name for a snapshot of a container.
+///
+/// # Errors
+/// See [`container_name`].
+pub fn snapshot_name(field: &str, value: &str) -> Result<()> {
+    word(field, "snapshot name", value)
+}
+
 /// A name for a node or a pool.
 ///
 /// # Errors

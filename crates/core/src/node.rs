@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Capabilities;
-use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary};
+use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary, RestoreOptions};
 use crate::copy::{CopyOptions, CopyProgress, CopyWay};
 use crate::error::Result;
 use crate::event::Event;
 use crate::image::Images;
 use crate::job::{Job, JobSpec, JobStatus};
 use crate::network::Networks;
-use crate::stream::ItemStream;
+use crate::stream::{ByteStream, ItemStream};
 use crate::time::Timestamp;
 use crate::volume::Volumes;
 
@@ -136,11 +136,20 @@ pub trait Node: Images + Networks + Volumes + Debug + Send + Sync {
     /// * **N34**: mounts are what the main process sees, read-only ones cannot be written.
     /// * **N35**: limits are in effect.
     /// * **N36**: a published port answers on the node.
-    /// * **N37**: containers on one network reach each other by name.
+    /// * **N37**: containers on one network reach each other by name (`network_names`).
     /// * **N38**: a restart policy starts it again.
     /// * **N39**: a health check tells its result.
     /// * **N40**: a read-only root cannot be written; dropped kernel capabilities are gone.
     async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer>;
+
+    /// Makes a container from what [`Container::backup`] gave, here or on another node of the same kind of engine; it does
+    /// not run.
+    ///
+    /// * **B10**: it has the files, the command, the labels and the limits of the one that was backed up.
+    /// * **B11**: it has the name that is asked for, otherwise the name that is in the backup.
+    /// * **B12**: a name that is taken is `AlreadyExists`; nothing changes.
+    /// * **B13**: a broken archive is `InvalidInput`; nothing is made.
+    async fn restore_container(&self, archive: ByteStream, options: &RestoreOptions) -> Result<CreatedContainer>;
 
     /// A handle on the container with this id or name. Asks nobody: whether it exists, its first call tells.
     fn container(&self, id: &str) -> Arc<dyn Container>;

@@ -94,6 +94,7 @@ operations! {
     NODE_INFO = "node.info", Node::info, Read, Quick;
     NODE_LIST_CONTAINERS = "node.list_containers", Node::list_containers, Read, Quick;
     NODE_CREATE_CONTAINER = "node.create_container", Node::create_container, Write, Quick;
+    NODE_RESTORE_CONTAINER = "node.restore_container", Node::restore_container, Write, Slow;
     NODE_COPY_WAYS = "node.copy_ways", Node::copy_ways, Read, Quick;
     NODE_COPY_CONTAINER = "node.copy_container", Node::copy_container, Write, Slow;
     NODE_EVENTS = "node.events", Node::events, Read, Quick;
@@ -114,6 +115,11 @@ operations! {
     CONTAINER_WAIT = "container.wait", Container::wait, Read, CallerDeadline;
     CONTAINER_COMMIT = "container.commit", Container::commit, Write, Slow;
     CONTAINER_EXPORT = "container.export", Container::export, Read, Slow;
+    CONTAINER_SNAPSHOTS = "container.snapshots", Container::snapshots, Read, Quick;
+    CONTAINER_CREATE_SNAPSHOT = "container.create_snapshot", Container::create_snapshot, Write, Slow;
+    CONTAINER_RESTORE_SNAPSHOT = "container.restore_snapshot", Container::restore_snapshot, Write, Slow;
+    CONTAINER_DELETE_SNAPSHOT = "container.delete_snapshot", Container::delete_snapshot, IdempotentWrite, Slow;
+    CONTAINER_BACKUP = "container.backup", Container::backup, Read, Slow;
     CONTAINER_COPY_OUT = "container.copy_out", Container::copy_out, Read, Slow;
     CONTAINER_COPY_IN = "container.copy_in", Container::copy_in, Write, Slow;
     CONTAINER_LOGS = "container.logs", Container::logs, Read, Quick;

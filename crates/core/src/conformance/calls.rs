@@ -12,8 +12,9 @@ use super::scene::{SLEEP, Scene, details};
 use super::tar::{self, File};
 use crate::capabilities::Capability;
 use crate::container::{
-    AttachOptions, CommitOptions, Container, ContainerSpec, CopyInOptions, DeleteOptions, HealthCheck, Limits,
-    LogOptions, Mount, MountKind, PortMapping, Protocol, RestartPolicy, StopOptions, WaitFor,
+    AttachOptions, BackupOptions, CommitOptions, Container, ContainerSpec, ContainerUpdate, CopyInOptions,
+    DeleteOptions, HealthCheck, Limits, LogOptions, Mount, MountKind, PortMapping, Protocol, RestartPolicy,
+    RestoreOptions, SnapshotOptions, StopOptions, WaitFor,
 };
 use crate::copy::{CopyOptions, CopyTransport};
 use crate::error::{Error, ErrorKind, Result};
@@ -45,7 +46,8 @@ fn container_calls<'a>(container: &'a Arc<dyn Container>, scene: &Scene) -> Vec<
     let c = container;
     let name = scene.name("renamed");
     let image = CommitOptions::new(scene.image_name("committed"));
-    let limits = Limits { pids: Some(50), ..Limits::default() };
+    let changes = ContainerUpdate::limits(Limits { pids: Some(50), ..Limits::default() });
+    let snapshot = SnapshotOptions::new("one");
     let size = TerminalSize { columns: 80, rows: 24 };
     vec![
         ("inspect", None, async { c.inspect().await.map(drop) }.boxed()),
@@ -56,11 +58,16 @@ fn container_calls<'a>(container: &'a Arc<dyn Container>, scene: &Scene) -> Vec<
         ("freeze", Some(Can::Freeze), async { c.freeze().await }.boxed()),
         ("unfreeze", Some(Can::Freeze), async { c.unfreeze().await }.boxed()),
         ("rename", Some(Can::Rename), async move { c.rename(&name).await }.boxed()),
-        ("update", Some(Can::Update), async move { c.update(&limits).await }.boxed()),
+        ("update", Some(Can::Update), async move { c.update(&changes).await }.boxed()),
         ("delete", Some(Can::Create), async { c.delete(&DeleteOptions::default()).await }.boxed()),
         ("wait", Some(Can::Wait), async { c.wait(WaitFor::Stopped, SOON).await.map(drop) }.boxed()),
         ("commit", Some(Can::Commit), async move { c.commit(&image).await.map(drop) }.boxed()),
         ("export", Some(Can::Export), async { c.export().await.map(drop) }.boxed()),
+        ("snapshots", Some(Can::Snapshots), async { c.snapshots().await.map(drop) }.boxed()),
+        ("create_snapshot", Some(Can::Snapshots), async move { c.create_snapshot(&snapshot).await.map(drop) }.boxed()),
+        ("restore_snapshot", Some(Can::Snapshots), async { c.restore_snapshot("one").await }.boxed()),
+        ("delete_snapshot", Some(Can::Snapshots), async { c.delete_snapshot("one").await }.boxed()),
+        ("backup", Some(Can::Backups), async { c.backup(&BackupOptions::default()).await.map(drop) }.boxed()),
         ("copy_out", Some(Can::Files), async { c.copy_out("/bin").await.map(drop) }.boxed()),
         ("copy_in", Some(Can::Files), async { c.copy_in("/", archive(), &CopyInOptions::default()).await }.boxed()),
         ("logs", Some(Can::Logs), async { c.logs(&LogOptions::default()).await.map(drop) }.boxed()),
@@ -104,6 +111,18 @@ fn unasked(scene: &Scene) -> &dyn Node {
 async fn unsupported_by_containers(scene: &Scene) -> Check {
     let missing = unasked(scene).container(&scene.name("missing"));
     let mut tried = all_unsupported(scene, container_calls(&missing, scene)).await?;
+    if scene.has(Capability::Logs) && !scene.has(Capability::LogTimes) {
+        let dated = LogOptions { timestamps: true, ..LogOptions::default() };
+        refused("log_times", missing.logs(&dated).await.map(drop), ErrorKind::Unsupported)?;
+        tried += 1;
+    }
+    // Parts of snapshots that an engine may lack.
+    for (capability, options) in demanding_snapshots() {
+        if scene.has(Capability::Snapshots) && !scene.has(capability) {
+            refused(capability.name(), missing.create_snapshot(&options).await, ErrorKind::Unsupported)?;
+            tried += 1;
+        }
+    }
     if !scene.has(Capability::Jobs) {
         return anything(tried);
     }
@@ -141,6 +160,15 @@ async fn all_unsupported(scene: &Scene, calls: Vec<Call<'_>>) -> Check<usize> {
 /// Nothing is proven by an engine on which there was no call to make.
 fn anything(tried: usize) -> Check {
     if tried == 0 { Err(Failure::Gated("nothing is lacking".to_owned())) } else { Ok(()) }
+}
+
+/// Snapshots that need a capability beyond that of making any.
+fn demanding_snapshots() -> [(Capability, SnapshotOptions); 2] {
+    let later = crate::Timestamp::now().saturating_add(Duration::from_secs(24 * 60 * 60));
+    [
+        (Capability::SnapshotsStateful, SnapshotOptions { stateful: true, ..SnapshotOptions::new("one") }),
+        (Capability::SnapshotsExpire, SnapshotOptions { expires_at: Some(later), ..SnapshotOptions::new("one") }),
+    ]
 }
 
 /// Specs that need a capability beyond that of creating.
@@ -189,10 +217,16 @@ async fn unsupported_by_the_node(scene: &Scene) -> Check {
     let pull = PullOptions::new(&scene.fixture.missing_image);
     let copy = CopyOptions::new("any", scene.name("copy"), CopyTransport::Local);
     let since = EventOptions::since(crate::Timestamp::now());
+    let restore = RestoreOptions::name(scene.name("restored"));
     let calls: Vec<Call<'_>> = vec![
         ("create_container", Some(Can::Create), async { node.create_container(&spec).await.map(drop) }.boxed()),
         ("copy_ways", Some(Can::Copy), async { node.copy_ways(node, "any").await.map(drop) }.boxed()),
         ("copy_container", Some(Can::Copy), async { node.copy_container(node, &copy).await.map(drop) }.boxed()),
+        (
+            "restore_container",
+            Some(Can::Backups),
+            async { node.restore_container(archive(), &restore).await.map(drop) }.boxed(),
+        ),
         ("list_images", Some(Can::Images), async { node.list_images().await.map(drop) }.boxed()),
         ("inspect_image", Some(Can::Images), async { node.inspect_image(image).await.map(drop) }.boxed()),
         ("tag_image", Some(Can::Images), async { node.tag_image(image, &tagged).await }.boxed()),
@@ -236,10 +270,11 @@ fn bad_calls<'a>(container: &'a Arc<dyn Container>) -> Vec<(&'static str, Call<'
     use Capability as Can;
     let c = container;
     let limits = |change: fn(&mut Limits)| {
-        let mut limits = Limits::default();
-        change(&mut limits);
-        limits
+        let mut changes = ContainerUpdate::default();
+        change(&mut changes.limits);
+        changes
     };
+    let past = SnapshotOptions { expires_at: crate::Timestamp::from_unix_seconds(1), ..SnapshotOptions::new("one") };
     let (small, many) = (limits(|l| l.memory_bytes = Some(1)), limits(|l| l.pids = Some(0)));
     let mut blind = LogOptions::default();
     (blind.stdout, blind.stderr) = (false, false);
@@ -256,6 +291,24 @@ fn bad_calls<'a>(container: &'a Arc<dyn Container>) -> Vec<(&'static str, Call<'
         ("name", ("rename to nothing", Some(Can::Rename), async { c.rename("").await }.boxed())),
         ("memory_bytes", ("update", Some(Can::Update), async move { c.update(&small).await }.boxed())),
         ("pids", ("update", Some(Can::Update), async move { c.update(&many).await }.boxed())),
+        (
+            "name",
+            (
+                "create_snapshot",
+                Some(Can::Snapshots),
+                async { c.create_snapshot(&SnapshotOptions::new("a/b")).await.map(drop) }.boxed(),
+            ),
+        ),
+        (
+            "expires_at",
+            (
+                "create_snapshot in the past",
+                Some(Can::SnapshotsExpire),
+                async move { c.create_snapshot(&past).await.map(drop) }.boxed(),
+            ),
+        ),
+        ("name", ("restore_snapshot", Some(Can::Snapshots), async { c.restore_snapshot("../x").await }.boxed())),
+        ("name", ("delete_snapshot", Some(Can::Snapshots), async { c.delete_snapshot("").await }.boxed())),
         (
             "image",
             ("commit", Some(Can::Commit), async { c.commit(&CommitOptions::new("a b")).await.map(drop) }.boxed()),
@@ -297,6 +350,10 @@ async fn bad_input(scene: &Scene) -> Check {
     equal("the container", details(&*container).await?, before)?;
     for bad in ["", "a b", "../etc", "a/b", "a?b=c", "%2e%2e"] {
         refused(bad, scene.node().container(bad).inspect().await, ErrorKind::InvalidInput)?;
+    }
+    if scene.has(Capability::Backups) {
+        let restored = scene.node().restore_container(archive(), &RestoreOptions::name("a/b")).await;
+        names_field("restore_container", &refused("restore", restored, ErrorKind::InvalidInput)?, "name")?;
     }
     let mut spec = scene.spec("never");
     let name = spec.name.clone().unwrap_or_default();

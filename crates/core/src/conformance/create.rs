@@ -19,7 +19,7 @@ declare! {
     N34 "mounts, read-only ones too" [Create Logs Mounts Volumes] mounts;
     N35 "limits are in effect" [Create] limits;
     N36 "a published port answers on the node" [Create Ports Jobs] published_port;
-    N37 "containers on one network reach each other by name" [Create Networks Jobs] reached_by_name;
+    N37 "containers on one network reach each other by name" [Create Networks NetworkNames Jobs] reached_by_name;
     N38 "a restart policy starts it again" [Create Logs RestartPolicy] restarted_by_policy;
     N39 "a health check tells its result" [Create HealthCheck] health;
     N40 "a read-only root, dropped kernel capabilities" [Create Logs Privileges] confinement;
@@ -33,15 +33,11 @@ async fn the_process_sees_its_settings(scene: &Scene) -> Check {
     spec.hostname = Some("cf-host".to_owned());
     let (code, output) = scene.result_of(&spec).await?;
     equal("the output", output.as_str(), "two  words, = and ü\n/bin\n1234\n1235\ncf-host\n")?;
-    equal("the exit code", code, 4)?;
+    scene.exited("the main process", code, 4)?;
     let mut spec = scene.spec("entry");
     spec.entrypoint = Some(vec!["echo".to_owned(), "from the entrypoint:".to_owned()]);
     spec.command = Some(vec!["$HOME *".to_owned(), String::new(), "'end".to_owned()]);
-    equal(
-        "entrypoint and command",
-        scene.result_of(&spec).await?,
-        (0, "from the entrypoint: $HOME *  'end\n".to_owned()),
-    )
+    scene.gives("entrypoint and command", &spec, 0, "from the entrypoint: $HOME *  'end\n").await
 }
 
 fn mount(kind: MountKind, source: Option<&str>, target: &str, read_only: bool) -> Mount {
@@ -54,7 +50,7 @@ async fn mounts(scene: &Scene) -> Check {
     let mut writer = scene.script("writer", "echo kept > /data/file; echo lost > /scratch/file; cat /scratch/file");
     writer.mounts =
         vec![mount(MountKind::Volume, Some(&name), "/data", false), mount(MountKind::Tmpfs, None, "/scratch", false)];
-    equal("the writer", scene.result_of(&writer).await?, (0, "lost\n".to_owned()))?;
+    scene.gives("the writer", &writer, 0, "lost\n").await?;
     let mut targets = vec![mount(MountKind::Volume, Some(&name), "/data", true)];
     if let Some(path) = &volume.path {
         targets.push(mount(MountKind::Bind, Some(path), "/bound", true));

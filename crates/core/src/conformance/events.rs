@@ -30,7 +30,7 @@ async fn life(scene: &Scene, events: &mut ItemStream<Event>, id: &str) -> Check<
             seen.push(event.action);
         }
         if event.action == EventAction::Ended {
-            equal("the exit code of the event", event.exit_code, Some(6))?;
+            scene.exited("the event", event.exit_code, 6)?;
         }
         if event.action == EventAction::Deleted {
             return Ok(seen);

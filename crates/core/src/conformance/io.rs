@@ -60,7 +60,7 @@ async fn input_and_answer(scene: &Scene) -> Check {
         input.close().await.during("close")?;
         input.close().await.during("close again")?;
     }
-    equal("the exit code after the end of the input", ended(&*container).await?, 8)
+    scene.exited("what has read its input to the end", ended(&*container).await?, 8)
 }
 
 async fn output_ends(scene: &Scene) -> Check {
@@ -68,7 +68,7 @@ async fn output_ends(scene: &Scene) -> Check {
     write(&mut attachment, "this\n").await?;
     until(&mut attachment, "got this\n").await?;
     equal("what follows the end", next("the end of the output", &mut attachment.output).await?, None)?;
-    equal("the exit code", ended(&*container).await?, 9)
+    scene.exited("the reader", ended(&*container).await?, 9)
 }
 
 async fn no_size(scene: &Scene) -> Check {

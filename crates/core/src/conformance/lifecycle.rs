@@ -29,7 +29,7 @@ declare! {
     C90 "delete: not found and not listed" [Create] delete;
     C91 "delete: Conflict when it runs" [Create] delete_running;
     C92 "delete: force" [Create] delete_by_force;
-    C100 "wait: the exit code" [Create Wait] wait;
+    C100 "wait: the exit code" [Create Wait ExitCodes] wait;
     C101 "wait: one that has ended is answered at once" [Create Wait] wait_for_the_past;
     C102 "wait: DeadlineExceeded" [Create Wait] wait_too_long;
 }
@@ -123,7 +123,7 @@ async fn stop(scene: &Scene) -> Check {
     let container = scene.ready("polite", "trap 'exit 7' TERM").await?;
     container.stop(&StopOptions::after_seconds(15)).await.during("stop")?;
     let now = in_state(&*container, ContainerState::Stopped).await?;
-    equal("the exit code", now.exit_code, Some(7))?;
+    scene.exited("the main process", now.exit_code, 7)?;
     ensure(now.finished_at.is_some(), "a stopped container has no time of its end")
 }
 
@@ -141,7 +141,8 @@ async fn stop_at_once(scene: &Scene) -> Check {
     let begin = tokio::time::Instant::now();
     container.stop(&StopOptions::after_seconds(0)).await.during("stop")?;
     ensure(begin.elapsed() < Duration::from_secs(9), "the usual time to stop was granted")?;
-    equal("the exit code", in_state(&*container, ContainerState::Stopped).await?.exit_code, Some(137))
+    let now = in_state(&*container, ContainerState::Stopped).await?;
+    scene.exited("the main process", now.exit_code, 137)
 }
 
 async fn restart_running(scene: &Scene) -> Check {
@@ -167,10 +168,10 @@ async fn kill(scene: &Scene) -> Check {
     scene.logged(&*container, "got one").await?;
     in_state(&*container, ContainerState::Running).await?;
     container.kill("12".parse()?).await.during("kill by number")?;
-    equal("the exit code", ended(&*container).await?, 5)?;
+    scene.exited("the trapping process", ended(&*container).await?, 5)?;
     let container = scene.running("killed").await?;
     container.kill(Signal::KILL).await.during("kill")?;
-    equal("the exit code", ended(&*container).await?, 137)
+    scene.exited("the killed process", ended(&*container).await?, 137)
 }
 
 async fn kill_stopped(scene: &Scene) -> Check {
@@ -232,7 +233,7 @@ async fn wait(scene: &Scene) -> Check {
     for (rest, condition) in [("stopped", WaitFor::Stopped), ("next", WaitFor::NextEnd)] {
         let container = scene.start(&scene.script(rest, "sleep 1; exit 42")).await?;
         let exit = container.wait(condition, super::check::SOON).await.during("wait")?;
-        equal("the exit code", exit.exit_code, 42)?;
+        equal("the exit code", exit.exit_code, Some(42))?;
         in_state(&*container, ContainerState::Stopped).await?;
     }
     Ok(())
@@ -245,7 +246,7 @@ async fn wait_for_the_past(scene: &Scene) -> Check {
     })
     .await?;
     let exit = container.wait(WaitFor::Stopped, Duration::from_secs(5)).await.during("wait")?;
-    equal("the exit code", exit.exit_code, 43)
+    scene.exited("what has ended", exit.exit_code, 43)
 }
 
 async fn wait_too_long(scene: &Scene) -> Check {

@@ -19,6 +19,7 @@
 //! # Ok::<(), roadstead_core::Error>(()) }).unwrap();
 //! ```
 
+mod backups;
 mod calls;
 mod check;
 mod copies;
@@ -37,6 +38,7 @@ mod pool;
 mod process_jobs;
 mod scene;
 mod sick;
+mod snapshots;
 mod table;
 mod tar;
 mod verbs;
@@ -122,7 +124,7 @@ macro_rules! declare {
 }
 use declare;
 
-const MODULES: [&[Clause]; 16] = [
+const MODULES: [&[Clause]; 18] = [
     node::CLAUSES,
     create::CLAUSES,
     copies::CLAUSES,
@@ -131,6 +133,8 @@ const MODULES: [&[Clause]; 16] = [
     lifecycle::CLAUSES,
     verbs::CLAUSES,
     files::CLAUSES,
+    snapshots::CLAUSES,
+    backups::CLAUSES,
     observe::CLAUSES,
     io::CLAUSES,
     process_jobs::CLAUSES,
@@ -141,12 +145,12 @@ const MODULES: [&[Clause]; 16] = [
     pool::CLAUSES,
 ];
 
-/// Every clause, by noun (node, container, job, images, networks, volumes, pool) and number.
+/// Every clause, by noun (node, container, snapshots, backups, job, images, networks, volumes, pool) and number.
 pub fn clauses() -> impl Iterator<Item = &'static Clause> {
     let mut all: Vec<&Clause> = MODULES.into_iter().flatten().collect();
     all.sort_by_key(|clause| {
         let (noun, number) = clause.number.split_at_checked(1).unwrap_or_default();
-        ("NCJIWVP".find(noun), number.parse::<u32>().ok())
+        ("NCSBJIWVP".find(noun), number.parse::<u32>().ok())
     });
     all.into_iter()
 }

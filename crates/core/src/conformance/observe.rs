@@ -14,8 +14,8 @@ declare! {
     C140 "logs: what was written, stdout and stderr apart" [Create Logs] what_was_written;
     C141 "logs: tail" [Create Logs] tail;
     C142 "logs: follow until the end" [Create Logs Kill] follow;
-    C143 "logs: timestamps" [Create Logs] timestamps;
-    C144 "logs: since" [Create Logs] since;
+    C143 "logs: timestamps" [Create Logs LogTimes] timestamps;
+    C144 "logs: since" [Create Logs LogTimes] since;
     C160 "stats: above zero, and cpu never goes down" [Create Stats] stats;
     C161 "stats: Conflict when it does not run" [Create Stats] stats_stopped;
     C170 "processes: the main process" [Create Processes] processes;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::check::{Check, During, Failure, SOON, drain, drain_bytes, ensure, eventually, text};
+use super::check::{Check, During, Failure, SOON, drain, drain_bytes, ensure, equal, eventually, text};
 use super::fixture::Fixture;
 use crate::capabilities::Capability;
 use crate::container::{
-    Container, ContainerDetails, ContainerSpec, ContainerState, DeleteOptions, LogOptions, StopOptions, WaitFor,
+    Container, ContainerDetails, ContainerSpec, ContainerState, CopyInOptions, DeleteOptions, LogOptions, StopOptions,
+    WaitFor,
 };
 use crate::error::{ErrorKind, Result};
 use crate::job::{Job, JobSpec, JobStatus, OutputOptions};
@@ -168,10 +169,26 @@ impl Scene {
     }
 
     /// Runs a script as main process to its end; gives exit code and output.
-    pub(super) async fn result_of(&self, spec: &ContainerSpec) -> Check<(i32, String)> {
+    pub(super) async fn result_of(&self, spec: &ContainerSpec) -> Check<(Option<i32>, String)> {
         let container = self.start(spec).await?;
         let code = ended(&*container).await?;
         Ok((code, all_logs(&*container).await?))
+    }
+
+    /// Fails unless a main process gave this exit code and this output.
+    pub(super) async fn gives(&self, what: &str, spec: &ContainerSpec, code: i32, output: &str) -> Check {
+        let (found, said) = self.result_of(spec).await?;
+        equal(&format!("the output of {what}"), said.as_str(), output)?;
+        self.exited(what, found, code)
+    }
+
+    /// Fails unless the exit code is the expected one. An engine that does not tell exit codes may leave it out, but may
+    /// not tell another.
+    pub(super) fn exited(&self, what: &str, found: Option<i32>, expected: i32) -> Check {
+        if found.is_none() && !self.has(Capability::ExitCodes) {
+            return Ok(());
+        }
+        equal(&format!("the exit code of {what}"), found, Some(expected))
     }
 
     /// Deletes what was made: containers first, since they use the rest.
@@ -208,14 +225,14 @@ impl Scene {
     }
 }
 
-/// Waits until the main process has ended; gives its exit code.
-pub(super) async fn ended(container: &dyn Container) -> Check<i32> {
+/// Waits until the main process has ended; gives its exit code, if told.
+pub(super) async fn ended(container: &dyn Container) -> Check<Option<i32>> {
     match container.wait(WaitFor::Stopped, SOON).await {
         Ok(exit) => Ok(exit.exit_code),
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             eventually("the end of the container", || async {
                 let details = container.inspect().await?;
-                Ok((details.summary.state == ContainerState::Stopped).then_some(details.exit_code).flatten())
+                Ok((details.summary.state == ContainerState::Stopped).then_some(details.exit_code))
             })
             .await
         }
@@ -244,7 +261,7 @@ pub(super) async fn details(container: &dyn Container) -> Check<ContainerDetails
 /// Fails unless the container is in `state`.
 pub(super) async fn in_state(container: &dyn Container, state: ContainerState) -> Check<ContainerDetails> {
     let details = details(container).await?;
-    super::check::equal("the state", details.summary.state, state)?;
+    equal("the state", details.summary.state, state)?;
     Ok(details)
 }
 
@@ -277,6 +294,12 @@ pub(super) async fn read_file(container: &dyn Container, path: &str) -> Check<Ve
     let mut stream = container.copy_out(path).await.during("copy out")?;
     let bytes = drain_bytes("copy out", &mut stream).await?;
     super::tar::read(&bytes).map_err(Failure::Failed)
+}
+
+/// Puts files into the directory `path`.
+pub(super) async fn put_files(container: &dyn Container, path: &str, files: &[super::tar::File]) -> Check {
+    let archive = super::tar::stream_of(super::tar::write(files));
+    container.copy_in(path, archive, &CopyInOptions::default()).await.during("copy in")
 }
 
 /// A wait that is too short for anything to happen in it.

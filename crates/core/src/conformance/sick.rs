@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::capabilities::Capabilities;
-use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary};
+use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary, RestoreOptions};
 use crate::copy::{CopyOptions, CopyProgress, CopyWay};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -71,6 +71,9 @@ impl Node for Sick {
         self.ail().await
     }
     async fn create_container(&self, _: &ContainerSpec) -> Result<CreatedContainer> {
+        self.ail().await
+    }
+    async fn restore_container(&self, _: ByteStream, _: &RestoreOptions) -> Result<CreatedContainer> {
         self.ail().await
     }
     fn container(&self, id: &str) -> Arc<dyn Container> {

@@ -3,12 +3,12 @@
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::check::{Check, During, Failure, equal, failed, next, refused};
+use super::check::{Check, During, Failure, equal, eventually, failed, next, refused};
 use super::create::limits_hold;
 use super::declare;
-use super::scene::{MOMENT, Scene, details, in_state};
+use super::scene::{MOMENT, Scene, all_logs, details, in_state};
 use crate::capabilities::Capability;
-use crate::container::{ContainerState, Limits, LogOptions};
+use crate::container::{ContainerState, ContainerUpdate, Limits, LogOptions, RestartPolicy};
 use crate::error::ErrorKind;
 
 declare! {
@@ -20,6 +20,7 @@ declare! {
     C70 "rename: found by the new name only, same id" [Create Rename] rename;
     C71 "rename: a name that is taken" [Create Rename] rename_taken;
     C80 "update: the new limits are in effect" [Create Update] update;
+    C81 "update: the new restart policy is in effect" [Create Update RestartPolicy Logs] update_restart;
 }
 
 async fn freeze(scene: &Scene) -> Check {
@@ -121,8 +122,31 @@ async fn update(scene: &Scene) -> Check {
         return Err(Failure::Gated("limit_memory, limit_cpu, limit_pids".to_owned()));
     }
     let container = scene.start(&spec).await?;
-    container.update(&change).await.during("update")?;
+    container.update(&ContainerUpdate::limits(change.clone())).await.during("update")?;
     // Absent members stay as they are.
     let expected = Limits { pids: change.pids.or(spec.limits.pids), ..change };
     limits_hold(scene, &*container, &expected).await
+}
+
+async fn update_restart(scene: &Scene) -> Check {
+    let mut spec = scene.script("once", "echo started; exit 0");
+    if scene.has(Capability::LimitPids) {
+        spec.limits.pids = Some(40);
+    }
+    let container = scene.create(&spec).await?;
+    container.update(&ContainerUpdate::restart(RestartPolicy::Always)).await.during("update")?;
+    let shown = details(&*container).await?.spec;
+    equal("the restart policy", shown.restart, RestartPolicy::Always)?;
+    equal("the limit that was not changed", shown.limits.pids, spec.limits.pids)?;
+    container.start().await.during("start")?;
+    eventually("the second start", || async {
+        Ok((all_logs(&*container).await?.matches("started").count() >= 2).then_some(()))
+    })
+    .await?;
+    container.update(&ContainerUpdate::restart(RestartPolicy::Never)).await.during("update back")?;
+    equal("the restart policy", details(&*container).await?.spec.restart, RestartPolicy::Never)?;
+    eventually("the last end", || async {
+        Ok((details(&*container).await?.summary.state == ContainerState::Stopped).then_some(()))
+    })
+    .await
 }

@@ -67,7 +67,7 @@ async fn create(scene: &Scene) -> Check {
         let writer = with_volume(scene.script("writer", "echo kept > /data/file"), &spec.name);
         scene.result_of(&writer).await?;
         let reader = with_volume(scene.script("reader", "cat /data/file"), &spec.name);
-        equal("the file in the next container", scene.result_of(&reader).await?, (0, "kept\n".to_owned()))?;
+        scene.gives("the next container", &reader, 0, "kept\n").await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! it finds out whether the container exists.
 
 mod options;
+mod snapshot;
 mod spec;
 mod view;
 
@@ -14,8 +15,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use options::{
-    AttachOptions, CommitOptions, ContainerExit, CopyInOptions, DeleteOptions, LogOptions, StopOptions, WaitFor,
+    AttachOptions, CommitOptions, ContainerExit, ContainerUpdate, CopyInOptions, DeleteOptions, LogOptions,
+    StopOptions, WaitFor,
 };
+pub use snapshot::{BackupOptions, RestoreOptions, Snapshot, SnapshotOptions};
 pub use spec::{
     ContainerSpec, Dns, HealthCheck, Limits, Mount, MountKind, NetworkAttachment, PortMapping, Protocol, RestartPolicy,
 };
@@ -61,7 +64,7 @@ pub trait Container: Debug + Send + Sync {
 
     /// Asks the main process to end, and kills it when the time is up.
     ///
-    /// * **C30**: a running container is stopped afterwards, its exit code known.
+    /// * **C30**: a running container is stopped afterwards, its exit code known (`exit_codes`).
     /// * **C31**: stopping a container that does not run is `Ok` and changes nothing.
     /// * **C32**: with a timeout of 0 a process that ignores the stop signal ends all the same.
     async fn stop(&self, options: &StopOptions) -> Result<()>;
@@ -97,10 +100,11 @@ pub trait Container: Debug + Send + Sync {
     /// * **C71**: a name that is taken is `AlreadyExists`; nothing changes.
     async fn rename(&self, name: &str) -> Result<()>;
 
-    /// Changes limits; absent members stay as they are.
+    /// Changes limits and restart policy; absent members stay as they are.
     ///
     /// * **C80**: the new limits are in effect, and shown.
-    async fn update(&self, limits: &Limits) -> Result<()>;
+    /// * **C81**: the new restart policy is in effect, and shown.
+    async fn update(&self, changes: &ContainerUpdate) -> Result<()>;
 
     /// Deletes it.
     ///
@@ -111,7 +115,7 @@ pub trait Container: Debug + Send + Sync {
 
     /// Waits until it ends, at most `deadline`.
     ///
-    /// * **C100**: gives the exit code of the main process.
+    /// * **C100**: gives the exit code of the main process (`exit_codes`; without, it gives the end alone).
     /// * **C101**: a container that has ended already is answered at once.
     /// * **C102**: `DeadlineExceeded` when the time is over; the container is not touched.
     async fn wait(&self, condition: WaitFor, deadline: Duration) -> Result<ContainerExit>;
@@ -125,6 +129,40 @@ pub trait Container: Debug + Send + Sync {
     ///
     /// * **C120**: the stream is a tar archive that holds the files written inside.
     async fn export(&self) -> Result<ByteStream>;
+
+    /// Its snapshots, oldest first.
+    ///
+    /// * **S1**: a new container has none; what was made is listed, in this order, each with name and time.
+    async fn snapshots(&self) -> Result<Vec<Snapshot>>;
+
+    /// Keeps its state under a name: files and configuration, without mounts. It may run, and goes on running.
+    ///
+    /// * **S10**: gives the snapshot as it is listed; the container is not changed.
+    /// * **S11**: a name that another snapshot of it has is `AlreadyExists`; nothing changes.
+    /// * **S12**: with `expires_at`, the time is shown (`snapshots_expire`). The engine deletes it after this time.
+    async fn create_snapshot(&self, options: &SnapshotOptions) -> Result<Snapshot>;
+
+    /// Brings it back to a snapshot, which stays.
+    ///
+    /// * **S20**: files are as they were: changed ones, new ones and deleted ones.
+    /// * **S21**: limits are as they were.
+    /// * **S22**: what ran runs afterwards, with its main process started anew; what did not run does not.
+    /// * **S23**: a snapshot that it does not have is `NotFound`; nothing changes.
+    async fn restore_snapshot(&self, name: &str) -> Result<()>;
+
+    /// Deletes a snapshot.
+    ///
+    /// * **S30**: afterwards it is not listed and cannot be restored; the container is not changed.
+    /// * **S31**: a snapshot that it does not have is `NotFound`.
+    /// * **S32**: a container that is deleted takes its snapshots along.
+    async fn delete_snapshot(&self, name: &str) -> Result<()>;
+
+    /// All of it as one archive in the engine's own format: file system, configuration and, if asked for, snapshots,
+    /// without mounts. [`crate::Node::restore_container`] makes a container of it.
+    ///
+    /// * **B1**: it may run, and is not changed.
+    /// * **B2**: snapshots are in it, or not, as asked for (`snapshots`).
+    async fn backup(&self, options: &BackupOptions) -> Result<ByteStream>;
 
     /// A file or directory of it as a tar stream; the entries begin with the last part of `path`.
     ///
@@ -144,8 +182,8 @@ pub trait Container: Debug + Send + Sync {
     /// * **C140**: gives what was written, stdout and stderr apart where the engine can (`logs_split`).
     /// * **C141**: `tail` gives the last lines only.
     /// * **C142**: with `follow`, new output arrives while the container runs, and the stream ends when it ends.
-    /// * **C143**: with `timestamps`, every record has its time.
-    /// * **C144**: with `since`, earlier records are left out.
+    /// * **C143**: with `timestamps`, every record has its time (`log_times`).
+    /// * **C144**: with `since`, earlier records are left out (`log_times`).
     async fn logs(&self, options: &LogOptions) -> Result<ItemStream<LogRecord>>;
 
     /// Connects to the streams of the main process.

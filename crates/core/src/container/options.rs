@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::spec::{Limits, RestartPolicy};
 use crate::error::{Error, Result};
 use crate::names;
 use crate::time::Timestamp;
@@ -36,6 +37,48 @@ impl StopOptions {
             return Err(Error::invalid("timeout_seconds", "must be from 0 to 3600"));
         }
         Ok(())
+    }
+}
+
+/// What is changed of an existing container; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct ContainerUpdate {
+    /// Resource limits; absent members stay as they are.
+    #[serde(skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// What the engine does when the main process ends; stays as it is when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartPolicy>,
+}
+
+impl ContainerUpdate {
+    /// Changes these limits.
+    #[must_use]
+    pub fn limits(limits: Limits) -> Self {
+        ContainerUpdate { limits, restart: None }
+    }
+
+    /// Changes the restart policy.
+    #[must_use]
+    pub fn restart(policy: RestartPolicy) -> Self {
+        ContainerUpdate { restart: Some(policy), ..ContainerUpdate::default() }
+    }
+
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty() && self.restart.is_none()
+    }
+
+    /// Checks the ranges of the limits.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidInput`] that names the member, for example `limits.memory_bytes`.
+    pub fn validate(&self) -> Result<()> {
+        self.limits.validate("limits")
     }
 }
 
@@ -75,12 +118,13 @@ pub enum WaitFor {
 }
 
 /// How a container ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct ContainerExit {
-    /// Exit code; 128 + n when signal n ended it.
-    pub exit_code: i32,
+    /// Exit code; 128 + n when signal n ended it; absent when the engine does not tell (`exit_codes`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
     /// What the engine says went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -90,7 +134,13 @@ impl ContainerExit {
     /// An end with this exit code.
     #[must_use]
     pub fn new(exit_code: i32) -> Self {
-        ContainerExit { exit_code, error: None }
+        ContainerExit { exit_code: Some(exit_code), error: None }
+    }
+
+    /// An end of which the engine does not tell the exit code.
+    #[must_use]
+    pub fn untold() -> Self {
+        ContainerExit::default()
     }
 }
 
@@ -106,11 +156,11 @@ pub struct LogOptions {
     pub follow: bool,
     /// Only so many of the last lines; all when absent.
     pub tail: Option<u64>,
-    /// Only what was written at or after this time.
+    /// Only what was written at or after this time (`log_times`).
     pub since: Option<Timestamp>,
-    /// Only what was written before this time.
+    /// Only what was written before this time (`log_times`).
     pub until: Option<Timestamp>,
-    /// Each record carries its time (default false).
+    /// Each record carries its time (`log_times`, default false).
     pub timestamps: bool,
 }
 
@@ -129,6 +179,12 @@ impl Default for LogOptions {
 }
 
 impl LogOptions {
+    /// Whether it needs records to have times (`log_times`).
+    #[must_use]
+    pub fn needs_times(&self) -> bool {
+        self.timestamps || self.since.is_some() || self.until.is_some()
+    }
+
     /// Refuses options that would show nothing.
     ///
     /// # Errors

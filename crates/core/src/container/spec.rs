@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::names;
@@ -354,8 +356,8 @@ impl Dns {
 }
 
 /// What the engine does when the main process ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "policy", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "policy", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub enum RestartPolicy {
@@ -369,9 +371,56 @@ pub enum RestartPolicy {
     /// Starts it again when the exit code is not 0.
     OnFailure {
         /// How often at most; without end when absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         max_retries: Option<u32>,
     },
+}
+
+/// What serde's own code takes for a tagged enum includes sequences, and members that the variant does not have.
+impl<'de> Deserialize<'de> for RestartPolicy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Policy {
+            Never,
+            Always,
+            UnlessStopped,
+            OnFailure,
+        }
+
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wire {
+            policy: Policy,
+            #[serde(default)]
+            max_retries: Option<u32>,
+        }
+
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Wire;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object with the member policy")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Wire, A::Error> {
+                Wire::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        let wire = deserializer.deserialize_map(Members)?;
+        if wire.max_retries.is_some() && wire.policy != Policy::OnFailure {
+            return Err(de::Error::custom("only the policy on_failure has max_retries"));
+        }
+        Ok(match wire.policy {
+            Policy::Never => RestartPolicy::Never,
+            Policy::Always => RestartPolicy::Always,
+            Policy::UnlessStopped => RestartPolicy::UnlessStopped,
+            Policy::OnFailure => RestartPolicy::OnFailure { max_retries: wire.max_retries },
+        })
+    }
 }
 
 impl RestartPolicy {
@@ -380,7 +429,7 @@ impl RestartPolicy {
     }
 }
 
-/// Resource limits; absent means unlimited. Also the argument of [`crate::Container::update`], where absent means unchanged.
+/// Resource limits; absent means unlimited. Also a part of [`crate::ContainerUpdate`], where absent means unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -496,5 +545,37 @@ impl HealthCheck {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_policy_is_an_object_that_says_nothing_more_than_it_means() {
+        for (policy, json) in [
+            (RestartPolicy::Never, r#"{"policy":"never"}"#),
+            (RestartPolicy::Always, r#"{"policy":"always"}"#),
+            (RestartPolicy::UnlessStopped, r#"{"policy":"unless_stopped"}"#),
+            (RestartPolicy::OnFailure { max_retries: None }, r#"{"policy":"on_failure"}"#),
+            (RestartPolicy::OnFailure { max_retries: Some(3) }, r#"{"policy":"on_failure","max_retries":3}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&policy).unwrap(), json);
+            assert_eq!(serde_json::from_str::<RestartPolicy>(json).unwrap(), policy);
+        }
+        for bad in [
+            r#"["always"]"#,
+            r#"["on_failure",3]"#,
+            r#""always""#,
+            "{}",
+            "null",
+            r#"{"policy":"sometimes"}"#,
+            r#"{"policy":["always"]}"#,
+            r#"{"policy":"always","max_retries":3}"#,
+            r#"{"policy":"always","more":1}"#,
+        ] {
+            assert!(serde_json::from_str::<RestartPolicy>(bad).is_err(), "{bad}");
+        }
     }
 }

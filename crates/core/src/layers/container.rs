@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::job::LayeredJob;
 use super::{Around, Call};
 use crate::container::{
-    AttachOptions, CommitOptions, Container, ContainerDetails, ContainerExit, CopyInOptions, DeleteOptions, Limits,
-    LogOptions, StopOptions, WaitFor,
+    AttachOptions, BackupOptions, CommitOptions, Container, ContainerDetails, ContainerExit, ContainerUpdate,
+    CopyInOptions, DeleteOptions, LogOptions, Snapshot, SnapshotOptions, StopOptions, WaitFor,
 };
 use crate::error::Result;
 use crate::job::{Job, JobSpec, JobStatus};
@@ -81,8 +81,8 @@ impl<A: Around> Container for LayeredContainer<A> {
         self.layer.around(self.call(&operation::CONTAINER_RENAME), || Some(self.inner.rename(name))).await
     }
 
-    async fn update(&self, limits: &Limits) -> Result<()> {
-        self.layer.around(self.call(&operation::CONTAINER_UPDATE), || Some(self.inner.update(limits))).await
+    async fn update(&self, changes: &ContainerUpdate) -> Result<()> {
+        self.layer.around(self.call(&operation::CONTAINER_UPDATE), || Some(self.inner.update(changes))).await
     }
 
     async fn delete(&self, options: &DeleteOptions) -> Result<()> {
@@ -101,6 +101,31 @@ impl<A: Around> Container for LayeredContainer<A> {
     async fn export(&self) -> Result<ByteStream> {
         let call = self.call(&operation::CONTAINER_EXPORT);
         let stream = self.layer.around(call, || Some(self.inner.export())).await?;
+        Ok(self.layer.stream(call, stream))
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>> {
+        self.layer.around(self.call(&operation::CONTAINER_SNAPSHOTS), || Some(self.inner.snapshots())).await
+    }
+
+    async fn create_snapshot(&self, options: &SnapshotOptions) -> Result<Snapshot> {
+        let call = self.call(&operation::CONTAINER_CREATE_SNAPSHOT);
+        self.layer.around(call, || Some(self.inner.create_snapshot(options))).await
+    }
+
+    async fn restore_snapshot(&self, name: &str) -> Result<()> {
+        let call = self.call(&operation::CONTAINER_RESTORE_SNAPSHOT);
+        self.layer.around(call, || Some(self.inner.restore_snapshot(name))).await
+    }
+
+    async fn delete_snapshot(&self, name: &str) -> Result<()> {
+        let call = self.call(&operation::CONTAINER_DELETE_SNAPSHOT);
+        self.layer.around(call, || Some(self.inner.delete_snapshot(name))).await
+    }
+
+    async fn backup(&self, options: &BackupOptions) -> Result<ByteStream> {
+        let call = self.call(&operation::CONTAINER_BACKUP);
+        let stream = self.layer.around(call, || Some(self.inner.backup(options))).await?;
         Ok(self.layer.stream(call, stream))
     }
 

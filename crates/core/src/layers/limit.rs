@@ -30,9 +30,14 @@ fn turns(calls: usize) -> Semaphore {
 
 /// Whether it takes in a body, whose sender says how long that lasts.
 fn is_upload(operation: &Operation) -> bool {
-    [&operation::CONTAINER_COPY_IN, &operation::IMAGE_IMPORT, &operation::IMAGE_LOAD]
-        .iter()
-        .any(|upload| upload.name == operation.name)
+    [
+        &operation::CONTAINER_COPY_IN,
+        &operation::NODE_RESTORE_CONTAINER,
+        &operation::IMAGE_IMPORT,
+        &operation::IMAGE_LOAD,
+    ]
+    .iter()
+    .any(|upload| upload.name == operation.name)
 }
 
 impl ConcurrencyLimit {

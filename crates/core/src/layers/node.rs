@@ -9,7 +9,7 @@ use super::container::LayeredContainer;
 use super::job::LayeredJob;
 use super::{Around, Call};
 use crate::capabilities::Capabilities;
-use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary};
+use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary, RestoreOptions};
 use crate::copy::{CopyOptions, CopyProgress, CopyWay};
 use crate::error::Result;
 use crate::event::Event;
@@ -71,6 +71,12 @@ impl<A: Around> Node for LayeredNode<A> {
     async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer> {
         let call = self.call(&operation::NODE_CREATE_CONTAINER, spec.name.as_deref().unwrap_or_default());
         self.layer.around(call, || Some(self.inner.create_container(spec))).await
+    }
+
+    async fn restore_container(&self, archive: ByteStream, options: &RestoreOptions) -> Result<CreatedContainer> {
+        let call = self.call(&operation::NODE_RESTORE_CONTAINER, options.name.as_deref().unwrap_or_default());
+        let mut archive = Some(archive);
+        self.layer.around(call, || archive.take().map(|archive| self.inner.restore_container(archive, options))).await
     }
 
     fn container(&self, id: &str) -> Arc<dyn Container> {

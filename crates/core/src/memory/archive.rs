@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 
-use super::files::{Content, Entry};
+use super::files::{Content, Entry, FileSystem};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::ByteStream;
 
@@ -79,6 +79,30 @@ pub(super) fn pack<'a>(entries: impl Iterator<Item = (&'a str, &'a Entry)>) -> R
         }
     }
     builder.into_inner().map(Bytes::from).map_err(failed)
+}
+
+/// The archive with all of a file system.
+pub(super) fn pack_root(files: &FileSystem) -> Result<Bytes> {
+    let below = files.iter().filter(|(path, _)| *path != "/");
+    pack(below.map(|(path, entry)| (path.trim_start_matches('/'), entry)))
+}
+
+/// The file system that an archive holds.
+///
+/// # Errors
+/// As [`unpack`], and `InvalidInput` for entries that are in each other's way.
+pub(super) fn unpack_root(archive: &Bytes) -> Result<FileSystem> {
+    let mut files = FileSystem::default();
+    for (name, entry) in unpack(archive)? {
+        let path = super::files::absolute("/", &name);
+        if path == "/" || (entry.is_directory() && files.entry(&path).is_some()) {
+            continue;
+        }
+        files
+            .put_deep(&path, entry)
+            .map_err(|error| Error::invalid("archive", format!("{name} cannot be unpacked: {error}")))?;
+    }
+    Ok(files)
 }
 
 /// The entries of an archive, names without leading or trailing slash. Devices and pipes are left out.

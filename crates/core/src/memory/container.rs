@@ -13,8 +13,9 @@ use super::process::RESIDENT_BYTES;
 use super::state::{Record, Shared};
 use crate::capabilities::Capability;
 use crate::container::{
-    AttachOptions, CommitOptions, Container, ContainerDetails, ContainerExit, ContainerState, CopyInOptions,
-    DeleteOptions, Limits, LogOptions, StopOptions, WaitFor,
+    AttachOptions, BackupOptions, CommitOptions, Container, ContainerDetails, ContainerExit, ContainerState,
+    ContainerUpdate, CopyInOptions, DeleteOptions, LogOptions, RestartPolicy, Snapshot, SnapshotOptions, StopOptions,
+    WaitFor,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventAction, ResourceKind};
@@ -77,7 +78,7 @@ impl Container for MemoryContainer {
 
     async fn inspect(&self) -> Result<ContainerDetails> {
         let effects = self.enter(&op::CONTAINER_INSPECT).await?;
-        let mut details = self.with(|record| Ok(record.details(&self.shared.name)))?;
+        let mut details = self.with(|record| Ok(record.details(&self.shared)))?;
         if effects.garbage {
             details.summary.state = ContainerState::Unknown;
             details.summary.image = "\u{fffd}\u{202e}?".to_owned();
@@ -174,10 +175,14 @@ impl Container for MemoryContainer {
         self.shared.answer(effects, ())
     }
 
-    async fn update(&self, limits: &Limits) -> Result<()> {
+    async fn update(&self, changes: &ContainerUpdate) -> Result<()> {
         self.require(Capability::Update)?;
+        if changes.restart.is_some_and(|policy| policy != RestartPolicy::Never) {
+            self.require(Capability::RestartPolicy)?;
+        }
+        let limits = &changes.limits;
         require_limits(&self.shared.capabilities, limits)?;
-        limits.validate("")?;
+        changes.validate()?;
         let effects = self.enter(&op::CONTAINER_UPDATE).await?;
         self.with(|record| {
             let own = &mut record.spec.limits;
@@ -187,6 +192,7 @@ impl Container for MemoryContainer {
             own.cpu_shares = limits.cpu_shares.or(own.cpu_shares);
             own.cpu_set = limits.cpu_set.clone().or_else(|| own.cpu_set.take());
             own.pids = limits.pids.or(own.pids);
+            record.spec.restart = changes.restart.unwrap_or(record.spec.restart);
             self.event(record, EventAction::Updated);
             Ok(())
         })?;
@@ -224,7 +230,9 @@ impl Container for MemoryContainer {
             }
         };
         // One that never ran has not failed: engines answer 0.
-        self.shared.answer(effects, exit.unwrap_or_else(|| ContainerExit::new(0)))
+        let mut exit = exit.unwrap_or_else(|| ContainerExit::new(0));
+        exit.exit_code = exit.exit_code.filter(|_| self.shared.capabilities.exit_codes);
+        self.shared.answer(effects, exit)
     }
 
     async fn commit(&self, options: &CommitOptions) -> Result<String> {
@@ -239,15 +247,45 @@ impl Container for MemoryContainer {
         self.require(Capability::Export)?;
         let effects = self.enter(&op::CONTAINER_EXPORT).await?;
         let files = self.with(|record| Ok(Arc::clone(&record.files)))?;
-        let packed = {
-            let files = super::lock(&files);
-            archive::pack(
-                files
-                    .iter()
-                    .filter(|(path, _)| *path != "/")
-                    .map(|(path, entry)| (path.trim_start_matches('/'), entry)),
-            )?
-        };
+        let packed = archive::pack_root(&super::lock(&files))?;
+        Ok(super::streams::cut(effects, archive::pieces(packed)))
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>> {
+        self.require(Capability::Snapshots)?;
+        let effects = self.enter(&op::CONTAINER_SNAPSHOTS).await?;
+        let snapshots = self.shared.snapshots(&self.id)?;
+        self.shared.answer(effects, snapshots)
+    }
+
+    async fn create_snapshot(&self, options: &SnapshotOptions) -> Result<Snapshot> {
+        super::snapshots::require(&self.shared.capabilities, options)?;
+        options.validate(self.shared.clock.now())?;
+        let effects = self.enter(&op::CONTAINER_CREATE_SNAPSHOT).await?;
+        let snapshot = self.shared.create_snapshot(&self.id, options)?;
+        self.shared.answer(effects, snapshot)
+    }
+
+    async fn restore_snapshot(&self, name: &str) -> Result<()> {
+        self.require(Capability::Snapshots)?;
+        names::snapshot_name("name", name)?;
+        let effects = self.enter(&op::CONTAINER_RESTORE_SNAPSHOT).await?;
+        self.shared.restore_snapshot(&self.id, name).await?;
+        self.shared.answer(effects, ())
+    }
+
+    async fn delete_snapshot(&self, name: &str) -> Result<()> {
+        self.require(Capability::Snapshots)?;
+        names::snapshot_name("name", name)?;
+        let effects = self.enter(&op::CONTAINER_DELETE_SNAPSHOT).await?;
+        self.shared.delete_snapshot(&self.id, name)?;
+        self.shared.answer(effects, ())
+    }
+
+    async fn backup(&self, options: &BackupOptions) -> Result<ByteStream> {
+        self.require(Capability::Backups)?;
+        let effects = self.enter(&op::CONTAINER_BACKUP).await?;
+        let packed = self.shared.backup(&self.id, options)?;
         Ok(super::streams::cut(effects, archive::pieces(packed)))
     }
 
@@ -304,6 +342,9 @@ impl Container for MemoryContainer {
         self.require(Capability::Logs)?;
         if options.stdout != options.stderr {
             self.require(Capability::LogsSplit)?;
+        }
+        if options.needs_times() {
+            self.require(Capability::LogTimes)?;
         }
         options.validate()?;
         let effects = self.enter(&op::CONTAINER_LOGS).await?;

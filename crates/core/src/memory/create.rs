@@ -18,7 +18,7 @@ use crate::operation as op;
 use crate::volume::{Volume, VolumeSpec};
 
 /// Refuses what the node cannot do.
-fn require(capabilities: &Capabilities, spec: &ContainerSpec) -> Result<()> {
+pub(super) fn require(capabilities: &Capabilities, spec: &ContainerSpec) -> Result<()> {
     let wanted = [
         (Capability::Create, true),
         (Capability::Ports, !spec.ports.is_empty()),
@@ -68,15 +68,9 @@ impl Shared {
         self.answer(effects, made)
     }
 
-    /// Everything that can fail comes before anything is changed, so that a refused spec leaves nothing behind.
+    /// A container as the spec and its image say.
     fn build(&self, world: &mut World, spec: &ContainerSpec) -> Result<Record> {
         let image = find_image(&world.images, &spec.image)?.clone();
-        if let Some(name) = &spec.name
-            && world.name_is_taken(name)
-        {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("the container name {name} is taken"))
-                .with_resource(name.clone()));
-        }
         let mut effective = spec.clone();
         if effective.entrypoint.is_none() {
             effective.entrypoint = Some(image.details.entrypoint.clone()).filter(|words| !words.is_empty());
@@ -98,7 +92,8 @@ impl Shared {
         self.assemble(world, effective, image.details.summary.id, image.files)
     }
 
-    /// A container with this configuration, the image's defaults included, and these files.
+    /// A container with this configuration, the image's defaults included, and these files. Everything that can fail comes
+    /// before anything is changed, so that a refused one leaves nothing behind.
     pub(super) fn assemble(
         &self,
         world: &mut World,
@@ -177,6 +172,7 @@ impl Shared {
             stop_requested: false,
             endpoints,
             spent_cpu_seconds: 0.0,
+            snapshots: Vec::new(),
         })
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::lock;
 
 /// More than any test needs, and little enough that a served node cannot fill the machine's memory by one container.
-const CAPACITY_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const CAPACITY_BYTES: usize = 256 * 1024 * 1024;
 
 /// What is stored at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -132,7 +132,7 @@ impl Shared {
             .map_err(|error| Error::invalid("archive", format!("{MANIFEST}: {error}")))?;
         let mut ready = Vec::new();
         for image in saved {
-            ready.push((files_of(&content(&image.layer)?)?, image));
+            ready.push((archive::unpack_root(&content(&image.layer)?)?, image));
         }
         let mut loaded = Vec::new();
         let mut world = self.world();
@@ -161,8 +161,7 @@ impl Shared {
                 known.references.extend(names);
                 continue;
             }
-            let files = image.files.iter().filter(|(path, _)| *path != "/");
-            let files = archive::pack(files.map(|(path, entry)| (path.trim_start_matches('/'), entry)))?;
+            let files = archive::pack_root(&image.files)?;
             entries.push((layer.clone(), Entry::file(files, 0o644)));
             saved.push(Saved { references: names, layer, details: image.details.clone() });
         }
@@ -196,21 +195,6 @@ impl Shared {
         self.event(ResourceKind::Image, EventAction::Deleted, &id, Some(reference));
         Ok(())
     }
-}
-
-/// The file system that a tar archive holds.
-fn files_of(archive: &Bytes) -> Result<FileSystem> {
-    let mut files = FileSystem::default();
-    for (name, entry) in archive::unpack(archive)? {
-        let path = super::files::absolute("/", &name);
-        if path == "/" || (entry.is_directory() && files.entry(&path).is_some()) {
-            continue;
-        }
-        files
-            .put_deep(&path, entry)
-            .map_err(|error| Error::invalid("archive", format!("{name} cannot be unpacked: {error}")))?;
-    }
-    Ok(files)
 }
 
 fn progress(status: &str, current: Option<u64>) -> ImageProgress {
@@ -287,7 +271,7 @@ impl Images for MemoryNode {
         self.shared.capabilities.require(Capability::ImageImport)?;
         options.validate()?;
         let effects = self.shared.enter(&op::IMAGE_IMPORT).await?;
-        let files = files_of(&archive::collect(archive).await?)?;
+        let files = archive::unpack_root(&archive::collect(archive).await?)?;
         self.shared.answer(effects, self.shared.import(files, options))
     }
 

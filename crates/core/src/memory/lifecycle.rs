@@ -67,7 +67,10 @@ impl Shared {
     /// A resolver for processes of the container with this id.
     pub(super) fn resolver(&self, id: &str) -> super::process::Resolver {
         let (weak, id) = (Weak::clone(&self.weak), id.to_owned());
-        Box::new(move |name| weak.upgrade()?.world().resolve(&id, name))
+        Box::new(move |name| {
+            let shared = weak.upgrade()?;
+            shared.world().resolve(&id, name, shared.capabilities.network_names)
+        })
     }
 
     /// Starts the main process, unless it runs.
@@ -164,7 +167,7 @@ impl Shared {
             };
         record.state = if again { ContainerState::Restarting } else { ContainerState::Stopped };
         self.event_with(ResourceKind::Container, EventAction::Ended, &record.id, Some(&record.name), |event| {
-            event.exit_code = Some(code);
+            event.exit_code = Some(code).filter(|_| self.capabilities.exit_codes);
         });
         record.life.send_modify(|life| {
             *life = Life { runs: again, ends: life.ends + 1, exit: Some(ContainerExit::new(code)), deleted: false };

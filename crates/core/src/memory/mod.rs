@@ -9,6 +9,7 @@
 //! `memory://user:password@host`, are taken and asked of nobody: they are there to test that nothing shows them.
 
 mod archive;
+mod backups;
 mod clock;
 mod container;
 mod copy;
@@ -25,6 +26,7 @@ mod networks;
 mod node;
 mod process;
 mod shell;
+mod snapshots;
 mod state;
 mod streams;
 #[cfg(test)]

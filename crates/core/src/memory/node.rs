@@ -13,7 +13,7 @@ use super::ids::{Ids, seed_of};
 use super::state::{Image, Net, Parts, Shared, World};
 use super::{Faults, PRESET_IMAGE, REGISTRY_IMAGE, images, lock, shell};
 use crate::capabilities::{Capabilities, Capability};
-use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerState, ContainerSummary};
+use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerState, ContainerSummary, RestoreOptions};
 use crate::copy::{CopyOptions, CopyProgress, CopyWay};
 use crate::error::Result;
 use crate::event::Event;
@@ -24,7 +24,7 @@ use crate::names;
 use crate::network::{Network, Subnet};
 use crate::node::{CreatedContainer, EventOptions, Node, NodeInfo};
 use crate::operation as op;
-use crate::stream::ItemStream;
+use crate::stream::{ByteStream, ItemStream};
 use crate::time::Timestamp;
 
 /// How a node in memory shall be.
@@ -38,7 +38,7 @@ pub struct MemoryOptions {
     pub base_time: Option<Timestamp>,
     /// References that the simulated registry has.
     pub registry: Vec<String>,
-    /// What the node shall not be able to do, besides what it cannot do anyway (published ports).
+    /// What the node shall not be able to do, besides what it cannot do anyway (published ports, processes in snapshots).
     pub without: Vec<Capability>,
     /// Bounds of kept jobs.
     pub job_limits: JobLimits,
@@ -85,6 +85,8 @@ impl MemoryNode {
         let mut capabilities = Capabilities::all();
         // Nobody could reach a port of a container that does not exist.
         capabilities.ports = false;
+        // Simulated processes are tasks, which cannot be copied.
+        capabilities.snapshots_stateful = false;
         for capability in &options.without {
             capabilities.set(*capability, false);
         }
@@ -234,6 +236,10 @@ impl Node for MemoryNode {
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer> {
         self.shared.create_container(spec).await
+    }
+
+    async fn restore_container(&self, archive: ByteStream, options: &RestoreOptions) -> Result<CreatedContainer> {
+        self.shared.restore_container(archive, options).await
     }
 
     fn container(&self, id: &str) -> Arc<dyn Container> {

@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use super::clock::Clock;
 use super::events::EventLog;
 use super::faults::{Effects, Faults};
-use super::files::{MountPoint, SharedFiles, View};
+use super::files::{FileSystem, MountPoint, SharedFiles, View};
 use super::ids::Ids;
 use super::lock;
 use super::logs::LogStore;
 use super::process::Process;
 use crate::capabilities::Capabilities;
 use crate::container::{
-    ContainerDetails, ContainerExit, ContainerSpec, ContainerState, ContainerSummary, Health, NetworkEndpoint,
+    ContainerDetails, ContainerExit, ContainerSpec, ContainerState, ContainerSummary, Health, NetworkEndpoint, Snapshot,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::ImageDetails;
@@ -98,6 +98,14 @@ pub(super) struct Endpoint {
     pub(super) shown: NetworkEndpoint,
 }
 
+/// A snapshot, with what it brings back.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) shown: Snapshot,
+    pub(super) spec: ContainerSpec,
+    pub(super) files: FileSystem,
+}
+
 /// One container.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -131,6 +139,8 @@ pub(super) struct Record {
     pub(super) endpoints: Vec<Endpoint>,
     /// Processor time of processes that have ended.
     pub(super) spent_cpu_seconds: f64,
+    /// Oldest first.
+    pub(super) snapshots: Vec<Kept>,
 }
 
 impl Record {
@@ -148,13 +158,13 @@ impl Record {
         }
     }
 
-    pub(super) fn details(&self, node: &str) -> ContainerDetails {
+    pub(super) fn details(&self, shared: &Shared) -> ContainerDetails {
         ContainerDetails {
-            summary: self.summary(node),
+            summary: self.summary(&shared.name),
             spec: self.spec.clone(),
             started_at: self.started_at,
             finished_at: self.finished_at,
-            exit_code: self.exit_code,
+            exit_code: self.exit_code.filter(|_| shared.capabilities.exit_codes),
             pid: self.main.as_ref().map(|main| main.pid),
             restart_count: Some(self.restart_count),
             oom_killed: false,
@@ -227,13 +237,13 @@ impl World {
     }
 
     /// The address of `name` for the container with this id: only on networks that both are on, and only while the
-    /// other runs. The preset network has no names, as on Docker.
-    pub(super) fn resolve(&self, id: &str, name: &str) -> Option<IpAddr> {
+    /// other runs. The preset network has no names, as on Docker; on a node without `names` no network has.
+    pub(super) fn resolve(&self, id: &str, name: &str, names: bool) -> Option<IpAddr> {
         let asking = self.containers.values().find(|record| record.id == id)?;
         let address: Option<IpAddr> = name.parse().ok();
         self.containers.values().filter(|record| record.state.has_processes()).find_map(|record| {
             record.endpoints.iter().find_map(|endpoint| {
-                let named = !self.networks.iter().any(|net| net.preset && net.shown.id == endpoint.network_id);
+                let named = names && !self.networks.iter().any(|net| net.preset && net.shown.id == endpoint.network_id);
                 let called = named
                     && (record.name == name
                         || record.id.get(..12) == Some(name)

@@ -31,7 +31,7 @@ async fn time_is_tokios_and_starts_where_it_was_told() {
     let base = Timestamp::from_unix_seconds(1_000_000).unwrap();
     let node = node(MemoryOptions { base_time: Some(base), ..MemoryOptions::default() });
     let container = running(&node, "echo one; sleep 3600; echo two").await;
-    assert_eq!(container.wait(WaitFor::Stopped, Duration::from_secs(7200)).await.unwrap().exit_code, 0);
+    assert_eq!(container.wait(WaitFor::Stopped, Duration::from_secs(7200)).await.unwrap().exit_code, Some(0));
     let details = container.inspect().await.unwrap();
     assert_eq!(details.started_at, Some(base));
     assert_eq!(details.finished_at.unwrap().since(base).as_secs(), 3600);
@@ -157,7 +157,7 @@ async fn programs_do_what_scripts_expect() {
         let container = running(&node, script).await;
         let exit = container.wait(WaitFor::Stopped, Duration::from_secs(5)).await.unwrap();
         let said = text(&container, &LogOptions::default()).await;
-        assert_eq!((said.as_str(), exit.exit_code), (output, code), "{script}");
+        assert_eq!((said.as_str(), exit.exit_code), (output, Some(code)), "{script}");
     }
 }
 
@@ -182,7 +182,7 @@ async fn process_one_ignores_what_it_does_not_catch_and_an_init_helps() {
     let helped = node.container(&node.create_container(&spec).await.unwrap().id);
     helped.start().await.unwrap();
     helped.kill(Signal::TERM).await.unwrap();
-    assert_eq!(helped.wait(WaitFor::Stopped, Duration::from_secs(5)).await.unwrap().exit_code, 143);
+    assert_eq!(helped.wait(WaitFor::Stopped, Duration::from_secs(5)).await.unwrap().exit_code, Some(143));
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn the_reference_engine_keeps_every_clause() {
     outcomes.sort_by_key(|(number, _)| *number);
     let not_kept = outcomes.iter().filter(|(_, outcome)| *outcome != Outcome::Passed);
     let gated = |reason: &str| Outcome::Gated(reason.to_owned());
-    assert_eq!(not_kept.cloned().collect::<Vec<_>>(), [("C2", gated("nothing is lacking")), ("N36", gated("ports"))]);
+    assert_eq!(not_kept.cloned().collect::<Vec<_>>(), [("N36", gated("ports"))]);
 }
 
 /// The clause on secrets can fail, and its complaint does not tell the secret either.

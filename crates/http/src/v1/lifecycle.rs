@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, post, web};
 use roadstead_core::{
-    CommitOptions, ContainerExit, Error, Limits, Result, Signal, StopOptions, TerminalSize, WaitFor, names,
+    CommitOptions, ContainerExit, ContainerUpdate, Error, Result, Signal, StopOptions, TerminalSize, WaitFor, names,
 };
 use serde::Deserialize;
 
@@ -134,17 +134,18 @@ pub(crate) async fn rename(
     done()
 }
 
-/// Changes the limits of a container; absent members stay as they are.
-#[utoipa::path(tag = "lifecycle", operation_id = "containers_update", request_body = Limits, responses((status = 204, description = "They are in effect.")))]
+/// Changes the limits and the restart policy of a container; absent members stay as they are.
+#[utoipa::path(tag = "lifecycle", operation_id = "containers_update", request_body = ContainerUpdate, responses((status = 204, description = "They are in effect.")))]
 #[post("/nodes/{node}/containers/{container}/update")]
 pub(crate) async fn update(
     app: web::Data<App>,
     path: web::Path<(String, String)>,
     _: Query<Nothing>,
-    Json(limits): Json<Limits>,
+    Json(changes): Json<ContainerUpdate>,
 ) -> Answer {
+    changes.validate()?;
     let container = app.container(&path.0, &path.1).await?;
-    container.update(&limits).await?;
+    container.update(&changes).await?;
     done()
 }
 

@@ -20,8 +20,13 @@ async fn a_container_lives_and_dies() {
     rig.act(&format!("{place}/unfreeze")).await.is(204);
     rig.post(&format!("{place}/rename"), json!({"name": "shop"})).await.is(204);
     assert_eq!(rig.get("/v1/nodes/sea/containers/shop").await.is(200).json()["id"], id);
-    rig.post(&format!("{place}/update"), json!({"memory_bytes": 67_108_864})).await.is(204);
-    assert_eq!(rig.get(&place).await.json()["spec"]["limits"]["memory_bytes"], 67_108_864);
+    let changes =
+        json!({"limits": {"memory_bytes": 67_108_864}, "restart": {"policy": "on_failure", "max_retries": 2}});
+    rig.post(&format!("{place}/update"), changes.clone()).await.is(204);
+    let spec = rig.get(&place).await.json()["spec"].clone();
+    assert_eq!((&spec["limits"], &spec["restart"]), (&changes["limits"], &changes["restart"]));
+    rig.post(&format!("{place}/update"), json!({"restart": {"policy": "never"}})).await.is(204);
+    assert_eq!(rig.get(&place).await.json()["spec"]["restart"], json!(null));
     let stats = rig.get(&format!("{place}/stats")).await.is(200).json();
     assert!(stats["memory"]["usage_bytes"].as_u64().unwrap() > 0);
     let processes = rig.get(&format!("{place}/processes")).await.is(200).json();

@@ -234,12 +234,18 @@ fn verbs(scene: &Scene) -> Vec<Case> {
         post("rename: 300 bytes", running, "/rename").json(&json!({"name": "x".repeat(300)})).names("name"),
         post("rename: no name", running, "/rename").json(&json!({})).names("name"),
         post("rename: unknown member", running, "/rename").json(&json!({"name": "ok", "to": "x"})).names("to"),
-        post("update: absent", "absent", "/update").json(&json!({"pids": 100})).not_found().unsupported_on("podman"),
-        post("update: too little memory", running, "/update")
-            .json(&json!({"memory_bytes": 1}))
-            .names("memory_bytes")
+        post("update: absent", "absent", "/update")
+            .json(&json!({"limits": {"pids": 100}}))
+            .not_found()
             .unsupported_on("podman"),
+        post("update: too little memory", running, "/update")
+            .json(&json!({"limits": {"memory_bytes": 1}}))
+            .names("limits.memory_bytes"),
         post("update: unknown member", running, "/update").json(&json!({"memory": 1})).names("memory"),
+        post("update: unknown limit", running, "/update")
+            .json(&json!({"limits": {"memory": 1}}))
+            .names("limits.memory"),
+        post("update: a policy in a list", running, "/update").json(&json!({"restart": ["always"]})).names("restart"),
         post("commit: absent", "absent", "/commit").json(&json!({"image": "roadstead/x:1"})).not_found(),
         post("commit: bad reference", running, "/commit").json(&json!({"image": "X Y"})).names("image"),
         post("commit: by digest", running, "/commit")

@@ -110,7 +110,7 @@ async fn from_creation_to_deletion(engine: &TestEngine) {
     assert_eq!((&renamed["id"], &renamed["name"]), (&json!(id), &json!(new_name)));
 
     let capabilities = server.get(&on(engine, "/capabilities")).await.expect(200).json();
-    let update = json!({"memory_bytes": 96 * MIB, "pids": 60});
+    let update = json!({"limits": {"memory_bytes": 96 * MIB, "pids": 60}, "restart": {"policy": "on_failure", "max_retries": 4}});
     if capabilities["update"] == false {
         server.post_json(&verb("update"), &update).await.expect_problem(501, "unsupported");
         assert_eq!(details(&server, &path).await["spec"]["limits"]["memory_bytes"], 64 * MIB);
@@ -119,6 +119,7 @@ async fn from_creation_to_deletion(engine: &TestEngine) {
         let updated = details(&server, &path).await;
         assert_eq!(updated["spec"]["limits"]["memory_bytes"], 96 * MIB, "{updated}");
         assert_eq!(updated["spec"]["limits"]["pids"], 60, "{updated}");
+        assert_eq!(updated["spec"]["restart"]["max_retries"], 4, "{updated}");
         assert_eq!(updated["spec"]["limits"]["cpu_shares"], 512, "an absent member stays: {updated}");
         let stats = server.get(&verb("stats")).await.expect(200).json();
         assert_eq!(stats["memory"]["limit_bytes"], 96 * MIB, "{stats}");

@@ -29,6 +29,11 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     let mut can = Capabilities::all();
     can.node_jobs = false;
     can.copy = false;
+    // What a daemon calls a checkpoint holds the processes and not the files; nothing makes a container of an archive.
+    can.snapshots = false;
+    can.snapshots_stateful = false;
+    can.snapshots_expire = false;
+    can.backups = false;
     can.update = reported.updates && reported.api >= (1, 22);
     can.freeze = cgroups;
     can.stats = cgroups;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use roadstead_core::{
-    AttachOptions, Attachment, ByteStream, Capability, CommitOptions, Container, ContainerDetails, ContainerExit,
-    ContainerStats, CopyInOptions, DeleteOptions, ItemStream, Job, JobSpec, JobStatus, Limits, LogOptions, LogRecord,
-    Process, Result, Signal, StopOptions, TerminalSize, WaitFor, names,
+    AttachOptions, Attachment, BackupOptions, ByteStream, Capability, CommitOptions, Container, ContainerDetails,
+    ContainerExit, ContainerStats, ContainerUpdate, CopyInOptions, DeleteOptions, Error, ItemStream, Job, JobSpec,
+    JobStatus, LogOptions, LogRecord, Process, Result, Signal, Snapshot, SnapshotOptions, StopOptions, TerminalSize,
+    WaitFor, names,
 };
 
 use super::client::Client;
@@ -45,6 +46,11 @@ impl DockerContainer {
         result
             .await
             .map_err(|error| error.with_operation(operation).with_node(&self.client.name).with_resource(&self.id))
+    }
+
+    /// What no daemon has: its checkpoints are of processes alone, and its archives of file systems alone.
+    async fn lacks<T>(&self, operation: &'static str, capability: Capability) -> Result<T> {
+        self.call(operation, Some(capability), async { Err(Error::unsupported(capability.text())) }).await
     }
 }
 
@@ -91,8 +97,8 @@ impl Container for DockerContainer {
         self.call("container.rename", Some(Capability::Rename), work).await
     }
 
-    async fn update(&self, limits: &Limits) -> Result<()> {
-        let work = lifecycle::update(&self.client, &self.id, limits);
+    async fn update(&self, changes: &ContainerUpdate) -> Result<()> {
+        let work = lifecycle::update(&self.client, &self.id, changes);
         self.call("container.update", Some(Capability::Update), work).await
     }
 
@@ -114,6 +120,26 @@ impl Container for DockerContainer {
     async fn export(&self) -> Result<ByteStream> {
         let work = files::export(&self.client, &self.id);
         self.call("container.export", Some(Capability::Export), work).await
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>> {
+        self.lacks("container.snapshots", Capability::Snapshots).await
+    }
+
+    async fn create_snapshot(&self, _: &SnapshotOptions) -> Result<Snapshot> {
+        self.lacks("container.create_snapshot", Capability::Snapshots).await
+    }
+
+    async fn restore_snapshot(&self, _: &str) -> Result<()> {
+        self.lacks("container.restore_snapshot", Capability::Snapshots).await
+    }
+
+    async fn delete_snapshot(&self, _: &str) -> Result<()> {
+        self.lacks("container.delete_snapshot", Capability::Snapshots).await
+    }
+
+    async fn backup(&self, _: &BackupOptions) -> Result<ByteStream> {
+        self.lacks("container.backup", Capability::Backups).await
     }
 
     async fn copy_out(&self, path: &str) -> Result<ByteStream> {

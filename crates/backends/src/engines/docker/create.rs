@@ -284,7 +284,7 @@ fn tmpfs(mount: &Mount) -> (String, String) {
     (mount.target.clone(), options.join(","))
 }
 
-fn restart_policy(policy: RestartPolicy) -> models::RestartPolicy {
+pub(super) fn restart_policy(policy: RestartPolicy) -> models::RestartPolicy {
     let (name, count) = match policy {
         RestartPolicy::Always => (models::RestartPolicyNameEnum::ALWAYS, None),
         RestartPolicy::UnlessStopped => (models::RestartPolicyNameEnum::UNLESS_STOPPED, None),

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bollard::models;
 use roadstead_core::{
-    Capability, ContainerExit, ContainerState, DeleteOptions, Error, ErrorKind, Limits, Result, Signal, StopOptions,
-    WaitFor, names,
+    Capability, ContainerExit, ContainerState, ContainerUpdate, DeleteOptions, Error, ErrorKind, RestartPolicy, Result,
+    Signal, StopOptions, WaitFor, names,
 };
 use serde::Deserialize;
 
 use super::client::Client;
-use super::create::{memory_and_swap, nano_cpus, require_limits, whole};
+use super::create::{memory_and_swap, nano_cpus, require_limits, restart_policy, whole};
 use super::error;
 use super::inspect::{self, not_running};
 use super::request::{Request, WRITE_DEADLINE};
@@ -110,12 +110,16 @@ pub(super) async fn rename(client: &Client, id: &str, name: &str) -> Result<()> 
     post(id, "rename").query("name", name).done(client).await
 }
 
-/// C80.
-pub(super) async fn update(client: &Client, id: &str, limits: &Limits) -> Result<()> {
+/// C80, C81.
+pub(super) async fn update(client: &Client, id: &str, changes: &ContainerUpdate) -> Result<()> {
+    let limits = &changes.limits;
     require_limits(&client.capabilities, limits)?;
-    limits.validate("")?;
+    if changes.restart.is_some_and(|policy| policy != RestartPolicy::Never) {
+        client.capabilities.require(Capability::RestartPolicy)?;
+    }
+    changes.validate()?;
     let now = inspect::inspect(client, id).await?;
-    if limits.is_empty() {
+    if changes.is_empty() {
         return Ok(());
     }
     let mut memory_swap = memory_and_swap(limits);
@@ -135,6 +139,7 @@ pub(super) async fn update(client: &Client, id: &str, limits: &Limits) -> Result
         cpu_shares: limits.cpu_shares.map(i64::from),
         cpuset_cpus: limits.cpu_set.clone(),
         pids_limit: limits.pids.map(i64::from),
+        restart_policy: changes.restart.map(restart_policy),
         ..models::ContainerUpdateBody::default()
     };
     let body = serde_json::to_value(body).map_err(|error| Error::invalid("limits", error))?;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use roadstead_core::{
-    Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary, CopyOptions,
-    CopyProgress, CopyWay, CreatedContainer, Error, Event, EventOptions, ItemStream, Job, JobSpec, JobStatus, Node,
-    NodeInfo, NodeUri, Result,
+    ByteStream, Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
+    CopyOptions, CopyProgress, CopyWay, CreatedContainer, Error, Event, EventOptions, ItemStream, Job, JobSpec,
+    JobStatus, Node, NodeInfo, NodeUri, RestoreOptions, Result,
 };
 
 use super::client::Client;
@@ -29,6 +29,10 @@ impl DockerNode {
     /// Names operation and node in an error.
     async fn call<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
         work.await.map_err(|error| error.with_operation(operation).with_node(&self.0.name))
+    }
+
+    fn lacks<T>(&self, capability: Capability) -> Result<T> {
+        self.0.capabilities.require(capability).and_then(|()| Err(Error::unsupported(capability.text())))
     }
 }
 
@@ -66,6 +70,11 @@ impl Node for DockerNode {
         self.call("node.create_container", create::create(&self.0, spec)).await
     }
 
+    async fn restore_container(&self, _: ByteStream, _: &RestoreOptions) -> Result<CreatedContainer> {
+        // No daemon has backups of whole containers.
+        self.call("node.restore_container", async { self.lacks(Capability::Backups) }).await
+    }
+
     fn container(&self, id: &str) -> Arc<dyn Container> {
         Arc::new(DockerContainer::new(Arc::clone(&self.0), id))
     }
@@ -89,7 +98,7 @@ impl Node for DockerNode {
 
     async fn run(&self, _job: &JobSpec) -> Result<Arc<dyn Job>> {
         // A daemon runs commands in containers only.
-        self.call("node.run", async { Err(Error::unsupported(Capability::NodeJobs.text())) }).await
+        self.call("node.run", async { self.lacks(Capability::NodeJobs) }).await
     }
 
     async fn jobs(&self) -> Result<Vec<JobStatus>> {
