@@ -18,6 +18,10 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     let has = |extension: &str| reported.extensions.contains(extension);
     let mut can = Capabilities::all();
     can.node_jobs = false;
+    can.snapshots = false;
+    can.snapshots_stateful = false;
+    can.snapshots_expire = false;
+    can.backups = false;
     can.copy = false;
     // There is no call for it: only who sees the process can send it a signal.
     can.kill = reported.local;

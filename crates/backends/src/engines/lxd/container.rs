@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use roadstead_core::{
-    AttachOptions, Attachment, ByteStream, Capability, CommitOptions, Container, ContainerDetails, ContainerExit,
-    ContainerStats, CopyInOptions, DeleteOptions, ItemStream, Job, JobSpec, JobStatus, Limits, LogOptions, LogRecord,
-    Process, Result, Signal, StopOptions, TerminalSize, WaitFor, names,
+    AttachOptions, Attachment, BackupOptions, ByteStream, Capability, CommitOptions, Container, ContainerDetails,
+    ContainerExit, ContainerStats, ContainerUpdate, CopyInOptions, DeleteOptions, ItemStream, Job, JobSpec, JobStatus,
+    LogOptions, LogRecord, Process, Result, Signal, Snapshot, SnapshotOptions, StopOptions, TerminalSize, WaitFor,
+    names,
 };
 
 use super::shared::Lxd;
-use super::{attach, exec, export, files, inspect, lifecycle, logs, processes, stats, update};
+use super::{attach, backups, exec, export, files, inspect, lifecycle, logs, processes, snapshots, stats, update};
 
 /// A container of a server.
 #[derive(Debug)]
@@ -88,8 +89,8 @@ impl Container for LxdContainer {
         self.call("container.rename", Some(Capability::Rename), work).await
     }
 
-    async fn update(&self, limits: &Limits) -> Result<()> {
-        let work = update::update(&self.lxd, &self.id, limits);
+    async fn update(&self, changes: &ContainerUpdate) -> Result<()> {
+        let work = update::update(&self.lxd, &self.id, changes);
         self.call("container.update", Some(Capability::Update), work).await
     }
 
@@ -111,6 +112,31 @@ impl Container for LxdContainer {
     async fn export(&self) -> Result<ByteStream> {
         let work = export::export(&self.lxd, &self.id);
         self.call("container.export", Some(Capability::Export), work).await
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>> {
+        let work = snapshots::snapshots(&self.lxd, &self.id);
+        self.call("container.snapshots", Some(Capability::Snapshots), work).await
+    }
+
+    async fn create_snapshot(&self, options: &SnapshotOptions) -> Result<Snapshot> {
+        let work = snapshots::create_snapshot(&self.lxd, &self.id, options);
+        self.call("container.create_snapshot", Some(Capability::Snapshots), work).await
+    }
+
+    async fn restore_snapshot(&self, name: &str) -> Result<()> {
+        let work = snapshots::restore_snapshot(&self.lxd, &self.id, name);
+        self.call("container.restore_snapshot", Some(Capability::Snapshots), work).await
+    }
+
+    async fn delete_snapshot(&self, name: &str) -> Result<()> {
+        let work = snapshots::delete_snapshot(&self.lxd, &self.id, name);
+        self.call("container.delete_snapshot", Some(Capability::Snapshots), work).await
+    }
+
+    async fn backup(&self, options: &BackupOptions) -> Result<ByteStream> {
+        let work = backups::backup(&self.lxd, &self.id, options);
+        self.call("container.backup", Some(Capability::Backups), work).await
     }
 
     async fn copy_out(&self, path: &str) -> Result<ByteStream> {

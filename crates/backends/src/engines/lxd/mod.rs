@@ -5,6 +5,7 @@
 #![allow(dead_code, clippy::unused_async)]
 
 mod attach;
+mod backups;
 mod capabilities;
 mod client;
 pub mod config;
@@ -29,6 +30,7 @@ mod processes;
 mod request;
 mod server;
 mod shared;
+mod snapshots;
 mod stats;
 mod tls;
 mod transport;

@@ -9,12 +9,12 @@ use roadstead_core::{
     ByteStream, Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
     CopyOptions, CopyProgress, CopyWay, CreatedContainer, Error, Event, EventOptions, ImageDetails, ImageProgress,
     ImageSummary, Images, ImportOptions, ItemStream, Job, JobSpec, JobStatus, Network, NetworkSpec, Networks, Node,
-    NodeInfo, NodeUri, PullOptions, Result, Volume, VolumeSpec, Volumes,
+    NodeInfo, NodeUri, PullOptions, RestoreOptions, Result, Volume, VolumeSpec, Volumes,
 };
 
 use super::container::LxdContainer;
 use super::shared::Lxd;
-use super::{connect, create, error, events, images, list, migrate, networks, server, volumes};
+use super::{backups, connect, create, error, events, images, list, migrate, networks, server, volumes};
 
 /// An LXD or Incus server.
 #[derive(Clone, Debug)]
@@ -80,6 +80,11 @@ impl Node for LxdNode {
     async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer> {
         let work = create::create_container(&self.0, spec);
         self.call("node.create_container", Some(Capability::Create), "", work).await
+    }
+
+    async fn restore_container(&self, archive: ByteStream, options: &RestoreOptions) -> Result<CreatedContainer> {
+        let work = backups::restore_container(&self.0, archive, options);
+        self.call("node.restore_container", Some(Capability::Backups), "", work).await
     }
 
     fn container(&self, id: &str) -> Arc<dyn Container> {
