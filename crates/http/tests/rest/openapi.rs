@@ -57,7 +57,7 @@ fn sample(id: &str, container: &str, job: &str) -> Option<(&'static str, Option<
         "nodes_add" => ("", Some(json!({"name": "bay", "uri": "memory:"}))),
         "containers_create" => ("", Some(json!({"image": image, "name": "new"}))),
         "containers_rename" => ("", Some(json!({"name": "renamed"}))),
-        "containers_update" => ("", Some(json!({"pids": 10}))),
+        "containers_update" => ("", Some(json!({"limits": {"pids": 10}}))),
         "containers_commit" => ("", Some(json!({"image": "local/x:1"}))),
         "containers_resize" | "jobs_resize" => ("", Some(json!({"columns": 80, "rows": 24}))),
         "jobs_run" | "jobs_run_on_node" => ("", Some(json!({"command": ["true"]}))),
