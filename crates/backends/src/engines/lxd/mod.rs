@@ -37,6 +37,7 @@ mod transport;
 mod trust;
 mod update;
 mod volumes;
+mod watch;
 mod websocket;
 
 use std::sync::Arc;

@@ -7,10 +7,11 @@ use roadstead_core::{ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, broadcast};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::super::client::Client;
 use super::super::request::Request;
+use super::super::watch::{Heard, Watched};
 use super::super::websocket::{Message, Socket};
 use super::OperationState;
 
@@ -20,8 +21,6 @@ const QUEUE: usize = 4096;
 const LINGER: Duration = Duration::from_secs(10);
 /// How often it is looked whether somebody waits and whether the server is there.
 const TICK: Duration = Duration::from_secs(5);
-/// After so much silence the server is asked whether it is there; after twice as much it is not.
-const SILENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -58,7 +57,7 @@ impl Hub {
         let (sender, news) = broadcast::channel(QUEUE);
         let sender = Arc::new(sender);
         *slot = Arc::downgrade(&sender);
-        tokio::spawn(serve(client.clone(), sender, socket));
+        tokio::spawn(serve(client.clone(), sender, Watched::new(socket)));
         Ok(news)
     }
 }
@@ -75,7 +74,7 @@ async fn open(client: &Client) -> Result<Socket> {
     }
 }
 
-async fn serve(client: Client, sender: Arc<broadcast::Sender<News>>, mut socket: Socket) {
+async fn serve(client: Client, sender: Arc<broadcast::Sender<News>>, mut socket: Watched) {
     loop {
         if read(&sender, &mut socket).await == Why::NobodyWaits {
             let mut slot = client.operations().sender.lock().await;
@@ -83,14 +82,14 @@ async fn serve(client: Client, sender: Arc<broadcast::Sender<News>>, mut socket:
             if sender.receiver_count() == 0 {
                 *slot = Weak::new();
                 drop(slot);
-                let _ = timeout(TICK, socket.writer.close()).await;
+                socket.close().await;
                 return;
             }
             continue;
         }
         match again(&client, &sender).await {
             Ok(fresh) => {
-                socket = fresh;
+                socket = Watched::new(fresh);
                 let _ = sender.send(News::Again);
             }
             Err((kind, message)) => {
@@ -119,26 +118,18 @@ struct Event {
 }
 
 /// Hands on what arrives.
-async fn read(sender: &broadcast::Sender<News>, socket: &mut Socket) -> Why {
-    let mut heard = Instant::now();
+async fn read(sender: &broadcast::Sender<News>, socket: &mut Watched) -> Why {
     let mut waited = Instant::now();
     loop {
-        match timeout(TICK, socket.reader.sign_of_life()).await {
-            Ok(Some(Ok(message))) => {
-                heard = Instant::now();
-                if let Some(state) = message.as_ref().and_then(parse) {
+        match socket.next(TICK).await {
+            Heard::Message(message) => {
+                if let Some(state) = parse(&message) {
                     // Nobody waits: nobody is told.
                     let _ = sender.send(News::State(Arc::new(state)));
                 }
             }
-            Ok(_) => return Why::Broken,
-            Err(_) if heard.elapsed() > SILENCE * 2 => return Why::Broken,
-            Err(_) if heard.elapsed() > SILENCE => {
-                if !matches!(timeout(TICK, socket.writer.ping()).await, Ok(Ok(()))) {
-                    return Why::Broken;
-                }
-            }
-            Err(_) => {}
+            Heard::Nothing => {}
+            Heard::Broken => return Why::Broken,
         }
         if sender.receiver_count() > 0 {
             waited = Instant::now();
