@@ -70,7 +70,8 @@ fn lifecycle(metadata: Value, time: Timestamp, node: &str, project: Option<&str>
 /// The end of a command in a container. Nothing else of an operation is taken along: there are secrets in it.
 fn command_ended(metadata: Value, time: Timestamp, node: &str) -> Option<Event> {
     let state = OperationState::parse(metadata).filter(OperationState::is_final)?;
-    state.metadata.get("command")?;
+    // Without websockets an ended command is told of by its result only, and one that failed by its words only.
+    state.metadata.get("return").or_else(|| state.metadata.get("command"))?;
     let id = state.resource("instances").or_else(|| state.resource("containers"))?;
     let mut event = Event::new(time, node, ResourceKind::Container, EventAction::JobEnded, id);
     event.name = Some(id.to_owned());
