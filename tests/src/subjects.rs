@@ -36,7 +36,7 @@ pub enum Way {
 }
 
 /// Every column, in order.
-pub const SUBJECTS: [Subject; 11] = [
+pub const SUBJECTS: [Subject; 13] = [
     Subject::Memory("memory", |node| node),
     Subject::Memory("memory+deadline", |node| layers::wrap(node, Deadline::default())),
     Subject::Memory("memory+limit", |node| layers::wrap(node, ConcurrencyLimit::default())),
@@ -48,6 +48,8 @@ pub const SUBJECTS: [Subject; 11] = [
     Subject::Real("docker-tls", "ROADSTEAD_TEST_DOCKER_TLS_URI", Way::Tls),
     Subject::Real("docker-ssh", "ROADSTEAD_TEST_SSH_URI", Way::Ssh),
     Subject::Real("podman", "ROADSTEAD_TEST_PODMAN_URI", Way::Unix),
+    Subject::Real("lxd", "ROADSTEAD_TEST_LXD_URI", Way::Unix),
+    Subject::Real("incus", "ROADSTEAD_TEST_INCUS_URI", Way::Unix),
 ];
 
 fn variable(name: &str) -> Option<String> {

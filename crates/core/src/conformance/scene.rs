@@ -99,8 +99,10 @@ impl Scene {
         self.note(Made::Image(reference.to_owned()));
     }
 
+    /// Short enough for engines whose networks are called as their bridges are: an interface's name has 15 characters.
     pub(super) fn network_name(&self, rest: &str) -> String {
-        let name = format!("{}-{rest}", self.prefix);
+        let short: String = self.prefix.chars().rev().take(6).collect();
+        let name = format!("n{short}-{rest}");
         self.note(Made::Network(name.clone()));
         name
     }

@@ -19,6 +19,7 @@ mod export;
 mod files;
 mod images;
 mod inspect;
+mod labels;
 mod lifecycle;
 mod list;
 mod logs;
@@ -32,6 +33,7 @@ mod server;
 mod shared;
 mod snapshots;
 mod stats;
+mod storage;
 mod tls;
 mod transport;
 mod trust;
@@ -46,6 +48,7 @@ use async_trait::async_trait;
 use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Result};
 
 pub use node::LxdNode;
+pub use storage::{StoragePool, StoragePoolSpec};
 pub use trust::{Joined, Proof, join};
 
 /// Connects to LXD and Incus servers.
