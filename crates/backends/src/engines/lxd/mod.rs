@@ -47,6 +47,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Result};
 
+pub use images::CopyImageOptions;
 pub use node::LxdNode;
 pub use storage::{StoragePool, StoragePoolSpec};
 pub use trust::{Joined, Proof, join};

@@ -4,6 +4,7 @@
 //! are. An image has no other name; where an alias is taken away that was the last, the image goes with it, as it does in
 //! the other engines.
 
+mod copy;
 mod import;
 mod load;
 mod multipart;
@@ -20,8 +21,10 @@ use roadstead_core::{Error, ErrorKind, ImageDetails, ImageSummary, Result, names
 use serde::Deserialize;
 use serde_json::json;
 
+use super::client::Client;
 use super::request::Request;
 use super::shared::Lxd;
+pub use copy::CopyImageOptions;
 pub(super) use import::import_image;
 pub(super) use load::load_images;
 pub(super) use pull::pull_image;
@@ -43,7 +46,7 @@ pub(super) async fn list_images(lxd: &Arc<Lxd>) -> Result<Vec<ImageSummary>> {
 
 /// I2.
 pub(super) async fn inspect_image(lxd: &Arc<Lxd>, reference: &str) -> Result<ImageDetails> {
-    Ok(find(lxd, reference).await?.0.details(&lxd.name))
+    Ok(find(&lxd.client, reference).await?.0.details(&lxd.name))
 }
 
 /// By which kind of name an image was found.
@@ -54,10 +57,10 @@ pub(super) enum Found {
 }
 
 /// The image with this alias, or else with this fingerprint or this beginning of one.
-pub(super) async fn find(lxd: &Lxd, reference: &str) -> Result<(Image, Found)> {
+pub(super) async fn find(client: &Client, reference: &str) -> Result<(Image, Found)> {
     names::image_reference("reference", reference)?;
-    if let Some(fingerprint) = target(lxd, reference).await? {
-        match image(lxd, &fingerprint).await {
+    if let Some(fingerprint) = target(client, reference).await? {
+        match image(client, &fingerprint).await {
             // Deleted in between.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             result => return Ok((result?, Found::Alias)),
@@ -65,7 +68,7 @@ pub(super) async fn find(lxd: &Lxd, reference: &str) -> Result<(Image, Found)> {
     }
     let digits = reference.strip_prefix("sha256:").unwrap_or(reference);
     if is_fingerprint(digits) {
-        match image(lxd, digits).await {
+        match image(client, digits).await {
             // Of several images with this beginning none is meant.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {}
             result => return Ok((result?, Found::Fingerprint)),
@@ -80,18 +83,18 @@ pub(super) fn is_fingerprint(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-async fn image(lxd: &Lxd, fingerprint: &str) -> Result<Image> {
-    Request::get(&["images", fingerprint]).json(&lxd.client).await
+async fn image(client: &Client, fingerprint: &str) -> Result<Image> {
+    Request::get(&["images", fingerprint]).json(client).await
 }
 
 /// The fingerprint that an alias stands for.
-async fn target(lxd: &Lxd, alias: &str) -> Result<Option<String>> {
+async fn target(client: &Client, alias: &str) -> Result<Option<String>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Target {
         target: Option<String>,
     }
-    match Request::get(&["images", "aliases", alias]).json::<Target>(&lxd.client).await {
+    match Request::get(&["images", "aliases", alias]).json::<Target>(client).await {
         Ok(found) => Ok(found.target.filter(|target| !target.is_empty())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -127,13 +130,13 @@ fn check_new(field: &str, reference: &str) -> Result<()> {
 pub(super) async fn tag_image(lxd: &Arc<Lxd>, reference: &str, new_reference: &str) -> Result<()> {
     names::image_reference("reference", reference)?;
     check_new("new_reference", new_reference)?;
-    let (image, _) = find(lxd, reference).await?;
+    let (image, _) = find(&lxd.client, reference).await?;
     name(lxd, new_reference, image.fingerprint(), "").await
 }
 
 /// I9, I10.
 pub(super) async fn delete_image(lxd: &Arc<Lxd>, reference: &str, force: bool) -> Result<()> {
-    let (image, found) = find(lxd, reference).await?;
+    let (image, found) = find(&lxd.client, reference).await?;
     let aliases = image.references();
     match found {
         Found::Alias if aliases.iter().any(|alias| alias != reference) => {

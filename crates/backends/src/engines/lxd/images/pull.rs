@@ -22,33 +22,42 @@ use super::super::operation::Operation;
 use super::super::request::Request;
 use super::super::shared::Lxd;
 use super::remotes::{self, Protocol, Remote};
-use super::{check_new, find, name, wire};
+use super::{check_new, copy, name, wire};
 
 /// What a server is doing may take long without a word.
 const PULL_PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// Where an image comes from.
-#[derive(Debug)]
-pub(in super::super) struct Source {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Source {
     /// URL of the server.
-    pub(in super::super) server: String,
+    pub(super) server: String,
     /// How it speaks.
-    pub(in super::super) protocol: Protocol,
+    pub(super) protocol: Protocol,
     /// Its certificate in PEM, where no authority vouches for it.
-    pub(in super::super) certificate: Option<String>,
+    pub(super) certificate: Option<String>,
     /// Alias or fingerprint there.
-    pub(in super::super) image: String,
+    pub(super) image: String,
     /// What lets the image be fetched by who is not trusted there.
-    pub(in super::super) secret: Option<Secret>,
+    pub(super) secret: Option<Secret>,
 }
 
 impl Source {
+    /// The same server, for this image.
+    fn of(self, image: &str) -> Self {
+        Source { image: image.to_owned(), ..self }
+    }
+
     fn body(&self) -> Value {
         let mut source = json!({
             "type": "image",
             "mode": "pull",
             "server": self.server,
-            "protocol": self.protocol.name(),
+            "protocol": match self.protocol {
+                // Servers of both products take this one for their own.
+                Protocol::Native => "lxd",
+                Protocol::SimpleStreams => "simplestreams",
+            },
         });
         if let Some(members) = source.as_object_mut() {
             // A fingerprint is taken for an alias, too, but only where there is no secret.
@@ -99,41 +108,17 @@ pub(in super::super) async fn pull_image(lxd: &Arc<Lxd>, options: &PullOptions) 
     if let Some(platform) = &options.platform {
         same_platform(lxd, platform).await?;
     }
-    let (remote, image) = match parse(&options.reference)? {
-        Named::Remote(remote, image) => (remotes::find(remote)?, image),
-        Named::Host(host, image) => (remotes::at(&format!("https://{host}"))?, image),
-    };
-    let source = source(lxd, remote, image).await?;
-    fetch(lxd, &source, vec![options.reference.clone()]).await
-}
-
-/// How the image is fetched. What a server gives only to whom it trusts, it gives to the node's server for a secret, for
-/// which we ask it: we are trusted there.
-async fn source(lxd: &Lxd, remote: Remote, image: &str) -> Result<Source> {
-    let mut source = Source {
-        server: remote.address.clone(),
-        protocol: remote.protocol,
-        certificate: remote.certificate.clone(),
-        image: image.to_owned(),
-        secret: None,
-    };
-    if remote.protocol == Protocol::Native && !remote.public {
-        let there = remotes::connect(lxd, &remote).await?;
-        let (found, _) = find(&there, image).await?;
-        let (fingerprint, secret) = (found.fingerprint().to_owned(), secret(&there, found.fingerprint()).await?);
-        source.image = fingerprint;
-        source.secret = Some(secret);
+    let names = vec![options.reference.clone()];
+    match parse(&options.reference)? {
+        Named::Remote(name, image) => match remotes::find(lxd, name).await? {
+            Remote::Open(source) => fetch(lxd, &source.of(image), names).await,
+            Remote::Ours(there) => copy::copy(lxd, &there, image, names).await,
+        },
+        Named::Host(host, image) => {
+            let source = Source { server: format!("https://{host}"), ..Source::default() };
+            fetch(lxd, &source.of(image), names).await
+        }
     }
-    Ok(source)
-}
-
-/// A secret for who shall fetch an image. The server forgets it within seconds after its first use.
-pub(in super::super) async fn secret(lxd: &Lxd, fingerprint: &str) -> Result<Secret> {
-    let operation = Request::post(&["images", fingerprint, "secret"]).start(&lxd.client).await?;
-    operation
-        .state()
-        .secret("secret")
-        .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the engine's answer holds no secret"))
 }
 
 async fn same_platform(lxd: &Lxd, platform: &str) -> Result<()> {
@@ -148,11 +133,7 @@ async fn same_platform(lxd: &Lxd, platform: &str) -> Result<()> {
 }
 
 /// Has the server fetch an image and names it. Dropping the stream gives it up.
-pub(in super::super) async fn fetch(
-    lxd: &Arc<Lxd>,
-    source: &Source,
-    names: Vec<String>,
-) -> Result<ItemStream<ImageProgress>> {
+pub(super) async fn fetch(lxd: &Arc<Lxd>, source: &Source, names: Vec<String>) -> Result<ItemStream<ImageProgress>> {
     let mut operation =
         Request::post(&["images"]).body(&source.body()).start(&lxd.client).await.map_err(about_the_server)?;
     operation.cancel_when_dropped();
@@ -210,7 +191,7 @@ impl Fetch {
     }
 }
 
-fn progress(words: &str) -> ImageProgress {
+pub(super) fn progress(words: &str) -> ImageProgress {
     let mut progress = ImageProgress::default();
     progress.status = words.to_owned();
     // `rootfs: 41% (12.3MB/s)`

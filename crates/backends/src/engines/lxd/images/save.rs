@@ -18,11 +18,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use roadstead_core::{ByteStream, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use super::super::client::Client;
 use super::super::request::Request;
 use super::super::shared::Lxd;
 use super::multipart::{self, Reader};
 use super::upload::one;
-use super::{Found, find};
+use super::{Found, Image, find};
 use crate::archive;
 
 /// The name of the index in the archive.
@@ -58,12 +59,17 @@ pub(super) struct Saved {
 
 /// I7. Of an image that is named by alias, the aliases that are asked for are saved; of one that is named by fingerprint, all.
 pub(in super::super) async fn save_images(lxd: &Arc<Lxd>, references: &[String]) -> Result<ByteStream> {
+    save(&lxd.client, references).await
+}
+
+/// The same, from any server.
+pub(super) async fn save(client: &Client, references: &[String]) -> Result<ByteStream> {
     if references.is_empty() {
         return Err(Error::invalid("references", "at least one image must be named"));
     }
     let mut images: Vec<Saved> = Vec::new();
     for reference in references {
-        let (image, found) = find(lxd, reference).await.map_err(|error| error.with_resource(reference))?;
+        let (image, found) = find(client, reference).await.map_err(|error| error.with_resource(reference))?;
         let wanted = |alias: &str| found == Found::Fingerprint || alias == reference;
         let aliases = image.aliases.iter().flatten().filter_map(|alias| {
             let name = alias.name.clone().filter(|name| wanted(name))?;
@@ -73,32 +79,43 @@ pub(in super::super) async fn save_images(lxd: &Arc<Lxd>, references: &[String])
             known.aliases.extend(aliases);
             continue;
         }
-        images.push(Saved {
-            fingerprint: image.fingerprint().to_owned(),
-            aliases: aliases.collect(),
-            properties: image
-                .properties
-                .iter()
-                .flatten()
-                .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
-                .collect(),
-            public: image.public.unwrap_or(false),
-            size_bytes: image.size_bytes(),
-        });
+        images.push(Saved { aliases: aliases.collect(), ..saved(&image) });
     }
+    archive_of(client, images).await
+}
+
+/// An image without its names.
+pub(super) async fn save_bare(client: &Client, fingerprint: &str) -> Result<ByteStream> {
+    let (image, _) = find(client, fingerprint).await?;
+    archive_of(client, vec![saved(&image)]).await
+}
+
+/// What is said of an image beside its names.
+fn saved(image: &Image) -> Saved {
+    let properties = image.properties.iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+    Saved {
+        fingerprint: image.fingerprint().to_owned(),
+        aliases: BTreeMap::new(),
+        properties: properties.collect(),
+        public: image.public.unwrap_or(false),
+        size_bytes: image.size_bytes(),
+    }
+}
+
+async fn archive_of(client: &Client, images: Vec<Saved>) -> Result<ByteStream> {
     // The first is asked for before anything is promised, so that what is wrong from the beginning is an error of the call.
     let mut waiting = images.iter().cloned().collect::<std::collections::VecDeque<_>>();
     let first = match waiting.pop_front() {
-        Some(image) => entries(lxd, &image).await?,
+        Some(image) => entries(client, &image).await?,
         None => stream::empty().boxed(),
     };
     let index = Index { format: FORMAT.to_owned(), version: 1, images };
     let index = serde_json::to_vec(&index)
         .map_err(|cause| Error::new(ErrorKind::Unexpected, "the index cannot be written").with_source(cause))?;
-    let lxd = Arc::clone(lxd);
+    let client = client.clone();
     let others = stream::iter(waiting.into_iter().map(Ok)).and_then(move |image| {
-        let lxd = Arc::clone(&lxd);
-        async move { entries(&lxd, &image).await }
+        let client = client.clone();
+        async move { entries(&client, &image).await }
     });
     let archive =
         one(archive::entry(INDEX, &index)).chain(first).chain(others.try_flatten()).chain(one(archive::end()));
@@ -112,9 +129,9 @@ pub(in super::super) async fn save_images(lxd: &Arc<Lxd>, references: &[String])
 }
 
 /// The files of an image as entries of the archive.
-async fn entries(lxd: &Arc<Lxd>, image: &Saved) -> Result<ByteStream> {
+async fn entries(client: &Client, image: &Saved) -> Result<ByteStream> {
     let fingerprint = &image.fingerprint;
-    let answer = Request::get(&["images", fingerprint, "export"]).within(EXPORT_DEADLINE).raw(&lxd.client).await?;
+    let answer = Request::get(&["images", fingerprint, "export"]).within(EXPORT_DEADLINE).raw(client).await?;
     let Some(boundary) = answer.header("content-type").and_then(multipart::boundary) else {
         return Ok(entry(&format!("{fingerprint}/image"), image.size_bytes, answer.body()));
     };
