@@ -1,6 +1,7 @@
 //! The routes under `/v1`: parse, ask core, render.
 
 mod attach;
+mod backups;
 mod containers;
 mod events;
 mod files;
@@ -12,6 +13,7 @@ mod logs;
 mod networks;
 mod nodes;
 pub(crate) mod openapi;
+mod snapshots;
 mod volumes;
 
 use actix_web::HttpResponse;
@@ -49,6 +51,13 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(nodes::get)
             .service(nodes::remove)
             .service(nodes::capabilities)
+            .service(backups::restore)
+            .service(backups::backup)
+            .service(snapshots::list)
+            .service(snapshots::create)
+            .service(snapshots::inspect)
+            .service(snapshots::delete)
+            .service(snapshots::restore)
             .service(containers::list_all)
             .service(containers::list)
             .service(containers::create)

@@ -15,3 +15,4 @@ mod refusals;
 mod resources;
 mod rig;
 mod shutdown;
+mod snapshots;

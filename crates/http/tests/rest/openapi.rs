@@ -64,6 +64,7 @@ fn sample(id: &str, container: &str, job: &str) -> Option<(&'static str, Option<
         "images_pull" => ("", Some(json!({"reference": "registry.example/roadstead/hello:latest"}))),
         "images_tag" => ("", Some(json!({"reference": image, "new_reference": "local/y:1"}))),
         "networks_create" => ("", Some(json!({"name": "n2"}))),
+        "snapshots_create" => ("", Some(json!({"name": "s2"}))),
         "volumes_create" => ("", Some(json!({"name": "v2"}))),
         "containers_wait" => ("", Some(json!({"timeout_seconds": 1}))),
         "containers_stop" | "containers_restart" => ("", Some(json!({"timeout_seconds": 0}))),
@@ -91,13 +92,16 @@ async fn every_path_answers_as_documented() {
             let job = job["id"].as_str().unwrap();
             let _ = rig.post("/v1/nodes/sea/networks", json!({"name": "n1"})).await;
             let _ = rig.post("/v1/nodes/sea/volumes", json!({"name": "v1"})).await;
+            let snapshots = format!("/v1/nodes/sea/containers/{container}/snapshots");
+            rig.post(&snapshots, json!({"name": "s1"})).await.is(201);
             let (query, body) = sample(id, &container, job).unwrap_or(("", None));
             let place = path
                 .replace("{node}", if id == "nodes_remove" { "bay" } else { "sea" })
                 .replace("{container}", &container)
                 .replace("{job}", job)
                 .replace("{network}", "n1")
-                .replace("{volume}", "v1");
+                .replace("{volume}", "v1")
+                .replace("{snapshot}", "s1");
             if id == "nodes_remove" {
                 let _ = rig.post("/v1/nodes", json!({"name": "bay", "uri": "memory:"})).await;
             } else if id == "nodes_add" {
@@ -110,7 +114,7 @@ async fn every_path_answers_as_documented() {
             ] {
                 if let Some(body) = &body {
                     request = request.json(body);
-                } else if matches!(id, "files_put" | "images_import" | "images_load") {
+                } else if matches!(id, "files_put" | "images_import" | "images_load" | "containers_restore") {
                     request = request.body(tar("x", b"x"));
                 }
                 let response = request.send().await.unwrap();
@@ -144,7 +148,7 @@ async fn every_path_answers_as_documented() {
                         "containers_wait" => 504,
                         "containers_unfreeze" => 204,
                         "images_delete" => 409,
-                        "images_load" => 400,
+                        "images_load" | "containers_restore" => 400,
                         _ => 200,
                     };
                     assert!(
@@ -157,5 +161,5 @@ async fn every_path_answers_as_documented() {
             seen += 1;
         }
     }
-    assert!(seen >= 58, "{seen} operations");
+    assert!(seen >= 65, "{seen} operations");
 }
