@@ -163,3 +163,6 @@ fn unknown(error: Error) -> Error {
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests;
