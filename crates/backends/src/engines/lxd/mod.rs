@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod exec;
 mod export;
+mod facts;
 mod files;
 mod images;
 mod inspect;
