@@ -12,6 +12,7 @@ pub mod config;
 mod connect;
 mod container;
 mod create;
+mod deaf;
 mod error;
 mod events;
 mod exec;

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest, http};
 
 use super::client::Client;
+use super::deaf::{Deaf, MaybeDeaf};
 use super::error;
 use super::request::{READ_DEADLINE, Request};
 use super::transport::Link;
@@ -42,17 +43,17 @@ pub(super) struct Socket {
 }
 
 /// The half that reads.
-pub(super) struct Reader(SplitStream<WebSocketStream<Link>>);
+pub(super) struct Reader(SplitStream<WebSocketStream<MaybeDeaf>>);
 
 /// The half that writes. Dropping both halves closes the connection.
-pub(super) struct Writer(SplitSink<WebSocketStream<Link>, tungstenite::Message>);
+pub(super) struct Writer(SplitSink<WebSocketStream<MaybeDeaf>, tungstenite::Message>, Deaf);
 
 impl Client {
     /// Opens a websocket at what `request` names.
     pub(super) async fn websocket(&self, request: Request) -> Result<Socket> {
         let target = request.target(self);
         let opening = async {
-            let link = self.transport().dial().await?;
+            let (link, deaf) = MaybeDeaf::new(self.transport().dial().await?);
             let uri = format!("ws://{}{target}", self.transport().authority());
             let request = uri.into_client_request().map_err(translate)?;
             let config =
@@ -60,7 +61,7 @@ impl Client {
             let (stream, _) =
                 tokio_tungstenite::client_async_with_config(request, link, Some(config)).await.map_err(translate)?;
             let (sink, stream) = stream.split();
-            Ok(Socket { reader: Reader(stream), writer: Writer(sink) })
+            Ok(Socket { reader: Reader(stream), writer: Writer(sink, deaf) })
         };
         timeout(READ_DEADLINE, opening)
             .await
@@ -130,17 +131,25 @@ impl Reader {
 impl Writer {
     /// Sends bytes.
     pub(super) async fn binary(&mut self, bytes: Bytes) -> Result<()> {
-        self.0.send(tungstenite::Message::Binary(bytes)).await.map_err(translate)
+        self.send(tungstenite::Message::Binary(bytes)).await
     }
 
     /// Sends words.
     pub(super) async fn text(&mut self, text: &str) -> Result<()> {
-        self.0.send(tungstenite::Message::text(text)).await.map_err(translate)
+        self.send(tungstenite::Message::text(text)).await
     }
 
     /// Asks whether the other side is there; its answer keeps the connection alive and is not shown.
     pub(super) async fn ping(&mut self) -> Result<()> {
-        self.0.send(tungstenite::Message::Ping(Bytes::new())).await.map_err(translate)
+        self.send(tungstenite::Message::Ping(Bytes::new())).await
+    }
+
+    async fn send(&mut self, message: tungstenite::Message) -> Result<()> {
+        self.0.send(message).await.map_err(translate)?;
+        if self.1.is_so() {
+            return Err(Error::new(ErrorKind::Unavailable, "the connection to the engine broke: it has hung up"));
+        }
+        Ok(())
     }
 
     /// Says that nothing more will come.

@@ -134,7 +134,8 @@ async fn begin(lxd: Arc<Lxd>, id: String, body: Value, slot: JobSlot, spec: JobS
         killed: AtomicBool::new(false),
     });
     if !spec.stdin && !spec.tty {
-        exec.close_stdin().await?;
+        // The process may be gone by now, and the socket with it; whatever else is wrong shows in what follows.
+        let _ = exec.close_stdin().await;
     }
     let (progress, received) = mpsc::channel(QUEUE);
     tokio::spawn(pump::run(Arc::clone(&exec), operation, sockets.readers, progress));
