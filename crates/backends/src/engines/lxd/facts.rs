@@ -71,10 +71,10 @@ impl Facts {
 /// The last value of a key in a configuration of LXC's own: a line `key = value`; later lines win.
 fn setting<'a>(raw: &'a str, key: &str) -> Option<&'a str> {
     raw.lines()
+        .rev()
         .filter_map(|line| line.split_once('='))
-        .filter(|(name, value)| name.trim() == key && !value.trim().is_empty())
+        .find(|(name, value)| name.trim() == key && !value.trim().is_empty())
         .map(|(_, value)| value.trim())
-        .last()
 }
 
 #[cfg(test)]

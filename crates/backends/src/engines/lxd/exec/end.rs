@@ -41,19 +41,19 @@ mod tests {
 
     use super::*;
 
-    fn end(code: u16, error: &str, metadata: Value) -> Result<i32> {
+    fn end(code: u16, error: &str, metadata: &Value) -> Result<i32> {
         let state = json!({"id": "a", "status_code": code, "err": error, "metadata": metadata});
         exit_code(OperationState::parse(state).unwrap())
     }
 
     #[test]
     fn exit_codes() {
-        assert_eq!(end(200, "", json!({"return": 3})).unwrap(), 3);
-        assert_eq!(end(400, "Command not found", json!({"return": 127})).unwrap(), 127);
-        assert_eq!(end(400, "Command not executable", json!({"return": -1})).unwrap(), 126);
-        assert_eq!(end(400, "Command not found", json!(null)).unwrap(), 127);
-        assert_eq!(end(400, "Timed out", json!({"return": -1})).unwrap_err().kind(), ErrorKind::Unexpected);
-        assert_eq!(end(200, "", json!({})).unwrap_err().kind(), ErrorKind::Unexpected);
-        assert_eq!(end(401, "", json!({})).unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(end(200, "", &json!({"return": 3})).unwrap(), 3);
+        assert_eq!(end(400, "Command not found", &json!({"return": 127})).unwrap(), 127);
+        assert_eq!(end(400, "Command not executable", &json!({"return": -1})).unwrap(), 126);
+        assert_eq!(end(400, "Command not found", &json!(null)).unwrap(), 127);
+        assert_eq!(end(400, "Timed out", &json!({"return": -1})).unwrap_err().kind(), ErrorKind::Unexpected);
+        assert_eq!(end(200, "", &json!({})).unwrap_err().kind(), ErrorKind::Unexpected);
+        assert_eq!(end(401, "", &json!({})).unwrap_err().kind(), ErrorKind::Cancelled);
     }
 }

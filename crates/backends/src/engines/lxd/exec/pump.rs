@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::operation::{Operation, OperationState};
 use super::super::websocket::{Message, Reader};
-use super::{Exec, broken, end};
 use super::sockets::Readers;
+use super::{Exec, broken, end};
 
 type Progress = mpsc::Sender<Result<JobProgress>>;
 

@@ -66,7 +66,8 @@ fn find(wanted: &str, users: &str, groups: &str) -> Result<User> {
         None => number(3).unwrap_or(0),
         Some(name) => {
             let entry = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
-            let found = entry.filter(|fields| fields.first() == Some(&name)).find_map(|fields| fields.get(2)?.parse().ok());
+            let found =
+                entry.filter(|fields| fields.first() == Some(&name)).find_map(|fields| fields.get(2)?.parse().ok());
             found.or_else(|| name.parse().ok()).ok_or_else(|| unknown("group", name))?
         }
     };
@@ -78,7 +79,8 @@ fn find(wanted: &str, users: &str, groups: &str) -> Result<User> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# odd line\nweb:x:33:34::/srv/web:/bin/false\n7:x:70:71::/seven:\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\n# odd line\nweb:x:33:34::/srv/web:/bin/false\n7:x:70:71::/seven:\n";
     const GROUP: &str = "root:x:0:\nstaff:x:50:web\n";
 
     #[test]

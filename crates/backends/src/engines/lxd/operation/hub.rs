@@ -21,6 +21,9 @@ const QUEUE: usize = 4096;
 const LINGER: Duration = Duration::from_secs(10);
 /// How often it is looked whether somebody waits and whether the server is there.
 const TICK: Duration = Duration::from_secs(5);
+/// A server tells nothing of what happened between its answer and the moment its events are really on their way, which
+/// its first sign of life shows. It is taken as given after this.
+const REGISTERED: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -29,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(in super::super) enum News {
     /// An operation changed.
     State(Arc<OperationState>),
-    /// The websocket was away for a while: ask for the operation.
+    /// Until now some may not have been told: ask for the operation.
     Again,
     /// The server stays away.
     Gone(ErrorKind, String),
@@ -46,8 +49,8 @@ pub(in super::super) struct Hub {
 }
 
 impl Hub {
-    /// A queue of all news from now on. When it is given, the websocket stands, or whoever waits is going to be told
-    /// that it did not.
+    /// A queue of all news from now on. When it is given, the websocket stands; whoever waits is told to ask for the
+    /// operation when it stood too late or not all the time.
     pub(in super::super) async fn subscribe(&self, client: &Client) -> Result<Subscription> {
         let mut slot = self.sender.lock().await;
         if let Some(sender) = slot.upgrade() {
@@ -88,10 +91,7 @@ async fn serve(client: Client, sender: Arc<broadcast::Sender<News>>, mut socket:
             continue;
         }
         match again(&client, &sender).await {
-            Ok(fresh) => {
-                socket = Watched::new(fresh);
-                let _ = sender.send(News::Again);
-            }
+            Ok(fresh) => socket = Watched::new(fresh),
             Err((kind, message)) => {
                 let mut slot = client.operations().sender.lock().await;
                 let _ = sender.send(News::Gone(kind, message));
@@ -120,8 +120,14 @@ struct Event {
 /// Hands on what arrives.
 async fn read(sender: &broadcast::Sender<News>, socket: &mut Watched) -> Why {
     let mut waited = Instant::now();
+    let mut fresh = true;
     loop {
-        match socket.next(TICK).await {
+        let heard = socket.next(if fresh { REGISTERED } else { TICK }).await;
+        if std::mem::take(&mut fresh) {
+            // What ended before is asked for, once.
+            let _ = sender.send(News::Again);
+        }
+        match heard {
             Heard::Message(message) => {
                 if let Some(state) = parse(&message) {
                     // Nobody waits: nobody is told.
