@@ -22,7 +22,6 @@ pub mod jobs;
 pub mod layers;
 #[cfg(feature = "memory")]
 pub mod memory;
-pub mod migration;
 pub mod names;
 mod network;
 mod node;

@@ -1,11 +1,5 @@
 //! That the engines of the tests' own are what other tests rely on: their containers survive a killed daemon, and
 //! nothing of them is left at the end.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is how a test says that it failed"
-)]
 
 use std::path::Path;
 use std::process::Command;

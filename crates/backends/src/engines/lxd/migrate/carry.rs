@@ -1,0 +1,409 @@
+//! Doing a copy: the operations on both sides, their progress, and what is left when one of them fails or the caller
+//! goes away.
+//!
+//! A copy runs in a task of its own, which whoever reads its progress keeps alive; when the reader goes, the copy is
+//! given up. Measured on LXD 5.0 and Incus 6.0: the side that others connect to can be cancelled where it is the source
+//! (pull, relay), and the target then takes its own half-made container away. A push can be cancelled on neither side;
+//! it is waited for, and what it made is deleted.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
+use roadstead_core::{CopyOptions, CopyProgress, CopyTransport, Error, ErrorKind, ItemStream, Result, Retry};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::super::operation::{Operation, OperationState};
+use super::super::request::Request;
+use super::super::shared::Lxd;
+use super::fit::MARK;
+use super::original::{Original, Strange};
+use super::progress::Progress;
+use super::relay::{self, Relay};
+use super::settle::settle_within;
+use super::verify;
+
+/// A copy of which nothing is heard for so long has stuck: servers tell every second how far they are, but are silent
+/// while they unpack the image or change the owners of all files.
+const SILENCE: Duration = Duration::from_secs(1800);
+/// When one side has ended, the other knows within this.
+const OTHER_SIDE: Duration = Duration::from_secs(60);
+/// How long the end of a copy that was given up is waited for.
+const UNDO: Duration = Duration::from_secs(120);
+/// The same for one that cannot be cancelled, which ends when everything is copied.
+const UNDO_PUSH: Duration = Duration::from_secs(6 * 3600);
+/// So much progress waits for a slow reader.
+const QUEUE: usize = 16;
+/// How often the bytes that pass through our hands are told.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Where one server shall connect to, and how it knows that it has the right one.
+#[derive(Debug)]
+pub(super) struct Meeting {
+    /// `host:port`.
+    pub(super) address: String,
+    /// PEM.
+    pub(super) certificate: String,
+}
+
+/// A copy to be made.
+#[derive(Debug)]
+pub(super) struct Order {
+    target: Arc<Lxd>,
+    source: Arc<Lxd>,
+    options: CopyOptions,
+    original: Original,
+    body: Value,
+    mark: String,
+    /// For pull and push.
+    pub(super) meeting: Option<Meeting>,
+    /// For relay: what is taken out of the snapshots.
+    pub(super) strange: Vec<Strange>,
+    pub(super) live: bool,
+}
+
+impl Order {
+    pub(super) fn new(
+        target: &Arc<Lxd>,
+        source: &Arc<Lxd>,
+        options: &CopyOptions,
+        original: Original,
+        mut body: Value,
+    ) -> Self {
+        let mark = mark();
+        if let Some(config) = body.get_mut("config").and_then(Value::as_object_mut) {
+            config.insert(MARK.to_owned(), Value::from(mark.clone()));
+        }
+        Order {
+            target: Arc::clone(target),
+            source: Arc::clone(source),
+            options: options.clone(),
+            original,
+            body,
+            mark,
+            meeting: None,
+            strange: Vec::new(),
+            live: false,
+        }
+    }
+}
+
+/// A word that no other copy has.
+fn mark() -> String {
+    use std::hash::BuildHasher;
+    // The standard library's hasher is seeded at random, which is random enough for this.
+    let random = || std::hash::RandomState::new().hash_one(std::time::SystemTime::now());
+    format!("{:016x}{:016x}", random(), random())
+}
+
+/// What goes on.
+#[derive(Default)]
+struct Running {
+    source: Option<Side>,
+    target: Option<Side>,
+    relay: Option<Relay>,
+}
+
+/// An operation of one server, as last heard of.
+struct Side {
+    lxd: Arc<Lxd>,
+    id: String,
+    last: OperationState,
+    /// Locked by nobody: the lock only lets a reference to a side be held while something is waited for.
+    changes: Mutex<BoxStream<'static, Result<OperationState>>>,
+}
+
+impl Side {
+    fn new(lxd: &Arc<Lxd>, operation: Operation) -> Self {
+        let (id, last) = (operation.id().to_owned(), operation.state().clone());
+        let changes = stream::unfold(Some(operation), |operation| async {
+            let mut operation = operation?;
+            match operation.changed().await {
+                Ok(state) => {
+                    let state = state.clone();
+                    let rest = (!state.is_final()).then_some(operation);
+                    Some((Ok(state), rest))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Side { lxd: Arc::clone(lxd), id, last, changes: Mutex::new(changes.boxed()) }
+    }
+
+    /// The next news; never, when there will be none.
+    async fn next(side: &mut Option<Side>) -> Result<()> {
+        let Some(side) = side else { return std::future::pending().await };
+        match side.changes.get_mut().unwrap_or_else(PoisonError::into_inner).next().await {
+            Some(state) => {
+                side.last = state?;
+                Ok(())
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn ended(side: Option<&Side>) -> bool {
+        side.is_none_or(|side| side.last.is_final())
+    }
+
+    /// Waits for the end; nothing when it is not known.
+    async fn end(side: &mut Option<Side>, deadline: Duration) {
+        let wait = async { while !Side::ended(side.as_ref()) && Side::next(side).await.is_ok() {} };
+        let _ = timeout(deadline, wait).await;
+    }
+
+    fn result(side: Option<&Side>) -> Result<()> {
+        side.map_or(Ok(()), |side| side.last.clone().into_result().map(|_| ()))
+    }
+
+    async fn cancel(&self) {
+        if let Err(error) = Request::delete(&["operations", &self.id]).bytes(&self.lxd.client).await {
+            tracing::debug!(node = self.lxd.name, operation = self.id, %error, "could not be cancelled");
+        }
+    }
+}
+
+/// Starts the copy.
+pub(super) fn begin(order: Order) -> ItemStream<CopyProgress> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let mut running = Running::default();
+        let result = carry(&order, &mut running, &sender).await;
+        if let Err(error) = result {
+            undo(&order, running).await;
+            let named = error.with_operation("node.copy_container").with_node(&order.target.name);
+            let _ = sender.send(Err(named.with_resource(&order.options.container))).await;
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }).boxed()
+}
+
+async fn carry(order: &Order, running: &mut Running, sender: &mpsc::Sender<Result<CopyProgress>>) -> Result<()> {
+    let told = CopyProgress::new(format!("copying by {}", order.options.transport.name()));
+    if sender.send(Ok(told)).await.is_err() {
+        return Err(given_up());
+    }
+    start(order, running).await?;
+    let mut progress = Progress::default();
+    let mut heard = Instant::now();
+    let mut carried = 0;
+    while !Side::ended(running.target.as_ref()) {
+        let relayed = running.relay.as_ref().map(Relay::carried);
+        let news = running.target.as_ref().and_then(|side| progress.news(&side.last.metadata, relayed));
+        let news = news.or_else(|| {
+            let side = running.source.as_ref().filter(|_| order.options.transport != CopyTransport::Pull)?;
+            progress.news(&side.last.metadata, relayed)
+        });
+        if let Some(news) = news {
+            // Who reads slowly misses some.
+            let _ = sender.try_send(Ok(news));
+        }
+        if relayed.is_some_and(|bytes| bytes > carried) {
+            carried = relayed.unwrap_or_default();
+            heard = Instant::now();
+        }
+        let tick = if running.relay.is_some() { Instant::now() + TICK } else { heard + SILENCE };
+        tokio::select! {
+            () = sender.closed() => return Err(given_up()),
+            result = Side::next(&mut running.target) => { result?; heard = Instant::now(); }
+            result = Side::next(&mut running.source) => {
+                result?;
+                heard = Instant::now();
+                if Side::result(running.source.as_ref()).is_err() {
+                    Side::end(&mut running.target, OTHER_SIDE).await;
+                    break;
+                }
+            }
+            () = sleep_until(tick) => {}
+        }
+        if heard.elapsed() >= SILENCE {
+            let words = format!("nothing was heard of the copy for {} s", SILENCE.as_secs());
+            return Err(Error::new(ErrorKind::DeadlineExceeded, words));
+        }
+    }
+    finish(order, running).await?;
+    let mut done = CopyProgress::new("copied");
+    done.current_bytes = progress.total(running.relay.as_ref().map(Relay::carried));
+    let _ = sender.send(Ok(done)).await;
+    Ok(())
+}
+
+/// Asks both servers to begin. This takes a moment only and is not given up half way, so that nothing begins unseen.
+async fn start(order: &Order, running: &mut Running) -> Result<()> {
+    let options = &order.options;
+    let mut give = Map::new();
+    give.insert("migration".to_owned(), true.into());
+    let mut take = Map::new();
+    take.insert("type".to_owned(), "migration".into());
+    for side in [&mut give, &mut take] {
+        side.insert("live".to_owned(), order.live.into());
+        // The second is its old name.
+        side.insert("instance_only".to_owned(), (!options.snapshots).into());
+        side.insert("container_only".to_owned(), (!options.snapshots).into());
+    }
+    match (options.transport, &order.meeting) {
+        (CopyTransport::Local, _) => {
+            take.insert("type".to_owned(), "copy".into());
+            take.insert("source".to_owned(), order.original.name.as_str().into());
+            receive(order, running, take).await
+        }
+        (CopyTransport::Pull, Some(meeting)) => {
+            let offer = send(order, running, give).await?;
+            take.insert("mode".to_owned(), "pull".into());
+            take.insert("operation".to_owned(), meeting.operation(&offer).into());
+            take.insert("certificate".to_owned(), meeting.certificate.as_str().into());
+            take.insert("secrets".to_owned(), offer.metadata.clone());
+            receive(order, running, take).await
+        }
+        (CopyTransport::Push, Some(meeting)) => {
+            take.insert("mode".to_owned(), "push".into());
+            receive(order, running, take).await?;
+            let waiting = running.target.as_ref().map(|side| side.last.clone()).unwrap_or_default();
+            let meet = json!({
+                "operation": meeting.operation(&waiting),
+                "certificate": meeting.certificate,
+                "secrets": waiting.metadata,
+            });
+            give.insert("target".to_owned(), meet);
+            send(order, running, give).await.map(|_| ())
+        }
+        (CopyTransport::Relay, _) => {
+            take.insert("mode".to_owned(), "push".into());
+            let offer = send(order, running, give).await?;
+            receive(order, running, take).await?;
+            let waiting = running.target.as_ref().map(|side| side.last.clone()).unwrap_or_default();
+            let (from, to) = ((&order.source.client, &offer), (&order.target.client, &waiting));
+            running.relay = Some(Relay::connect(from, to, order.strange.clone()).await?);
+            Ok(())
+        }
+        _ => Err(Error::unsupported("this way of copying")),
+    }
+}
+
+impl Meeting {
+    fn operation(&self, state: &OperationState) -> String {
+        format!("https://{}/1.0/operations/{}", self.address, state.id)
+    }
+}
+
+/// Asks the source to give.
+async fn send(order: &Order, running: &mut Running, give: Map<String, Value>) -> Result<OperationState> {
+    let request = Request::post(&["instances", &order.original.name]).body(&Value::Object(give));
+    let operation = match request.start(&order.source.client).await {
+        // What a source needs for processes, and has not.
+        Err(error) if order.live && error.kind() == ErrorKind::Unexpected => {
+            return Err(Error::new(ErrorKind::Unsupported, error.message().to_owned()).with_retry(Retry::Never));
+        }
+        result => result?,
+    };
+    let state = operation.state().clone();
+    running.source = Some(Side::new(&order.source, operation));
+    Ok(state)
+}
+
+/// Asks the target to take.
+async fn receive(order: &Order, running: &mut Running, take: Map<String, Value>) -> Result<()> {
+    let mut body = order.body.clone();
+    if let Some(members) = body.as_object_mut() {
+        members.insert("source".to_owned(), Value::Object(take));
+    }
+    let operation = Request::post(&["instances"]).body(&body).start(&order.target.client).await?;
+    running.target = Some(Side::new(&order.target, operation));
+    Ok(())
+}
+
+/// The target, or the source, has ended: both must have ended well.
+async fn finish(order: &Order, running: &mut Running) -> Result<()> {
+    let target = Side::result(running.target.as_ref());
+    if target.is_err()
+        && let Some(source) = &running.source
+        && !source.last.is_final()
+    {
+        source.cancel().await;
+    }
+    Side::end(&mut running.source, OTHER_SIDE).await;
+    for side in [&running.target, &running.source].into_iter().flatten() {
+        if !side.last.is_final() {
+            let words = format!("{} did not end its part of the copy", side.lxd.name);
+            return Err(Error::new(ErrorKind::Unavailable, words));
+        }
+    }
+    match (target, Side::result(running.source.as_ref())) {
+        (Ok(()), Ok(())) => {}
+        (Err(error), Ok(())) | (Ok(()), Err(error)) => return Err(own(error)),
+        // One of them knows the cause, the other only that the connection went.
+        (Err(target), Err(source)) if hearsay(&target) && !hearsay(&source) => return Err(own(source)),
+        (Err(target), Err(_)) => return Err(own(target)),
+    }
+    verify::verify(&order.target, &order.original, &order.body, &order.options).await
+}
+
+/// Whether an error says no more than that the other side is gone.
+fn hearsay(error: &Error) -> bool {
+    let words = error.message().to_lowercase();
+    error.kind() == ErrorKind::Cancelled
+        || ["websocket: close", "broken pipe", "use of closed", "connection reset", "eof", "reading migration"]
+            .iter()
+            .any(|sign| words.contains(sign))
+}
+
+/// What was not found half way is none of the things that the caller named.
+fn own(error: Error) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    Error::new(ErrorKind::Unexpected, error.message().to_owned()).with_retry(Retry::Never)
+}
+
+fn given_up() -> Error {
+    Error::new(ErrorKind::Cancelled, "the copy was given up").with_retry(Retry::Safe)
+}
+
+/// Takes away what a copy that did not succeed has left.
+async fn undo(order: &Order, mut running: Running) {
+    if let Some(source) = running.source.as_ref().filter(|source| !source.last.is_final()) {
+        source.cancel().await;
+    }
+    running.relay = None;
+    let push = order.options.transport == CopyTransport::Push;
+    if let Some(target) = running.target.as_ref().filter(|target| !target.last.is_final())
+        && push
+        && running.source.is_none()
+    {
+        // Nobody will come. Who comes and goes makes it end at once.
+        let waiting = (&order.target.client, &target.last);
+        let came = async { (relay::open(waiting, "control").await, relay::open(waiting, "fs").await) };
+        drop(timeout(OTHER_SIDE, came).await);
+    }
+    let deadline = if push { UNDO_PUSH } else { UNDO };
+    if running.target.is_some() {
+        Side::end(&mut running.target, deadline).await;
+    }
+    if let Err(error) = remove(order, deadline).await {
+        tracing::warn!(
+            node = order.target.name, container = order.options.name, %error,
+            "what a copy has left could not be taken away"
+        );
+    }
+}
+
+/// Deletes the half-made container, if it is there and ours.
+async fn remove(order: &Order, deadline: Duration) -> Result<()> {
+    let (target, name) = (&order.target, &order.options.name);
+    let left = match Original::read(target, name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        left => left?,
+    };
+    // With processes in it, it is more than a copy.
+    if left.config.get(MARK) != Some(&order.mark) || left.running {
+        return Ok(());
+    }
+    settle_within(target, name, deadline).boxed().await?;
+    match Request::delete(&["instances", name]).done(&target.client).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}

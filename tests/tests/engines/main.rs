@@ -1,0 +1,11 @@
+//! What engines do that takes more than one of them, or one that may be killed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test says that it failed"
+)]
+
+mod copies;
+mod own;
