@@ -31,6 +31,11 @@ impl Client {
         }))
     }
 
+    /// The same way to the same server, for a node of another name.
+    pub(super) fn named(&self, node: &str) -> Self {
+        Client::new(self.0.transport.clone(), node, self.project(), self.reconnect_deadline())
+    }
+
     /// The way to the server.
     pub(super) fn transport(&self) -> &Transport {
         &self.0.transport

@@ -10,10 +10,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use roadstead_core::{Error, ErrorKind, Network, NetworkSpec, Result, Subnet, names};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::labels;
+use super::node::LxdNode;
 use super::request::Request;
 use super::shared::Lxd;
 
@@ -249,6 +250,140 @@ fn free_range(networks: &[Wire]) -> Option<String> {
         });
         (!overlaps).then(|| format!("{gateway}/24"))
     })
+}
+
+/// What a server tells of a network or interface beside the common nouns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NetworkDetails {
+    /// Its name.
+    pub name: String,
+    /// What it is, for example `bridge` or `physical`.
+    pub kind: String,
+    /// Whether the server made it; the others are the machine's own interfaces.
+    pub managed: bool,
+    /// A remark.
+    pub description: String,
+    /// The server's word for its state, for example `Created`; empty for what it does not manage.
+    pub status: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// The server's own configuration keys, for example `ipv4.address`.
+    pub options: BTreeMap<String, String>,
+    /// Which instances and profiles refer to it, as paths of the server's API.
+    pub used_by: Vec<String>,
+    /// How it is now; only told by [`LxdNode::network_details`].
+    pub state: Option<NetworkState>,
+}
+
+/// How a network is now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NetworkState {
+    /// Whether it is up.
+    pub up: bool,
+    /// Hardware address.
+    pub hardware_address: String,
+    /// Longest packet in bytes.
+    pub mtu: u64,
+    /// Addresses with prefix lengths, for example `10.1.2.1/24`.
+    pub addresses: Vec<String>,
+    /// Bytes that came in.
+    pub received_bytes: u64,
+    /// Bytes that went out.
+    pub sent_bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct State {
+    addresses: Option<Vec<Address>>,
+    counters: Option<Counters>,
+    hwaddr: Option<String>,
+    mtu: Option<u64>,
+    state: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Address {
+    address: Option<String>,
+    netmask: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Counters {
+    bytes_received: Option<u64>,
+    bytes_sent: Option<u64>,
+}
+
+impl State {
+    fn state(self) -> NetworkState {
+        let counters = self.counters.unwrap_or_default();
+        NetworkState {
+            up: self.state.as_deref() == Some("up"),
+            hardware_address: self.hwaddr.unwrap_or_default(),
+            mtu: self.mtu.unwrap_or(0),
+            addresses: self
+                .addresses
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|found| Some(format!("{}/{}", found.address?, found.netmask?)))
+                .collect(),
+            received_bytes: counters.bytes_received.unwrap_or(0),
+            sent_bytes: counters.bytes_sent.unwrap_or(0),
+        }
+    }
+}
+
+impl Wire {
+    fn details(self) -> NetworkDetails {
+        let config = labels::split(self.config);
+        NetworkDetails {
+            name: self.name.unwrap_or_default(),
+            kind: self.kind.unwrap_or_default(),
+            managed: self.managed.unwrap_or(false),
+            description: self.description.unwrap_or_default(),
+            status: self.status.unwrap_or_default(),
+            labels: config.labels,
+            options: config.options,
+            used_by: self.used_by.unwrap_or_default(),
+            state: None,
+        }
+    }
+}
+
+/// What only this engine tells of networks.
+impl LxdNode {
+    /// All networks, the machine's own interfaces included.
+    ///
+    /// # Errors
+    /// As every call on the node.
+    pub async fn all_networks(&self) -> Result<Vec<NetworkDetails>> {
+        let work = async { Ok(all(&self.0).await?.into_iter().map(Wire::details).collect()) };
+        self.call("lxd.all_networks", None, "", work).await
+    }
+
+    /// The network or interface of this name, with how it is now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none.
+    pub async fn network_details(&self, name: &str) -> Result<NetworkDetails> {
+        let work = async {
+            names::existing("name", name)?;
+            let found: Wire = Request::get(&["networks", name]).json(&self.0.client).await?;
+            let mut details = found.details();
+            details.state = match Request::get(&["networks", name, "state"]).json::<State>(&self.0.client).await {
+                Ok(state) => Some(state.state()),
+                // Some kinds of network are no interface, and have none.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => None,
+                Err(error) => return Err(error),
+            };
+            Ok(details)
+        };
+        self.call("lxd.network_details", None, name, work).await
+    }
 }
 
 /// What the server finds wrong with a specification.

@@ -25,6 +25,8 @@ pub(super) struct Lxd {
     /// Whether the server seems to be on this machine. What reads kernel files for a container makes sure, per process,
     /// that the process is the container's ([`crate::host`]).
     pub(super) local: bool,
+    /// The member of a cluster that the node is; the whole server when absent.
+    pub(super) member: Option<String>,
 }
 
 impl Lxd {

@@ -75,6 +75,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         extensions,
         jobs: JobKeeper::new(name, limits),
         local,
+        member: None,
     })
 }
 

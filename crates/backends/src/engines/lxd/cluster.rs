@@ -1,0 +1,137 @@
+//! The members of a cluster, which only this engine has: each a node of a pool.
+//!
+//! Any member answers for the whole cluster and passes on what is for another one. So the nodes of the pool share the way to
+//! the member that we are connected with, and differ in whose containers they list, where they create, and whose machine they
+//! tell of. Where that member is away, all are.
+
+use std::sync::Arc;
+
+use roadstead_core::jobs::{JobKeeper, JobLimits};
+use roadstead_core::{Error, Node, Result, StaticPool};
+use serde::{Deserialize, Serialize};
+
+use super::capabilities::{self, Reported};
+use super::node::LxdNode;
+use super::request::Request;
+use super::shared::Lxd;
+
+/// A member of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClusterMember {
+    /// Its name.
+    pub name: String,
+    /// URL at which the other members reach it.
+    pub url: String,
+    /// The server's word for its state, for example `Online`.
+    pub status: String,
+    /// More of it in words.
+    pub message: String,
+    /// What it does for the cluster, for example `database`.
+    pub roles: Vec<String>,
+    /// In the kernel's word, for example `x86_64`.
+    pub architecture: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    server_name: Option<String>,
+    url: Option<String>,
+    status: Option<String>,
+    message: Option<String>,
+    roles: Option<Vec<String>>,
+    architecture: Option<String>,
+}
+
+impl Wire {
+    fn member(self) -> ClusterMember {
+        ClusterMember {
+            name: self.server_name.unwrap_or_default(),
+            url: self.url.unwrap_or_default(),
+            status: self.status.unwrap_or_default(),
+            message: self.message.unwrap_or_default(),
+            roles: self.roles.unwrap_or_default(),
+            architecture: self.architecture.unwrap_or_default(),
+        }
+    }
+}
+
+async fn members(lxd: &Lxd) -> Result<Vec<ClusterMember>> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Cluster {
+        enabled: Option<bool>,
+    }
+    if !lxd.has("clustering") {
+        return Ok(Vec::new());
+    }
+    // A server that is in no cluster answers the question for members with an error of its own.
+    let cluster: Cluster = Request::get(&["cluster"]).json(&lxd.client).await?;
+    if !cluster.enabled.unwrap_or(false) {
+        return Ok(Vec::new());
+    }
+    let request = Request::get(&["cluster", "members"]).query("recursion", "1");
+    let members: Vec<Wire> = request.json(&lxd.client).await?;
+    Ok(members.into_iter().map(Wire::member).collect())
+}
+
+/// Members of the cluster.
+impl LxdNode {
+    /// The members of the cluster that the server is in; none when it is in none.
+    ///
+    /// # Errors
+    /// As every call on the node.
+    pub async fn cluster_members(&self) -> Result<Vec<ClusterMember>> {
+        self.call("lxd.cluster_members", None, "", members(&self.0)).await
+    }
+
+    /// The cluster as a pool called `name`, whose nodes are the members, by their own names.
+    ///
+    /// # Errors
+    /// [`roadstead_core::ErrorKind::Unsupported`] when the server is in no cluster.
+    pub async fn cluster(&self, name: &str) -> Result<StaticPool> {
+        let work = async {
+            let members = members(&self.0).await?;
+            if members.is_empty() {
+                return Err(Error::unsupported("a pool of cluster members: the server is in no cluster"));
+            }
+            let nodes = members.iter().map(|member| Arc::new(self.member(&member.name)) as Arc<dyn Node>);
+            Ok(StaticPool::new(name, nodes))
+        };
+        self.call("lxd.cluster", None, "", work).await
+    }
+
+    fn member(&self, member: &str) -> LxdNode {
+        let lxd = &self.0;
+        let mut limits = JobLimits::default();
+        limits.keep = std::time::Duration::from_secs(lxd.capabilities.jobs_kept_seconds);
+        LxdNode(Arc::new(Lxd {
+            name: member.to_owned(),
+            uri: lxd.uri.clone(),
+            client: lxd.client.named(member),
+            capabilities: capabilities::derive(&Reported { extensions: &lxd.extensions, local: false }, &limits),
+            extensions: lxd.extensions.clone(),
+            jobs: JobKeeper::new(member, limits),
+            // Which processes are on this machine is known of the member that we are connected with only.
+            local: false,
+            member: Some(member.to_owned()),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nulls_and_absent_members_are_nothing() {
+        let wire: Vec<Wire> =
+            serde_json::from_value(json!([{"server_name": "a", "roles": null, "config": {}}, {}])).unwrap();
+        let members: Vec<_> = wire.into_iter().map(Wire::member).collect();
+        assert_eq!((members[0].name.as_str(), members[0].roles.len()), ("a", 0));
+        assert_eq!(members[1], ClusterMember::default());
+    }
+}
