@@ -6,6 +6,7 @@
 
 mod entries;
 mod frame;
+pub(crate) mod tree;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -31,12 +31,26 @@ impl Cgroup {
         if id.len() < ID_MIN {
             return None;
         }
+        Cgroup::below(pid, |path| up_to(path, id))
+    }
+
+    /// The cgroup with this very name, or with this name and a number where the name was taken, of the container whose main
+    /// process an engine says is `pid`. For engines that call cgroups after the containers' names.
+    ///
+    /// `None` as above.
+    #[must_use]
+    pub fn named(pid: u32, name: &str) -> Option<Self> {
+        Cgroup::below(pid, |path| up_to_name(path, name))
+    }
+
+    /// The cgroup of process `pid`, of whose path `kept` says which part is the container's.
+    fn below(pid: u32, kept: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let memberships = ProcessFiles::new(i32::try_from(pid).ok()?).and_then(|process| process.cgroups()).ok()?;
         let mut found = Cgroup { pid, controllers: BTreeMap::new(), unified: None };
         let mounts = Mounts::here();
         for membership in memberships.0 {
             // A process of the container may be in a cgroup below the container's own.
-            let Some(path) = up_to(&membership.pathname, id) else { continue };
+            let Some(path) = kept(&membership.pathname) else { continue };
             if membership.controllers.iter().all(String::is_empty) {
                 found.unified = mounts.unified.as_ref().and_then(|mount| mount.directory(&path));
             }
@@ -127,6 +141,20 @@ fn up_to(path: &str, id: &str) -> Option<String> {
     None
 }
 
+/// `path` up to the part that is `name`, or `name-1` and so on.
+fn up_to_name(path: &str, name: &str) -> Option<String> {
+    let mut kept = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        kept.push('/');
+        kept.push_str(part);
+        let number = part.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        if part == name || number.is_some_and(|number| number.parse::<u32>().is_ok()) {
+            return Some(kept);
+        }
+    }
+    None
+}
+
 /// Where the hierarchies are mounted. They do not move while the machine runs.
 #[derive(Debug, Default)]
 struct Mounts {
@@ -195,6 +223,21 @@ mod tests {
             ("/user.slice".to_owned(), None),
         ] {
             assert_eq!(up_to(&path, ID), kept, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_not_taken_for_the_beginning_of_another() {
+        for (path, kept) in [
+            ("/lxc.payload.a", Some("/lxc.payload.a")),
+            ("/lxc.payload.a-2/init.scope", Some("/lxc.payload.a-2")),
+            ("/x/lxc.payload.a/y", Some("/x/lxc.payload.a")),
+            ("/lxc.payload.ab", None),
+            ("/lxc.payload.a1", None),
+            ("/lxc.payload.a-b", None),
+            ("/lxc.monitor.a", None),
+        ] {
+            assert_eq!(up_to_name(path, "lxc.payload.a").as_deref(), kept, "{path}");
         }
     }
 

@@ -1,12 +1,125 @@
-//! From a spec to an instance.
+//! From a specification to an instance.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use roadstead_core::{ContainerSpec, CreatedContainer, Error, Result};
+use roadstead_core::{ContainerSpec, CreatedContainer, Error, ErrorKind, Result, Retry};
+use serde_json::{Value, json};
 
+use super::instance::Instance;
+use super::request::Request;
 use super::shared::Lxd;
+use super::spec::{self, Plan};
+use super::{images, inside, surroundings};
 
-/// N30–N40.
-pub(super) async fn create_container(_lxd: &Arc<Lxd>, _spec: &ContainerSpec) -> Result<CreatedContainer> {
-    Err(Error::unsupported("this yet"))
+/// An image may be unpacked, and its owners shifted, for so long.
+pub(super) const CREATE_DEADLINE: Duration = Duration::from_secs(1800);
+/// Names that are made up begin so.
+const NAME: &str = "roadstead";
+
+/// N30 to N40.
+pub(super) async fn create_container(lxd: &Arc<Lxd>, spec: &ContainerSpec) -> Result<CreatedContainer> {
+    for capability in spec::needed(spec) {
+        lxd.capabilities.require(capability)?;
+    }
+    spec.validate()?;
+    let name = match &spec.name {
+        Some(name) => name.clone(),
+        None => format!("{NAME}-{:016x}", spec::chance()),
+    };
+    instance_name("name", &name)?;
+    let around = surroundings::ask(lxd, spec).await?;
+    let plan = spec::plan(spec, &around)?;
+    let (image, _) = images::find(lxd, &spec.image).await.map_err(|error| match error.kind() {
+        // An empty project has no images, and what cannot be an alias is none.
+        ErrorKind::NotFound => error.with_resource(&spec.image),
+        _ => error,
+    })?;
+    let source = json!({"type": "image", "fingerprint": image.fingerprint()});
+    for volume in &around.anonymous {
+        let body = json!({"name": volume, "description": "made for a container"});
+        Request::post(&["storage-pools", &around.pool, "volumes", "custom"]).body(&body).done(&lxd.client).await?;
+    }
+    let made = make(lxd, &name, &source, &plan).await;
+    let finished = match made {
+        Ok(()) => inside::finish(lxd, &name, spec, &plan).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = finished {
+        // A name that is taken is somebody else's, and half a container is none.
+        if error.kind() != ErrorKind::AlreadyExists {
+            let _ = Request::delete(&["instances", &name]).done(&lxd.client).await;
+        }
+        for volume in &around.anonymous {
+            let path = ["storage-pools", &around.pool, "volumes", "custom", volume];
+            let _ = Request::delete(&path).done(&lxd.client).await;
+        }
+        return Err(error);
+    }
+    let mut created = CreatedContainer::default();
+    created.id.clone_from(&name);
+    created.name = name;
+    created.warnings = plan.warnings;
+    Ok(created)
+}
+
+/// Has the server make an instance, and waits for it.
+pub(super) async fn make(lxd: &Lxd, name: &str, source: &Value, plan: &Plan) -> Result<()> {
+    let body = json!({
+        "name": name,
+        "type": "container",
+        "source": source,
+        "config": plan.config,
+        "devices": plan.devices,
+    });
+    let created = Request::post(&["instances"]).body(&body).finish(&lxd.client, CREATE_DEADLINE).await;
+    created.map(|_| ()).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Error::new(ErrorKind::AlreadyExists, format!("the name {name} is taken"))
+            .with_resource(name)
+            .with_source(error),
+        _ => error,
+    })
+}
+
+/// The server's own rule for names, which are host names there.
+pub(super) fn instance_name(field: &str, name: &str) -> Result<()> {
+    let allowed = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if !allowed
+        || name.is_empty()
+        || name.len() > 63
+        || name.starts_with(|first: char| !first.is_ascii_alphabetic())
+        || name.ends_with('-')
+    {
+        return Err(Error::invalid(
+            field,
+            format!("{name:?} must be letters, digits and '-', at most 63, and begin with a letter on this engine"),
+        ));
+    }
+    Ok(())
+}
+
+/// Changes the given keys of the configuration, and of the given devices all, only if nobody else has changed it meanwhile.
+pub(super) async fn change(lxd: &Lxd, name: &str, patch: &Value) -> Result<()> {
+    let (_, etag) = Instance::read_with_etag(lxd, name).await?;
+    Request::patch(&["instances", name])
+        .if_match(&etag)
+        .body(patch)
+        .done(&lxd.client)
+        .await
+        .map_err(|error| if error.kind() == ErrorKind::Conflict { error.with_retry(Retry::Safe) } else { error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_servers_rule() {
+        for name in ["a", "A-b", "web1"] {
+            instance_name("name", name).unwrap();
+        }
+        for name in ["", "1a", "-a", "a-", "a_b", "a.b", "é", &"a".repeat(64)] {
+            assert_eq!(instance_name("name", name).unwrap_err().field(), Some("name"), "{name}");
+        }
+    }
 }

@@ -1,58 +1,227 @@
 //! The verbs that change what a container does.
+//!
+//! A server refuses to do what is done already, in the words in which it refuses what cannot be done; so the container is
+//! looked at first, and again where the answer leaves open what the contract wants to know.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_core::{ContainerExit, DeleteOptions, Error, Result, Signal, StopOptions, WaitFor};
+use roadstead_core::{ContainerState, DeleteOptions, Error, ErrorKind, Result, Retry, Signal, StopOptions, names};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
+use super::create::{change, instance_name};
+use super::instance::{Instance, Now, not_running};
+use super::request::Request;
 use super::shared::Lxd;
+use super::spec::{self, Kept};
+use super::{ended, processes, storage};
 
-/// C20–C23.
-pub(super) async fn start(_lxd: &Arc<Lxd>, _id: &str) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+pub(super) use super::wait::wait;
+
+/// What the server needs beyond the time that the process was given.
+const MARGIN: Duration = Duration::from_secs(60);
+/// What other engines give a container that asks for no time to stop.
+const STOP_DEFAULT_SECONDS: u32 = 10;
+/// A server is busy with a container for some seconds after its end: cleaning up, it says.
+const BUSY: Duration = Duration::from_secs(30);
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// Picked ports that turn out to be taken are picked again so often.
+const PICKS: usize = 5;
+
+/// Tries again while the server is busy with the container. It tells nobody when it is done with that.
+pub(super) async fn patient<T, F: Future<Output = Result<T>>>(mut call: impl FnMut() -> F) -> Result<T> {
+    let end = Instant::now() + BUSY;
+    loop {
+        match call().await {
+            Err(error) if is_busy(&error) && Instant::now() < end => sleep(BUSY_PAUSE).await,
+            result => return result,
+        }
+    }
 }
 
-/// C30–C32.
-pub(super) async fn stop(_lxd: &Arc<Lxd>, _id: &str, _options: &StopOptions) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+fn is_busy(error: &Error) -> bool {
+    error.kind() == ErrorKind::Conflict && error.message().contains("busy running")
 }
 
-/// C40, C41.
-pub(super) async fn restart(_lxd: &Arc<Lxd>, _id: &str, _options: &StopOptions) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+/// Has the server change the state.
+async fn put_state(lxd: &Lxd, id: &str, body: &Value, deadline: Duration) -> Result<()> {
+    patient(|| async {
+        Request::put(&["instances", id, "state"]).body(body).finish(&lxd.client, deadline).await.map(|_| ())
+    })
+    .await
 }
 
-/// C50, C51.
-pub(super) async fn kill(_lxd: &Arc<Lxd>, _id: &str, _signal: Signal) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+/// C20 to C23.
+pub(super) async fn start(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
+    match Instance::read(lxd, id).await?.state() {
+        ContainerState::Running => return Ok(()),
+        ContainerState::Frozen => return Err(Error::new(ErrorKind::Conflict, "the container is frozen")),
+        _ => {}
+    }
+    let mut picks = 0;
+    loop {
+        let Err(error) = put_state(lxd, id, &json!({"action": "start", "timeout": -1}), MARGIN).await else {
+            return Ok(());
+        };
+        let message = error.message();
+        if message.contains("idmapping abilities are required") && unshift(lxd, id).await? {
+            continue;
+        }
+        if message.contains("address already in use") && picks < PICKS {
+            picks += 1;
+            let devices = spec::pick_again(&Instance::read(lxd, id).await?)?;
+            if !devices.is_empty() {
+                change(lxd, id, &json!({"devices": devices})).await?;
+                continue;
+            }
+        }
+        if error.kind() == ErrorKind::Conflict && Instance::read(lxd, id).await?.state() == ContainerState::Running {
+            return Ok(());
+        }
+        return Err(match ended::refused_command(lxd, id).await {
+            Some(why) if message.contains("forkstart") || error.kind() == ErrorKind::Unexpected => {
+                Error::invalid("command", why).with_source(error)
+            }
+            _ => error,
+        });
+    }
 }
 
-/// C60–C62.
-pub(super) async fn freeze(_lxd: &Arc<Lxd>, _id: &str) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+/// Mounts directories of the node as they are, where the kernel cannot give their owners other numbers; whether there were
+/// any.
+async fn unshift(lxd: &Lxd, id: &str) -> Result<bool> {
+    let mut devices = Instance::read(lxd, id).await?.devices;
+    devices.retain(|_, keys| keys.get("type").is_some_and(|kind| kind == "disk") && keys.remove("shift").is_some());
+    if devices.is_empty() {
+        return Ok(false);
+    }
+    change(lxd, id, &json!({"devices": devices})).await.map(|()| true)
+}
+
+/// C30 to C32.
+pub(super) async fn stop(lxd: &Arc<Lxd>, id: &str, options: &StopOptions) -> Result<()> {
+    options.validate()?;
+    let instance = Instance::read(lxd, id).await?;
+    if !instance.state().has_processes() {
+        return Ok(());
+    }
+    let seconds = options
+        .timeout_seconds
+        .or(Kept::read(instance.effective()).stop_timeout_seconds)
+        .unwrap_or(STOP_DEFAULT_SECONDS);
+    if seconds > 0 {
+        let deadline = Duration::from_secs(seconds.into()).saturating_add(MARGIN);
+        match put_state(lxd, id, &json!({"action": "stop", "timeout": seconds, "force": false}), deadline).await {
+            Ok(()) => return Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound) => return Err(error),
+            // It says so in many words that the time was over; what counts is whether it runs.
+            Err(_) => {}
+        }
+        if !Instance::read(lxd, id).await?.state().has_processes() {
+            return Ok(());
+        }
+    }
+    force(lxd, id).await
+}
+
+/// Ends it at once.
+async fn force(lxd: &Lxd, id: &str) -> Result<()> {
+    match put_state(lxd, id, &json!({"action": "stop", "timeout": -1, "force": true}), MARGIN).await {
+        // It ended by itself just now.
+        Err(error)
+            if error.kind() == ErrorKind::Conflict && !Instance::read(lxd, id).await?.state().has_processes() =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// C40, C41. The server's own restart refuses a container that does not run.
+pub(super) async fn restart(lxd: &Arc<Lxd>, id: &str, options: &StopOptions) -> Result<()> {
+    stop(lxd, id, options).await?;
+    start(lxd, id).await
+}
+
+/// C50, C51. The server has no call for it; what is here can be sent a signal.
+pub(super) async fn kill(lxd: &Arc<Lxd>, id: &str, signal: Signal) -> Result<()> {
+    Instance::read(lxd, id).await?.must_have_processes()?;
+    let pid = Now::read(lxd, id).await?.pid().ok_or_else(not_running)?;
+    if processes::cgroup(lxd, pid, id).is_none() {
+        return Err(Error::new(
+            ErrorKind::Unexpected,
+            "the container's main process is not to be seen on this machine",
+        ));
+    }
+    processes::send(pid, signal)
+}
+
+/// C60 to C62.
+pub(super) async fn freeze(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
+    reach(lxd, id, "freeze", ContainerState::Frozen).await
 }
 
 /// C63, C64.
-pub(super) async fn unfreeze(_lxd: &Arc<Lxd>, _id: &str) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+pub(super) async fn unfreeze(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
+    reach(lxd, id, "unfreeze", ContainerState::Running).await
 }
 
-/// C70, C71.
-pub(super) async fn rename(_lxd: &Arc<Lxd>, _id: &str, _name: &str) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+async fn reach(lxd: &Lxd, id: &str, action: &str, wanted: ContainerState) -> Result<()> {
+    let instance = Instance::read(lxd, id).await?;
+    instance.must_have_processes()?;
+    if instance.state() == wanted {
+        return Ok(());
+    }
+    match put_state(lxd, id, &json!({"action": action, "timeout": -1}), MARGIN).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
+        Err(error) => {
+            let now = Instance::read(lxd, id).await?;
+            now.must_have_processes()?;
+            if now.state() == wanted { Ok(()) } else { Err(error) }
+        }
+    }
 }
 
-/// C90–C92.
-pub(super) async fn delete(_lxd: &Arc<Lxd>, _id: &str, _options: &DeleteOptions) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+/// C70, C71. The name is the id, so that changes with it; and a server renames only what does not run.
+pub(super) async fn rename(lxd: &Arc<Lxd>, id: &str, name: &str) -> Result<()> {
+    names::container_name("name", name)?;
+    instance_name("name", name)?;
+    let instance = Instance::read(lxd, id).await?;
+    if Instance::read(lxd, name).await.is_ok() {
+        return Err(Error::new(ErrorKind::AlreadyExists, format!("the name {name} is taken")));
+    }
+    if instance.state().has_processes() {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "the container runs, and this engine renames only what does not run",
+        ));
+    }
+    patient(|| Request::post(&["instances", id]).body(&json!({"name": name})).done(&lxd.client)).await
 }
 
-/// C100–C102.
-pub(super) async fn wait(
-    _lxd: &Arc<Lxd>,
-    _id: &str,
-    _condition: WaitFor,
-    _deadline: Duration,
-) -> Result<ContainerExit> {
-    Err(Error::unsupported("this yet"))
+/// C90 to C92.
+pub(super) async fn delete(lxd: &Arc<Lxd>, id: &str, options: &DeleteOptions) -> Result<()> {
+    let instance = Instance::read(lxd, id).await?;
+    if instance.state().has_processes() {
+        if !options.force {
+            return Err(Error::new(ErrorKind::Conflict, "the container runs; it can be deleted by force"));
+        }
+        force(lxd, id).await?;
+    }
+    patient(|| Request::delete(&["instances", id]).done(&lxd.client)).await?;
+    let kept = Kept::read(&instance.config);
+    if options.volumes && !kept.anonymous.is_empty() {
+        let pool = storage::default_pool(lxd).await?;
+        for volume in kept.anonymous {
+            let path = ["storage-pools", &pool, "volumes", "custom", &volume];
+            match Request::delete(&path).done(&lxd.client).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.with_retry(Retry::Unknown)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }

@@ -2,11 +2,28 @@
 
 use std::sync::Arc;
 
-use roadstead_core::{ContainerUpdate, Error, Result};
+use roadstead_core::{Capability, ContainerUpdate, RestartPolicy, Result};
+use serde_json::json;
 
+use super::create::change;
+use super::lifecycle::patient;
 use super::shared::Lxd;
+use super::{inspect, spec};
 
-/// C80, C81.
-pub(super) async fn update(_lxd: &Arc<Lxd>, _id: &str, _changes: &ContainerUpdate) -> Result<()> {
-    Err(Error::unsupported("this yet"))
+/// C80, C81. The server has limits take effect at once where the container runs.
+pub(super) async fn update(lxd: &Arc<Lxd>, id: &str, changes: &ContainerUpdate) -> Result<()> {
+    for capability in spec::limits_needed(&changes.limits) {
+        lxd.capabilities.require(capability)?;
+    }
+    // Nothing is restarted here, so never to do it is what there is already.
+    if changes.restart.is_some_and(|policy| policy != RestartPolicy::Never) {
+        lxd.capabilities.require(Capability::RestartPolicy)?;
+    }
+    changes.limits.validate("limits")?;
+    let config = spec::write_limits(&changes.limits)?;
+    if config.is_empty() {
+        return inspect::exists(lxd, id).await;
+    }
+    let patch = json!({"config": config});
+    patient(|| change(lxd, id, &patch)).await
 }

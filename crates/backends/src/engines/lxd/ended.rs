@@ -1,0 +1,116 @@
+//! How the main process of a container ended.
+//!
+//! No server keeps it. But the library below the server tells it in its log, on the level that containers of ours are
+//! created with, and the server hands that log out until the next start.
+
+use futures_util::TryStreamExt;
+use roadstead_core::{ErrorKind, Result, Timestamp};
+
+use super::request::Request;
+use super::shared::Lxd;
+
+/// The log's end is in so much of it.
+const TAIL: usize = 64 * 1024;
+
+/// The end of the main process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// 128 + n when signal n ended it.
+    pub(super) exit_code: i32,
+    pub(super) at: Option<Timestamp>,
+}
+
+/// Asks for the last end of a container that does not run; nothing when it is not told.
+pub(super) async fn read(lxd: &Lxd, id: &str) -> Result<Option<End>> {
+    Ok(parse(&log(lxd, id).await?))
+}
+
+/// Why the last start failed, when it was for the command.
+pub(super) async fn refused_command(lxd: &Lxd, id: &str) -> Option<String> {
+    let log = log(lxd, id).await.ok()?;
+    let line = log.lines().rfind(|line| line.contains("Failed to exec \""))?;
+    let (cause, command) = line.split_once("Failed to exec \"")?;
+    let cause = cause.trim_end_matches([' ', '-']).rsplit(" - ").next().unwrap_or_default();
+    Some(format!("{} cannot be run: {}", command.trim_end_matches('"'), cause))
+}
+
+/// The end of the log.
+async fn log(lxd: &Lxd, id: &str) -> Result<String> {
+    let answer = match Request::get(&["instances", id, "logs", "lxc.log"]).raw(&lxd.client).await {
+        Ok(answer) => answer,
+        // Nothing was started, or the log has been cleaned away.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error),
+    };
+    let mut tail = Vec::new();
+    let mut body = answer.body();
+    while let Some(piece) = body.try_next().await? {
+        tail.extend_from_slice(&piece);
+        if tail.len() > 2 * TAIL {
+            tail.drain(..tail.len() - TAIL);
+        }
+    }
+    Ok(String::from_utf8_lossy(&tail).into_owned())
+}
+
+fn parse(log: &str) -> Option<End> {
+    const EXITED: &str = "Container init process ";
+    let mut end = None;
+    for line in log.lines() {
+        if let Some((_, rest)) = line.split_once(EXITED).filter(|(_, rest)| rest.ends_with(" exited")) {
+            let pid = rest.trim_end_matches(" exited").to_owned();
+            end = Some((pid, End { exit_code: 0, at: line.split_ascii_whitespace().find_map(time) }));
+        }
+        let Some((pid, end)) = &mut end else { continue };
+        // Of an end with code 0, nothing more is said.
+        let Some((_, how)) = line.split_once(&format!("Child <{pid}> ended on ")) else { continue };
+        let number = how.rsplit_once('(').and_then(|(_, rest)| rest.split(')').next()?.parse::<i32>().ok());
+        match number {
+            Some(number) if how.starts_with("error") => end.exit_code = number,
+            Some(number) if how.starts_with("signal") => end.exit_code = number.saturating_add(128),
+            _ => {}
+        }
+    }
+    end.map(|(_, end)| end)
+}
+
+/// `20261121114523.890`, in UTC.
+fn time(word: &str) -> Option<Timestamp> {
+    let (whole, millis) = word.split_once('.')?;
+    if whole.len() != 14 || millis.len() != 3 || !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part = |from: usize, to: usize| whole.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}T{}:{}:{}.{millis}Z", part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 12), part(12, 14))
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "lxc e9 20261121114523.454 DEBUG    lxccontainer - ../src/lxc/lxccontainer.c:wait_on_daemonized_start:859 - First child 26238 exited\n";
+    const EXITED: &str = "lxc e9 20261121114523.890 DEBUG    start - ../src/lxc/start.c:signal_handler:464 - Container init process 26248 exited\n";
+
+    fn end(rest: &str) -> Option<(i32, String)> {
+        parse(&format!("{FIRST}{EXITED}{rest}")).map(|end| (end.exit_code, end.at.unwrap().to_string()))
+    }
+
+    #[test]
+    fn recorded_logs() {
+        let at = "2026-11-21T11:45:23.89Z".parse::<Timestamp>().unwrap().to_string();
+        assert_eq!(end(""), Some((0, at.clone())));
+        assert_eq!(
+            end(
+                "lxc e9 2 INFO error - ../src/lxc/error.c:lxc_error_set_and_log:31 - Child <26248> ended on error (7)\n"
+            ),
+            Some((7, at.clone()))
+        );
+        let killed = "lxc e9 2 INFO error - ../src/lxc/error.c:lxc_error_set_and_log:34 - Child <26248> ended on signal Killed(9)\n";
+        assert_eq!(end(killed), Some((137, at.clone())));
+        assert_eq!(end("lxc INFO Child <1> ended on error (7)\n"), Some((0, at)));
+        assert_eq!(parse(FIRST), None);
+        assert_eq!(parse(""), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! Networks as devices, and the address of a container that has nobody inside to ask for one.
+//!
+//! The main process of a container with a command of its own is that command: no program in it speaks DHCP. On a bridge of
+//! the server's own such a container gets an address that is written down twice, once for the server's DHCP to give it to
+//! nobody else and once in `raw.lxc` for the kernel.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use roadstead_core::{Error, NetworkAttachment, Result};
+
+use super::super::instance::{Config, Devices};
+use super::raw::RawLxc;
+
+/// What is known of a network that is joined.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Joined {
+    /// Address and length of prefix of the server on it, when the server gives out addresses.
+    pub(in super::super) gateway: Option<(Ipv4Addr, u8)>,
+    /// Addresses that somebody has.
+    pub(in super::super) taken: Vec<Ipv4Addr>,
+}
+
+impl Joined {
+    /// From `ipv4.address` of a network, such as `10.1.2.1/24`.
+    pub(in super::super) fn gateway(text: &str) -> Option<(Ipv4Addr, u8)> {
+        let (address, length) = text.split_once('/')?;
+        Some((address.parse().ok()?, length.parse().ok().filter(|length| (1..=30).contains(length))?))
+    }
+
+    /// An address that nobody has, by chance: whoever looks at the same time shall not find the same one.
+    fn free(&self, chance: u32) -> Option<Ipv4Addr> {
+        let (gateway, length) = self.gateway?;
+        let mask = u32::MAX.checked_shl(32 - u32::from(length))?;
+        let (network, hosts) = (u32::from(gateway) & mask, !mask - 1);
+        // The first and the last address of a network mean all of it.
+        let address = |number: u32| Ipv4Addr::from(network + 1 + number % hosts);
+        (0..hosts.min(65_536))
+            .map(|step| address((chance % hosts).wrapping_add(step) % hosts))
+            .find(|address| *address != gateway && !self.taken.contains(address))
+    }
+}
+
+/// The device of the interface with this number.
+pub(in super::super) fn device(number: usize, attachment: &NetworkAttachment) -> Result<Config> {
+    if !attachment.aliases.is_empty() {
+        return Err(Error::unsupported("further names on a network"));
+    }
+    if matches!(attachment.network.as_str(), "host" | "none") {
+        return Err(Error::unsupported("the network of the node itself, or none"));
+    }
+    let mut keys: Config =
+        [("type", "nic".to_owned()), ("network", attachment.network.clone()), ("name", format!("eth{number}"))]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into();
+    if let Some(address) = attachment.address {
+        keys.insert(if address.is_ipv4() { "ipv4.address" } else { "ipv6.address" }.to_owned(), address.to_string());
+    }
+    Ok(keys)
+}
+
+/// Gives the interface of `keys` a fixed address: that which it has, or a free one.
+pub(in super::super) fn fix(number: usize, keys: &mut Config, joined: &Joined, chance: u32, raw: &mut RawLxc) {
+    let Some((gateway, length)) = joined.gateway else { return };
+    let known = keys.get("ipv4.address").and_then(|address| address.parse().ok());
+    let Some(address) = known.or_else(|| joined.free(chance)) else { return };
+    keys.insert("ipv4.address".to_owned(), address.to_string());
+    raw.push(&format!("lxc.net.{number}.ipv4.address"), format!("{address}/{length}"));
+    if number == 0 {
+        raw.push("lxc.net.0.ipv4.gateway", gateway.to_string());
+    }
+}
+
+/// The networks that are joined.
+pub(in super::super) fn read(devices: &Devices) -> Vec<NetworkAttachment> {
+    let attachments = devices.values().filter_map(|keys| {
+        let get = |key: &str| keys.get(key).filter(|value| !value.is_empty());
+        if get("type").map(String::as_str) != Some("nic") {
+            return None;
+        }
+        // A bridge that the server does not manage is named by its parent.
+        let mut attachment = NetworkAttachment::new(get("network").or(get("parent"))?.clone());
+        attachment.address = get("ipv4.address").or(get("ipv6.address")).and_then(|text| text.parse::<IpAddr>().ok());
+        Some(attachment)
+    });
+    attachments.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_free_address_is_in_the_network_and_nobodys() {
+        let gateway = Joined::gateway("10.1.2.1/29");
+        let taken: Vec<Ipv4Addr> = ["10.1.2.2", "10.1.2.3", "10.1.2.4", "10.1.2.6"].map(|a| a.parse().unwrap()).into();
+        for chance in [0, 3, 5, 6, u32::MAX] {
+            let joined = Joined { gateway, taken: taken.clone() };
+            assert_eq!(joined.free(chance), Some(Ipv4Addr::new(10, 1, 2, 5)), "{chance}");
+        }
+        let full = Joined { gateway, taken: (1..7).map(|last| Ipv4Addr::new(10, 1, 2, last)).collect() };
+        assert_eq!(full.free(1), None);
+        assert_eq!(Joined::default().free(1), None);
+        for text in ["none", "auto", "10.0.0.1", "10.0.0.1/32", "x/24", ""] {
+            assert_eq!(Joined::gateway(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_down_twice() {
+        let mut attachment = NetworkAttachment::new("n");
+        attachment.address = Some("10.1.2.9".parse().unwrap());
+        let mut keys = device(0, &attachment).unwrap();
+        let mut raw = RawLxc::default();
+        fix(0, &mut keys, &Joined { gateway: Joined::gateway("10.1.2.1/24"), taken: Vec::new() }, 0, &mut raw);
+        assert_eq!(raw.get("lxc.net.0.ipv4.address"), Some("10.1.2.9/24"));
+        assert_eq!(raw.get("lxc.net.0.ipv4.gateway"), Some("10.1.2.1"));
+        assert_eq!(read(&Devices::from([("eth0".to_owned(), keys)])), [attachment]);
+    }
+
+    #[test]
+    fn what_has_no_device_is_refused() {
+        let mut attachment = NetworkAttachment::new("n");
+        attachment.aliases = vec!["x".to_owned()];
+        assert!(device(0, &attachment).is_err());
+        assert!(device(0, &NetworkAttachment::new("host")).is_err());
+    }
+}
