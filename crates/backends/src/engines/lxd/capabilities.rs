@@ -25,6 +25,10 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     can.copy = has("instances");
     // There is no call for it: only who sees the process can send it a signal.
     can.kill = reported.local;
+    // Swap is allowed or not, and never counted.
+    can.limit_swap = false;
+    // Its name server answers for who asked it for an address, and a container with a command of its own does not.
+    can.network_names = false;
     // The console is one stream, of the running container only.
     can.logs_split = false;
     can.attach = has("console");

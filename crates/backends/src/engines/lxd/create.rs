@@ -30,7 +30,7 @@ pub(super) async fn create_container(lxd: &Arc<Lxd>, spec: &ContainerSpec) -> Re
     instance_name("name", &name)?;
     let around = surroundings::ask(lxd, spec).await?;
     let plan = spec::plan(spec, &around)?;
-    let (image, _) = images::find(lxd, &spec.image).await.map_err(|error| match error.kind() {
+    let (image, _) = images::find(&lxd.client, &spec.image).await.map_err(|error| match error.kind() {
         // An empty project has no images, and what cannot be an alias is none.
         ErrorKind::NotFound => error.with_resource(&spec.image),
         _ => error,

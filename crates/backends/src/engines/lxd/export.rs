@@ -66,13 +66,13 @@ async fn publish(
     still: bool,
 ) -> Result<String> {
     let instance = Instance::read(lxd, id).await?;
-    let mut body = json!({"properties": properties, "public": false});
-    if let Some(compression) = compression {
-        body["compression_algorithm"] = compression.into();
-    }
+    let image = |source: serde_json::Value| {
+        // No algorithm is the server's own.
+        let compression = compression.unwrap_or_default();
+        json!({"properties": properties, "public": false, "compression_algorithm": compression, "source": source})
+    };
     if !instance.state().has_processes() {
-        body["source"] = json!({"type": "instance", "name": id});
-        return image_of(lxd, &body).await;
+        return image_of(lxd, &image(json!({"type": "instance", "name": id}))).await;
     }
     let snapshot = format!("roadstead-{:016x}", spec::chance());
     // What is written while the files are read would be half there.
@@ -86,8 +86,8 @@ async fn publish(
         unfreeze(lxd, id).await?;
     }
     taken?;
-    body["source"] = json!({"type": "snapshot", "name": format!("{id}/{snapshot}")});
-    let published = image_of(lxd, &body).await;
+    let source = json!({"type": "snapshot", "name": format!("{id}/{snapshot}")});
+    let published = image_of(lxd, &image(source)).await;
     let path = ["instances", id, "snapshots", &snapshot];
     let deleted = patient(|| Request::delete(&path).done(&lxd.client)).await;
     let fingerprint = published?;

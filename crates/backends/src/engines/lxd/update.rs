@@ -19,7 +19,7 @@ pub(super) async fn update(lxd: &Arc<Lxd>, id: &str, changes: &ContainerUpdate) 
     if changes.restart.is_some_and(|policy| policy != RestartPolicy::Never) {
         lxd.capabilities.require(Capability::RestartPolicy)?;
     }
-    changes.limits.validate("limits")?;
+    changes.validate()?;
     let config = spec::write_limits(&changes.limits)?;
     if config.is_empty() {
         return inspect::exists(lxd, id).await;

@@ -350,7 +350,7 @@ mod tests {
             "working_directory": "/w", "user": "nobody", "hostname": "h", "labels": {"l": "v", "roadstead.move": "1"},
             "mounts": [{"type": "bind", "source": "/s", "target": "/b", "read_only": true},
                        {"type": "tmpfs", "target": "/t", "size_bytes": 4096},
-                       {"type": "volume", "source": "v", "target": "/v"}],
+                       {"type": "volume", "source": "vol", "target": "/v"}],
             "ports": [{"container_port": 80, "host_port": 8080, "host_address": "127.0.0.1"}],
             "networks": [{"network": "n1", "address": "10.1.2.3"}],
             "dns": {"servers": ["1.1.1.1"], "search": ["s"], "options": ["ndots:1"], "hosts": {"k": "::1"}},

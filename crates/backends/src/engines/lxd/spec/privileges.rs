@@ -40,8 +40,7 @@ pub(super) fn write(spec: &ContainerSpec, config: &mut Config, raw: &mut RawLxc)
         if add.iter().any(|name| name == "all") {
             return Err(Error::invalid("capabilities_add", "ALL cannot be added and dropped"));
         }
-        let keep: Vec<_> = add.clone();
-        raw.push(KEEP, if keep.is_empty() { "none".to_owned() } else { keep.join(" ") });
+        raw.push(KEEP, if add.is_empty() { "none".to_owned() } else { add.join(" ") });
     } else if !drop.is_empty() {
         raw.push(DROP, drop.join(" "));
     }
