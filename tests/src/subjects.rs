@@ -36,7 +36,7 @@ pub enum Way {
 }
 
 /// Every column, in order.
-pub const SUBJECTS: [Subject; 13] = [
+pub const SUBJECTS: [Subject; 15] = [
     Subject::Memory("memory", |node| node),
     Subject::Memory("memory+deadline", |node| layers::wrap(node, Deadline::default())),
     Subject::Memory("memory+limit", |node| layers::wrap(node, ConcurrencyLimit::default())),
@@ -49,7 +49,9 @@ pub const SUBJECTS: [Subject; 13] = [
     Subject::Real("docker-ssh", "ROADSTEAD_TEST_SSH_URI", Way::Ssh),
     Subject::Real("podman", "ROADSTEAD_TEST_PODMAN_URI", Way::Unix),
     Subject::Real("lxd", "ROADSTEAD_TEST_LXD_URI", Way::Unix),
+    Subject::Real("lxd-tls", "ROADSTEAD_TEST_LXD_TLS_URI", Way::Tls),
     Subject::Real("incus", "ROADSTEAD_TEST_INCUS_URI", Way::Unix),
+    Subject::Real("incus-tls", "ROADSTEAD_TEST_INCUS_TLS_URI", Way::Tls),
 ];
 
 fn variable(name: &str) -> Option<String> {
@@ -122,27 +124,42 @@ fn bare() -> MemoryOptions {
     options
 }
 
-/// Where the certificates and the ssh configuration of the test engines are.
-fn options(way: Way) -> ConnectOptions {
+/// Where the certificates of the test engines are.
+fn options(name: &str, way: Way) -> ConnectOptions {
     let mut options = ConnectOptions::default();
     if way == Way::Tls {
-        let directory = PathBuf::from(variable("ROADSTEAD_TEST_DOCKER_CERTS").unwrap_or_default());
-        options.certificate = Some(directory.join("cert.pem"));
-        options.key = Some(directory.join("key.pem"));
-        options.authority = Some(directory.join("ca.pem"));
+        let directory = conf(name).or(variable("ROADSTEAD_TEST_DOCKER_CERTS")).map(PathBuf::from).unwrap_or_default();
+        let file = |docker: &str, other: &str| Some(directory.join(if conf(name).is_some() { other } else { docker }));
+        options.certificate = file("cert.pem", "client.crt");
+        options.key = file("key.pem", "client.key");
+        // LXD and Incus have certificates of their own, which no authority vouches for.
+        options.authority = conf(name).is_none().then(|| directory.join("ca.pem"));
     }
     options
 }
 
-fn with_ssh_config(uri: &str, config: &str) -> String {
-    format!("{uri}?config={config}")
+/// Where the files of LXD's or Incus's clients are.
+fn conf(name: &str) -> Option<String> {
+    match name {
+        "lxd-tls" => variable("ROADSTEAD_TEST_LXD_CONF"),
+        "incus-tls" => variable("ROADSTEAD_TEST_INCUS_CONF"),
+        _ => None,
+    }
+}
+
+/// The URI with what only a query can say.
+fn complete(name: &str, uri: &str, way: Way, ssh_config: &str) -> String {
+    match (way, conf(name)) {
+        (Way::Ssh, _) => format!("{uri}?config={ssh_config}"),
+        (Way::Tls, Some(conf)) => format!("{uri}?server_certificate={conf}/server.crt"),
+        _ => uri.to_owned(),
+    }
 }
 
 async fn real(name: &str, uri: &str, way: Way, clause: &Clause) -> Result<(Fixture, Keep)> {
     let registry = roadstead_backends::registry();
     let config = variable("ROADSTEAD_TEST_SSH_CONFIG").unwrap_or_default();
-    let full = if way == Way::Ssh { with_ssh_config(uri, &config) } else { uri.to_owned() };
-    let node = registry.connect(name, &full, &options(way)).await?;
+    let node = registry.connect(name, &complete(name, uri, way, &config), &options(name, way)).await?;
     let mut fixture = Fixture::new(node, engines::image());
     if clause.wants().contains(&Extra::Registry)
         && let Some(host) = engines::registry()
@@ -153,8 +170,8 @@ async fn real(name: &str, uri: &str, way: Way, clause: &Clause) -> Result<(Fixtu
     let mut keep = Keep::default();
     if clause.wants().contains(&Extra::Outage) {
         let directory = tempfile::tempdir().expect("a directory");
-        let (uri, cut) = detour(uri, way, &config, directory.path()).await;
-        let node = registry.connect(name, &uri, &options(way)).await?;
+        let (uri, cut) = detour(name, uri, way, &config, directory.path()).await;
+        let node = registry.connect(name, &uri, &options(name, way)).await?;
         fixture = fixture.outage(Outage::new(node, move || cut.cut()));
         keep._directory = Some(directory);
     }
@@ -162,7 +179,7 @@ async fn real(name: &str, uri: &str, way: Way, clause: &Clause) -> Result<(Fixtu
 }
 
 /// The same engine by a way that can be cut.
-async fn detour(uri: &str, way: Way, config: &str, directory: &Path) -> (String, cut::Cut) {
+async fn detour(name: &str, uri: &str, way: Way, config: &str, directory: &Path) -> (String, cut::Cut) {
     let parsed: NodeUri = uri.parse().expect("a URI");
     if way == Way::Unix {
         let (socket, cut) = cut::unix(parsed.path().into(), directory).expect("a socket");
@@ -174,13 +191,13 @@ async fn detour(uri: &str, way: Way, config: &str, directory: &Path) -> (String,
     let user = parsed.user().map(|user| format!("{user}@")).unwrap_or_default();
     let uri = format!("{}://{user}{host}:{detour}", parsed.scheme());
     if way == Way::Tls {
-        return (uri, cut);
+        return (complete(name, &uri, way, config), cut);
     }
     // The key of the host is known under its own port.
     let known = std::fs::read_to_string(config).expect("the ssh configuration");
     let own = directory.join("ssh_config");
     std::fs::write(&own, format!("Host *\n  HostKeyAlias [{host}]:{port}\n{known}")).expect("a file");
-    (with_ssh_config(&uri, &own.display().to_string()), cut)
+    (complete(name, &uri, way, &own.display().to_string()), cut)
 }
 
 /// Gives an image of the registry a tag of this test's own, since the tag is deleted from the engine again.

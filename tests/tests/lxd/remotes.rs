@@ -65,7 +65,8 @@ async fn a_node_is_named_by_its_remote(engine: &TestEngine) {
     let near = server.get("/v1/nodes/near").await.expect(200).json();
     assert_eq!(near["uri"].as_str(), Some(uri.as_str()), "{near}");
     let lost = server.get("/v1/nodes/lost/containers").await;
-    assert_eq!(lost.status, 404, "{}", lost.text());
+    // A node that cannot be connected to is away, whatever the reason.
+    assert_eq!(lost.status, 503, "{}", lost.text());
     assert!(lost.text().contains("nosuch"), "{}", lost.text());
 }
 

@@ -415,15 +415,16 @@ fn path_text(path: &Path) -> String {
 /// As [`remote`].
 pub fn infer(environment: &Environment, product: Product, name: Option<&str>) -> Result<Connection> {
     let (name, origin) = match name {
-        Some(name) => (name.to_owned(), "the name asked for".to_owned()),
-        None => default_remote(environment, product)?,
+        Some(name) => (name.to_owned(), None),
+        None => default_remote(environment, product).map(|(name, origin)| (name, Some(origin)))?,
     };
-    let remote = remote(environment, product, &name).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => {
+    let remote = remote(environment, product, &name).map_err(|error| match (error.kind(), &origin) {
+        (ErrorKind::NotFound, Some(origin)) => {
             Error::new(ErrorKind::NotFound, format!("{}; {origin} names it", error.message())).with_resource(&name)
         }
         _ => error,
     })?;
+    let origin = origin.unwrap_or_else(|| remote.origin.clone());
     Ok(Connection { uri: remote.uri(product)?, remote: name, origin })
 }
 
