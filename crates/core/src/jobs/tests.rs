@@ -1,7 +1,18 @@
 //! The keeper of jobs, on processes that do as told.
 
-use super::*;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
+
+use super::{JobControl, JobKeeper, JobLimits, JobProgress, lock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::{Job, JobSpec, JobState, OutputOptions};
+use crate::signal::Signal;
+use crate::stream::{OutputKind, TerminalSize};
 
 #[derive(Debug)]
 struct Recorder(Mutex<Vec<Signal>>);
