@@ -4,8 +4,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use roadstead_core::memory::MemoryEngine;
-use roadstead_core::{Error, ErrorKind, Registry, Result};
+use roadstead_core::{Error, ErrorKind, Result};
 use roadstead_http::cli::{Command, Serve, completions};
 use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,11 +25,6 @@ fn main() -> ExitCode {
             ExitCode::from(error.kind().row().exit_code)
         }
     }
-}
-
-/// The engines of this build, and the simulation that serves where there is none.
-fn registry() -> Registry {
-    roadstead_backends::registry().with(MemoryEngine)
 }
 
 fn run(serve: &Serve) -> Result<ExitCode> {
@@ -63,7 +57,7 @@ fn log(config: &Config) -> Result<()> {
 
 async fn check(config: Config) -> Result<ExitCode> {
     Server::check(&config)?;
-    let nodes = assemble(&config, registry(), StateDir::at(&config.state_dir)).await?;
+    let nodes = assemble(&config, roadstead_backends::registry(), StateDir::at(&config.state_dir)).await?;
     let mut good = true;
     for slot in nodes.all() {
         let deadline = std::time::Duration::from_secs(config.connect_timeout_seconds.into());
@@ -92,7 +86,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
         |kind| signal(kind).map_err(|error| Error::new(ErrorKind::Unexpected, format!("no signals: {error}")));
     // Taken before anything is served, so that an early signal does not end the process in the middle.
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    let starting = Server::start(config, registry());
+    let starting = Server::start(config, roadstead_backends::registry());
     let running = tokio::select! {
         running = starting => running?,
         _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
