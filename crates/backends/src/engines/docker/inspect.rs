@@ -8,7 +8,7 @@ use roadstead_core::{
 };
 
 use super::client::Client;
-use super::list::{distinct, host_address, protocol, state};
+use super::list::{distinct, protocol, state};
 use super::request::Request;
 use super::wire::{Config, Endpoint, HostConfig, Inspected, MountPoint, Ports, State};
 
@@ -147,7 +147,7 @@ fn ports(ports: Option<&Ports>) -> Vec<PortMapping> {
             Some(PortMapping {
                 container_port,
                 host_port: place.host_port.as_deref().and_then(|port| port.parse().ok()).filter(|port| *port != 0),
-                host_address: host_address(place.host_ip.as_deref().unwrap_or_default()),
+                host_address: place.host_ip.as_deref().and_then(|address| address.parse().ok()),
                 protocol,
             })
         })

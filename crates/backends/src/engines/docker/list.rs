@@ -1,7 +1,7 @@
 //! The list of containers, in one call.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use roadstead_core::{ContainerFilter, ContainerState, ContainerSummary, PortMapping, Protocol, Result, Timestamp};
 use serde::Deserialize;
@@ -105,7 +105,7 @@ fn summary(node: &str, listed: Listed) -> ContainerSummary {
         Some(PortMapping {
             container_port: port.private_port?,
             host_port: Some(port.public_port.filter(|port| *port != 0)?),
-            host_address: host_address(port.address.as_deref().unwrap_or_default()),
+            host_address: port.address.as_deref().and_then(|address| address.parse().ok()),
             protocol: protocol(port.protocol.as_deref().unwrap_or("tcp"))?,
         })
     });
@@ -113,9 +113,32 @@ fn summary(node: &str, listed: Listed) -> ContainerSummary {
     summary
 }
 
-/// Sorted, each once: dockerd lists a port for IPv4 and again for IPv6.
+/// Sorted, each once: dockerd lists a port for all addresses of IPv4 and again for all of IPv6. Only where it has picked
+/// another port for each, as 20.10 may, the two stay apart.
 pub(super) fn distinct(ports: impl Iterator<Item = PortMapping>) -> Vec<PortMapping> {
     let mut ports: Vec<_> = ports.collect();
+    let all_of = |port: &PortMapping, address: IpAddr| {
+        let one = PortMapping { host_address: Some(address), ..port.clone() };
+        (
+            ports.contains(&one),
+            ports.iter().any(|other| PortMapping { host_port: port.host_port, ..other.clone() } == one),
+        )
+    };
+    let every: Vec<bool> = ports
+        .iter()
+        .map(|port| match port.host_address {
+            // Where IPv6 is off, all of IPv4 is everything.
+            Some(address) if address == Ipv4Addr::UNSPECIFIED => {
+                let (same, any) = all_of(port, Ipv6Addr::UNSPECIFIED.into());
+                same || !any
+            }
+            Some(address) if address == Ipv6Addr::UNSPECIFIED => all_of(port, Ipv4Addr::UNSPECIFIED.into()).0,
+            _ => false,
+        })
+        .collect();
+    for (port, every) in ports.iter_mut().zip(every) {
+        port.host_address = port.host_address.filter(|_| !every);
+    }
     ports.sort_by_key(|port| (port.container_port, port.host_port, port.host_address, port.protocol as u8));
     ports.dedup();
     ports
@@ -139,11 +162,6 @@ pub(super) fn state(word: &str) -> ContainerState {
         "dead" => ContainerState::Failed,
         _ => ContainerState::Unknown,
     }
-}
-
-/// The address of a published port; none when it is every address.
-pub(super) fn host_address(text: &str) -> Option<IpAddr> {
-    text.parse().ok().filter(|address: &IpAddr| !address.is_unspecified())
 }
 
 pub(super) fn protocol(word: &str) -> Option<Protocol> {
@@ -184,6 +202,28 @@ mod tests {
         assert_eq!(web.created_at.unwrap().unix_seconds(), 1_795_246_536);
         assert_eq!((podman.state, podman.image_id.as_ref()), (ContainerState::Created, None));
         assert_eq!((strange.state, strange.name.as_str()), (ContainerState::Unknown, ""));
+    }
+
+    #[test]
+    fn different_ports_for_ipv4_and_ipv6_are_told_apart() {
+        let ports = |places: &[(&str, u16)]| {
+            let mappings = places.iter().map(|(address, host_port)| PortMapping {
+                container_port: 80,
+                host_port: Some(*host_port),
+                host_address: address.parse().ok(),
+                protocol: Protocol::Tcp,
+            });
+            let shown = distinct(mappings).into_iter();
+            shown.map(|port| (port.host_address.map(|address| address.to_string()), port.host_port)).collect::<Vec<_>>()
+        };
+        let at = |address: &str, port| (Some(address.to_owned()), Some(port));
+        assert_eq!(ports(&[("0.0.0.0", 1), ("::", 1)]), [(None, Some(1))]);
+        assert_eq!(ports(&[("0.0.0.0", 1)]), [(None, Some(1))]);
+        assert_eq!(ports(&[("::", 1)]), [at("::", 1)]);
+        assert_eq!(ports(&[("::", 2), ("0.0.0.0", 1)]), [at("0.0.0.0", 1), at("::", 2)]);
+        assert_eq!(ports(&[("0.0.0.0", 1), ("0.0.0.0", 2), ("::", 2), ("::", 1)]), [(None, Some(1)), (None, Some(2))]);
+        assert_eq!(ports(&[("127.0.0.1", 1), ("::", 2)]), [at("127.0.0.1", 1), at("::", 2)]);
+        assert_eq!(ports(&[("", 1), ("0.0.0.0", 1)]), [(None, Some(1))]);
     }
 
     #[test]
