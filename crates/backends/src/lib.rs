@@ -11,6 +11,8 @@
 #[cfg(any(feature = "docker", feature = "lxd"))]
 mod archive;
 pub mod engines;
+#[cfg(any(feature = "docker", feature = "lxd"))]
+mod flow;
 pub mod host;
 
 /// Every engine that was compiled in, by its URI schemes; the in-memory one for trying things out is always there.

@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod layers;
 #[cfg(feature = "memory")]
 pub mod memory;
+pub mod migration;
 pub mod names;
 mod network;
 mod node;

@@ -10,27 +10,25 @@ use super::client::Client;
 use super::facts::Facts;
 use super::reference::{Reference, full_id};
 use super::request::Request;
-use super::watch;
 use crate::archive::Upload;
+use crate::flow::{PAUSE_MAX, flowing};
 
 /// An archive may be so long on its way to the engine.
 pub(super) const UPLOAD_DEADLINE: Duration = Duration::from_secs(3600);
-/// An archive on its way from the engine may pause so long.
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(120);
 /// Reading a whole file system may take so long before anything is known.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(1800);
 
 /// The whole file system.
 pub(super) async fn export(client: &Arc<Client>, id: &str) -> Result<ByteStream> {
     let archive = Request::get(&format!("/containers/{id}/export")).stream(client).await?;
-    Ok(watch::flowing(PAUSE_MAX, archive))
+    Ok(flowing(PAUSE_MAX, archive))
 }
 
 /// A file or directory.
 pub(super) async fn copy_out(client: &Arc<Client>, id: &str, path: &str) -> Result<ByteStream> {
     names::absolute_path("path", path)?;
     let archive = Request::get(&format!("/containers/{id}/archive")).query("path", path).stream(client).await?;
-    Ok(watch::flowing(PAUSE_MAX, archive))
+    Ok(flowing(PAUSE_MAX, archive))
 }
 
 /// Unpacks an archive into an existing directory.

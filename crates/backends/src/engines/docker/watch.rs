@@ -54,30 +54,6 @@ pub(super) fn ending_honestly<T: Send + 'static>(
     items.chain(end).fuse().boxed()
 }
 
-/// `items`, which end with `DeadlineExceeded` when nothing comes for so long: for what must not pause by itself.
-pub(super) fn flowing<T: Send + 'static>(
-    limit: Duration,
-    items: impl Stream<Item = Result<T>> + Send + 'static,
-) -> ItemStream<T> {
-    stream::unfold(Some(items.boxed()), move |state| async move {
-        let mut items = state?;
-        match timeout(limit, items.next()).await {
-            Ok(Some(Ok(item))) => Some((Ok(item), Some(items))),
-            Ok(Some(Err(error))) => Some((Err(error), None)),
-            Ok(None) => None,
-            Err(_) => {
-                let error = Error::new(
-                    ErrorKind::DeadlineExceeded,
-                    format!("nothing came from the engine for {} s", limit.as_secs()),
-                );
-                Some((Err(error), None))
-            }
-        }
-    })
-    .fuse()
-    .boxed()
-}
-
 /// Whether the engine answers.
 pub(super) async fn there(client: &Client) -> Result<()> {
     match timeout(ANSWER, client.docker.ping()).await {

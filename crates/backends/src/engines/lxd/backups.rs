@@ -1,21 +1,232 @@
 //! Backups: a whole container as one archive, and a container made from one.
+//!
+//! A server puts a backup together on its own disk before it sends it; here it exists only while it is being read, and the
+//! server is told to delete it after a day in case nobody can ask for that any more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use roadstead_core::{BackupOptions, ByteStream, CreatedContainer, Error, RestoreOptions, Result};
+use futures_util::{StreamExt, stream};
+use roadstead_core::{
+    BackupOptions, ByteStream, CreatedContainer, Error, ErrorKind, RestoreOptions, Result, Retry, Timestamp, names,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::client::Client;
+use super::request::Request;
 use super::shared::Lxd;
+use crate::archive::Upload;
+use crate::flow::{PAUSE_MAX, flowing};
+
+/// Writing or reading a whole container may take so long.
+const BACKUP_DEADLINE: Duration = Duration::from_secs(3600);
+/// Time until a backup that is there begins to be sent.
+const EXPORT_DEADLINE: Duration = Duration::from_secs(120);
+/// What is left of a backup after a crash of ours the server deletes after so many seconds.
+const LEFT_SECONDS: i64 = 24 * 3600;
+
+/// A backup on the server. It is deleted when this goes.
+struct Temporary {
+    client: Client,
+    id: String,
+    name: String,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (client, id, name) = (self.client.clone(), self.id.clone(), self.name.clone());
+        runtime.spawn(async move {
+            let request = Request::delete(&["instances", &id, "backups", &name]);
+            match request.finish(&client, BACKUP_DEADLINE).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(%error, container = id, backup = name, "a backup stays on the server for a day");
+                }
+                _ => {}
+            }
+        });
+    }
+}
 
 /// B1, B2.
-pub(super) async fn backup(_lxd: &Arc<Lxd>, _id: &str, _options: &BackupOptions) -> Result<ByteStream> {
-    Err(Error::unsupported("this yet"))
+pub(super) async fn backup(lxd: &Arc<Lxd>, id: &str, options: &BackupOptions) -> Result<ByteStream> {
+    names::existing("id", id)?;
+    let name = format!("roadstead-{:032x}", unique());
+    let mut body = json!({
+        "name": name,
+        "instance_only": !options.snapshots,
+        // Portable: an optimised one can only be read by a pool with the same driver.
+        "optimized_storage": false,
+        "compression_algorithm": "none",
+    });
+    let expires = Timestamp::from_unix_seconds(Timestamp::now().unix_seconds() + LEFT_SECONDS);
+    if let (Some(time), Some(members)) = (expires, body.as_object_mut()) {
+        members.insert("expires_at".to_owned(), json!(time));
+    }
+    let temporary = Temporary { client: lxd.client.clone(), id: id.to_owned(), name };
+    let mut operation = Request::post(&["instances", id, "backups"]).body(&body).start(&lxd.client).await?;
+    operation.cancel_when_dropped();
+    operation.wait(BACKUP_DEADLINE).await?;
+    let request = Request::get(&["instances", id, "backups", &temporary.name, "export"]).within(EXPORT_DEADLINE);
+    let archive = flowing(PAUSE_MAX, request.raw(&lxd.client).await?.body());
+    let kept = stream::unfold(Some((archive, temporary)), |state| async {
+        let (mut archive, temporary) = state?;
+        match archive.next().await {
+            Some(Ok(piece)) => Some((Ok(piece), Some((archive, temporary)))),
+            Some(Err(error)) => Some((Err(error), None)),
+            None => None,
+        }
+    });
+    Ok(kept.boxed())
+}
+
+/// A number that nobody else has: two hashes with the random keys of this process.
+fn unique() -> u128 {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || u128::from(RandomState::new().hash_one(std::time::Instant::now()));
+    half() << 64 | half()
 }
 
 /// B10–B13.
 pub(super) async fn restore_container(
-    _lxd: &Arc<Lxd>,
-    _archive: ByteStream,
-    _options: &RestoreOptions,
+    lxd: &Arc<Lxd>,
+    archive: ByteStream,
+    options: &RestoreOptions,
 ) -> Result<CreatedContainer> {
-    Err(Error::unsupported("this yet"))
+    options.validate()?;
+    if let Some(name) = &options.name {
+        // Told before the whole archive is sent; the server says it again if somebody takes the name meanwhile.
+        match Request::get(&["instances", name]).json::<Value>(&lxd.client).await {
+            Ok(_) => {
+                return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a container {name} already")));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (body, verdict) = Upload::begin(archive).await?.split();
+    let mut request = Request::post(&["instances"]).stream_body(body);
+    if let Some(name) = &options.name {
+        request = request.tell("name", name);
+    }
+    let restored = request.within(BACKUP_DEADLINE).finish(&lxd.client, BACKUP_DEADLINE).await;
+    // A server keeps nothing of what did not arrive whole.
+    let restored = verdict.on(restored).map_err(about_the_archive)?;
+    let name = restored.resource("instances").or(options.name.as_deref()).unwrap_or_default().to_owned();
+    let mut created = CreatedContainer::default();
+    created.id.clone_from(&name);
+    created.name.clone_from(&name);
+    if let Err(error) = settle(lxd, &name).await {
+        created.warnings.push(format!("what it remembers of its origin could not be cleared: {error}"));
+    }
+    Ok(created)
+}
+
+/// What the container still knows of the one it is a copy of: that it ran, for which the server would start it with itself;
+/// and the addresses of its network cards, if the other one is still there to have them.
+async fn settle(lxd: &Lxd, name: &str) -> Result<()> {
+    let instances: Vec<Instance> = Request::get(&["instances"]).query("recursion", "1").json(&lxd.client).await?;
+    let config = forgotten(&instances, name);
+    if config.is_empty() {
+        return Ok(());
+    }
+    Request::patch(&["instances", name]).body(&json!({"config": config})).done(&lxd.client).await
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Instance {
+    name: Option<String>,
+    config: Option<BTreeMap<String, Option<String>>>,
+}
+
+impl Instance {
+    fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        let config = self.config.iter().flatten();
+        config
+            .filter(|(key, _)| key.starts_with("volatile.") && key.ends_with(".hwaddr"))
+            .filter_map(|(key, value)| Some((key.as_str(), value.as_deref().filter(|value| !value.is_empty())?)))
+    }
+}
+
+/// The configuration that makes the container forget.
+fn forgotten<'a>(instances: &'a [Instance], name: &str) -> BTreeMap<&'a str, &'static str> {
+    let is_it = |instance: &&Instance| instance.name.as_deref() == Some(name);
+    let Some(own) = instances.iter().find(is_it) else { return BTreeMap::new() };
+    let others = || instances.iter().filter(|instance| !is_it(instance)).flat_map(Instance::addresses);
+    let taken = own.addresses().filter(|(_, address)| others().any(|(_, other)| other == *address));
+    let mut config: BTreeMap<&str, &'static str> = taken.map(|(key, _)| (key, "")).collect();
+    let power = "volatile.last_state.power";
+    if own.config.as_ref().is_some_and(|config| config.get(power).is_some_and(Option::is_some)) {
+        config.insert(power, "STOPPED");
+    }
+    config
+}
+
+/// The server's words about what is no backup.
+fn about_the_archive(error: Error) -> Error {
+    let message = error.message().to_lowercase();
+    let at_fault = [
+        "unsupported compression",
+        "index.yaml",
+        "backup.yaml",
+        "unexpected eof",
+        "unpack",
+        "yaml:",
+        "invalid backup",
+        "error is not recoverable",
+    ];
+    if matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::InvalidInput | ErrorKind::NotFound)
+        && at_fault.iter().any(|words| message.contains(words))
+    {
+        let text = format!("is no backup: {}", error.message());
+        return Error::invalid("archive", text).with_retry(Retry::Never).with_source(error);
+    }
+    if error.kind() == ErrorKind::InvalidInput { error.with_retry(Retry::Never) } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_forgets_what_the_other_still_has() {
+        let instances: Vec<Instance> = serde_json::from_value(json!([
+            {"name": "a", "config": {"volatile.eth0.hwaddr": "00:16:3e:00:00:01"}},
+            {"name": "b", "config": {"volatile.eth0.hwaddr": "00:16:3e:00:00:01", "volatile.eth1.hwaddr": "00:16:3e:00:00:02",
+                                     "volatile.last_state.power": "RUNNING", "volatile.x": null}},
+            {"name": "c", "config": null},
+        ]))
+        .unwrap();
+        let config = forgotten(&instances, "b");
+        assert_eq!(
+            config.into_iter().collect::<Vec<_>>(),
+            [("volatile.eth0.hwaddr", ""), ("volatile.last_state.power", "STOPPED")]
+        );
+        assert!(forgotten(&instances, "c").is_empty() && forgotten(&instances, "d").is_empty());
+    }
+
+    #[test]
+    fn words_about_the_archive_are_about_the_input() {
+        for (kind, words, expected) in [
+            (ErrorKind::Unexpected, "Unsupported compression", ErrorKind::InvalidInput),
+            (ErrorKind::InvalidInput, "Backup is missing index.yaml", ErrorKind::InvalidInput),
+            (
+                ErrorKind::Unexpected,
+                "Create instance from backup: Error starting unpack: tar: Unexpected EOF in archive",
+                ErrorKind::InvalidInput,
+            ),
+            (ErrorKind::AlreadyExists, "Cannot restore volume, already exists on target", ErrorKind::AlreadyExists),
+            (
+                ErrorKind::ResourceExhausted,
+                "Error starting unpack: No space left on device",
+                ErrorKind::ResourceExhausted,
+            ),
+        ] {
+            assert_eq!(about_the_archive(Error::new(kind, words)).kind(), expected, "{words}");
+        }
+        assert_ne!(unique(), unique());
+    }
 }

@@ -18,10 +18,10 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     let has = |extension: &str| reported.extensions.contains(extension);
     let mut can = Capabilities::all();
     can.node_jobs = false;
-    can.snapshots = false;
+    // What holds processes needs a program on the server that is not told of.
     can.snapshots_stateful = false;
-    can.snapshots_expire = false;
-    can.backups = false;
+    can.snapshots_expire = has("snapshot_expiry_creation");
+    can.backups = has("container_backup") && has("backup_compression_algorithm") && has("backup_override_name");
     can.copy = has("instances");
     // There is no call for it: only who sees the process can send it a signal.
     can.kill = reported.local;

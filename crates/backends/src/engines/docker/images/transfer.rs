@@ -12,13 +12,13 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::super::client::Client;
-use super::super::files::{PAUSE_MAX, UPLOAD_DEADLINE, about_the_archive};
+use super::super::files::{UPLOAD_DEADLINE, about_the_archive};
 use super::super::json_items::json_items;
 use super::super::reference::{Reference, familiar};
 use super::super::request::Request;
-use super::super::watch;
 use super::inspect;
 use crate::archive::Upload;
+use crate::flow::{PAUSE_MAX, flowing};
 
 /// A registry may be slow to answer, and what a pull is doing may take long without a word.
 const PULL_PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -162,7 +162,7 @@ pub(super) async fn pull(client: &Arc<Client>, options: &PullOptions) -> Result<
         .filter_map(|error| async { error.map(Err) });
     let (node, resource) = (client.name.clone(), options.reference.clone());
     // The check is not reached when a line was an error: the stream ends there.
-    let items = watch::flowing(PULL_PAUSE_MAX, lines.chain(check));
+    let items = flowing(PULL_PAUSE_MAX, lines.chain(check));
     let named = move |error: Error| error.with_operation("node.pull_image").with_node(&node).with_resource(&resource);
     Ok(items.map_err(named).boxed())
 }
@@ -256,7 +256,7 @@ pub(super) async fn save(client: &Arc<Client>, references: &[String]) -> Result<
     let request = references.iter().fold(Request::get("/images/get"), |request, name| request.query("names", name));
     // The archive is put together before its first byte is sent.
     let archive = request.within(UPLOAD_DEADLINE).stream(client).await?;
-    Ok(watch::flowing(PAUSE_MAX, archive))
+    Ok(flowing(PAUSE_MAX, archive))
 }
 
 #[cfg(test)]

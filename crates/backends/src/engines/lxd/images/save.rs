@@ -25,6 +25,7 @@ use super::multipart::{self, Reader};
 use super::upload::one;
 use super::{Found, Image, find};
 use crate::archive;
+use crate::flow::{PAUSE_MAX, flowing};
 
 /// The name of the index in the archive.
 pub(super) const INDEX: &str = "roadstead-images.json";
@@ -125,7 +126,7 @@ async fn archive_of(client: &Client, images: Vec<Saved>) -> Result<ByteStream> {
         *failed |= matches!(next, Some(Err(_)));
         std::future::ready(next)
     });
-    Ok(archive.boxed())
+    Ok(flowing(PAUSE_MAX, archive))
 }
 
 /// The files of an image as entries of the archive.

@@ -7,7 +7,7 @@ use roadstead_core::{ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, broadcast};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::client::Client;
 use super::super::request::Request;
@@ -21,9 +21,9 @@ const QUEUE: usize = 4096;
 const LINGER: Duration = Duration::from_secs(10);
 /// How often it is looked whether somebody waits and whether the server is there.
 const TICK: Duration = Duration::from_secs(5);
-/// A server tells nothing of what happened between its answer and the moment its events are really on their way, which
-/// its first sign of life shows. It is taken as given after this.
-const REGISTERED: Duration = Duration::from_secs(1);
+/// A server answers before its events are on their way, and tells nothing of what happens in between. Its first sign of
+/// life, which comes at once, shows that they are; after this it is taken as given.
+const REGISTERED: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(in super::super) enum News {
     /// An operation changed.
     State(Arc<OperationState>),
-    /// Until now some may not have been told: ask for the operation.
+    /// The websocket was away for a while: ask for the operation.
     Again,
     /// The server stays away.
     Gone(ErrorKind, String),
@@ -49,8 +49,8 @@ pub(in super::super) struct Hub {
 }
 
 impl Hub {
-    /// A queue of all news from now on. When it is given, the websocket stands; whoever waits is told to ask for the
-    /// operation when it stood too late or not all the time.
+    /// A queue of all news from now on. When it is given, the websocket stands, or whoever waits is going to be told
+    /// that it did not.
     pub(in super::super) async fn subscribe(&self, client: &Client) -> Result<Subscription> {
         let mut slot = self.sender.lock().await;
         if let Some(sender) = slot.upgrade() {
@@ -69,12 +69,15 @@ async fn open(client: &Client) -> Result<Socket> {
     // Of all projects, since some operations (on images, for example) belong to another one than they were asked in.
     // Who is restricted to some projects may not ask for all.
     let all = Request::get(&["events"]).query("type", "operation").query("all-projects", "true");
-    match client.websocket(all).await {
+    let mut socket = match client.websocket(all).await {
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
-            client.websocket(Request::get(&["events"]).query("type", "operation")).await
+            client.websocket(Request::get(&["events"]).query("type", "operation")).await?
         }
-        result => result,
-    }
+        result => result?,
+    };
+    // Nobody waits for news yet, so whatever it is says nothing new; that the connection is broken shows again.
+    let _ = timeout(REGISTERED, socket.reader.sign_of_life()).await;
+    Ok(socket)
 }
 
 async fn serve(client: Client, sender: Arc<broadcast::Sender<News>>, mut socket: Watched) {
@@ -91,7 +94,10 @@ async fn serve(client: Client, sender: Arc<broadcast::Sender<News>>, mut socket:
             continue;
         }
         match again(&client, &sender).await {
-            Ok(fresh) => socket = Watched::new(fresh),
+            Ok(fresh) => {
+                socket = Watched::new(fresh);
+                let _ = sender.send(News::Again);
+            }
             Err((kind, message)) => {
                 let mut slot = client.operations().sender.lock().await;
                 let _ = sender.send(News::Gone(kind, message));
@@ -120,14 +126,8 @@ struct Event {
 /// Hands on what arrives.
 async fn read(sender: &broadcast::Sender<News>, socket: &mut Watched) -> Why {
     let mut waited = Instant::now();
-    let mut fresh = true;
     loop {
-        let heard = socket.next(if fresh { REGISTERED } else { TICK }).await;
-        if std::mem::take(&mut fresh) {
-            // What ended before is asked for, once.
-            let _ = sender.send(News::Again);
-        }
-        match heard {
+        match socket.next(TICK).await {
             Heard::Message(message) => {
                 if let Some(state) = parse(&message) {
                     // Nobody waits: nobody is told.

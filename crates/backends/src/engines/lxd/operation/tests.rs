@@ -155,6 +155,7 @@ async fn events(mut stream: UnixStream, head: &str, mut news: broadcast::Receive
         format!("HTTP/1.1 101 X\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {key}\r\n\r\n");
     stream.write_all(answer.as_bytes()).await.unwrap();
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    socket.send(Message::Ping("keepalive".into())).await.unwrap();
     while let Ok(Some(text)) = news.recv().await {
         if socket.send(Message::text(text)).await.is_err() {
             return;

@@ -1,0 +1,73 @@
+//! Rolling back: the container is on the source as it was, and nothing of the copy is left.
+
+use super::facts::{self, Source, Target, handle};
+use super::forward::delete_image;
+use super::mover::{Back, Mover};
+use super::record::{MoveRecord, MoveState};
+use super::spec::MoveWay;
+use super::step::Step;
+use crate::container::{ContainerUpdate, DeleteOptions};
+use crate::error::{ErrorKind, Result};
+
+impl Mover {
+    /// Undoes what was begun. The source comes first: it must not be down for a target that is away.
+    pub(super) async fn back(&self, record: &mut MoveRecord) -> Result<Back> {
+        record.state = MoveState::RollingBack;
+        self.save(record).await?;
+        if record.is_done(Step::Prepare) {
+            if !self.restore_name(record).await? {
+                return Ok(Back::Forward);
+            }
+            self.restore_source(record).await?;
+        }
+        self.clear_target(record).await?;
+        record.state = MoveState::RolledBack;
+        self.save(record).await?;
+        Ok(Back::Done)
+    }
+
+    /// Takes the commit back, if it was made; not when the copy runs already.
+    async fn restore_name(&self, record: &MoveRecord) -> Result<bool> {
+        let retired = match facts::source(record, &*self.source).await? {
+            Source::Own(_) => return Ok(true),
+            Source::Retired(retired) => retired,
+            // Whatever is on the target may be the last that there is.
+            Source::Gone => return Err(facts::source_gone(record)),
+        };
+        if let Target::Copy(copy) = facts::target(record, &*self.target).await?
+            && copy.summary.state.has_processes()
+        {
+            return Ok(false);
+        }
+        handle(&*self.source, &retired).rename(&record.plan.container).await?;
+        Ok(true)
+    }
+
+    async fn restore_source(&self, record: &MoveRecord) -> Result<()> {
+        let own = self.own_source(record).await?;
+        let container = handle(&*self.source, &own);
+        if own.spec.restart != record.restart && self.source.capabilities().update {
+            container.update(&ContainerUpdate::restart(record.restart)).await?;
+        }
+        if record.ran && !own.summary.state.has_processes() {
+            container.start().await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the copy and the temporary image, and nothing that does not bear our mark.
+    pub(super) async fn clear_target(&self, record: &MoveRecord) -> Result<()> {
+        if let Target::Copy(copy) = facts::target(record, &*self.target).await? {
+            // A rename that was on its way when this process was interrupted may have come through only now.
+            self.own_source(record).await?;
+            match handle(&*self.target, &copy).delete(&DeleteOptions::force()).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if record.plan.way == MoveWay::Portable {
+            delete_image(&*self.target, &record.image()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! Making the copy: by the engines' own means, or as a file system and a portable configuration.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::{FutureExt, TryStreamExt};
+
+use super::archive::{Manifest, Part, Progress, Splice};
+use super::facts::handle;
+use super::fit::fit;
+use super::forward::{delete_image, temporary};
+use super::mover::Mover;
+use super::planner::networks;
+use super::record::{MARK, MoveRecord};
+use super::spec::CopiedMount;
+use super::step::{Phase, Point, Step};
+use crate::container::{Container, ContainerDetails, ContainerSpec, RestartPolicy};
+use crate::copy::{CopyOptions, CopyTransport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::ImportOptions;
+
+/// What a system container without a command of its own runs.
+const INIT: &str = "/sbin/init";
+
+impl Mover {
+    /// The engines' own means. Where one transport does not come to an end for want of a way through, the next is tried.
+    pub(super) async fn copy_native(
+        &self,
+        record: &mut MoveRecord,
+        transports: &[CopyTransport],
+        live: bool,
+        snapshots: bool,
+    ) -> Result<()> {
+        let mut last = Error::unsupported("any way of copying between these nodes");
+        for transport in transports {
+            let mut options = CopyOptions::new(&record.plan.container, &record.plan.name, *transport);
+            options.live = live;
+            options.snapshots = snapshots;
+            options.labels.insert(MARK.to_owned(), record.id().to_owned());
+            match self.copy_by(&options).await {
+                Ok(bytes) => {
+                    record.bytes = bytes;
+                    return Ok(());
+                }
+                Err(error) if leads_nowhere(&error) => {
+                    record.note(format!("copying by {} failed: {error}", transport.name()));
+                    last = error;
+                    // What is left of it would bear the name.
+                    self.clear_target(record).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    async fn copy_by(&self, options: &CopyOptions) -> Result<u64> {
+        let mut stream = self.target.copy_container(&*self.source, options).await?;
+        let mut bytes = 0;
+        let mut begun = false;
+        while let Some(progress) = stream.try_next().await? {
+            bytes = progress.current_bytes.unwrap_or(bytes);
+            self.observer.copied(bytes);
+            if !std::mem::replace(&mut begun, true) {
+                self.reached(Step::Copy, Phase::Within).await;
+            }
+        }
+        if !begun {
+            self.reached(Step::Copy, Phase::Within).await;
+        }
+        Ok(bytes)
+    }
+
+    /// Export of the source as one archive with the content of its mounts in place, an image of it, a container of that.
+    pub(super) async fn copy_portable(&self, record: &mut MoveRecord) -> Result<()> {
+        let own = self.own_source(record).await?;
+        let networks = networks(&*self.target).await?;
+        let fitted = fit(&own.spec, self.target.capabilities(), networks.as_ref());
+        let image = record.image();
+        delete_image(&*self.target, &image).await?;
+        let spec = self.specification(record, fitted.spec);
+        let manifest = Arc::new(Mutex::new(Manifest::without(&temporary(&own))));
+        let parts = self.parts(&own, &fitted.copied_mounts);
+        let archive = Splice::stream(parts, Arc::clone(&manifest), self.progress());
+        let mut options = ImportOptions::new(&image);
+        options.message = Some(format!("moved from {} by {}", record.plan.source, record.id()));
+        self.target.import_image(archive, &options).await?;
+        self.reached(Step::Copy, Phase::Within).await;
+        let created = self.target.create_container(&spec).await?;
+        for warning in created.warnings {
+            record.note(format!("the target's engine says: {warning}"));
+        }
+        let read = std::mem::take(&mut *manifest.lock().unwrap_or_else(PoisonError::into_inner));
+        let content = read.content();
+        record.bytes = content.bytes;
+        record.content = Some(content);
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        Ok(())
+    }
+
+    fn specification(&self, record: &MoveRecord, mut spec: ContainerSpec) -> ContainerSpec {
+        spec.image = record.image();
+        spec.name = Some(record.plan.name.clone());
+        spec.labels.insert(MARK.to_owned(), record.id().to_owned());
+        if spec.entrypoint.is_none() && spec.command.is_none() {
+            spec.command = Some(vec![INIT.to_owned()]);
+        }
+        let able = self.target.capabilities();
+        // It gets its policy when the move has been committed; where that cannot be changed, it has it from the beginning:
+        // a policy does nothing for a container that was never started.
+        spec.restart = if able.restart_policy && !able.update { record.restart } else { RestartPolicy::Never };
+        spec
+    }
+
+    fn parts(&self, own: &ContainerDetails, mounts: &[CopiedMount]) -> Vec<Part> {
+        let container = handle(&*self.source, own);
+        let exported = Arc::clone(&container);
+        let mut parts =
+            vec![Part { at: String::new(), open: Box::new(move || async move { exported.export().await }.boxed()) }];
+        let mut targets: Vec<String> = mounts.iter().map(|mount| mount.target.clone()).collect();
+        // What is mounted further down hides what is there.
+        targets.sort();
+        parts.extend(targets.into_iter().map(|target| {
+            let (container, path): (Arc<dyn Container>, _) = (Arc::clone(&container), target.clone());
+            Part { at: target, open: Box::new(move || async move { container.copy_out(&path).await }.boxed()) }
+        }));
+        parts
+    }
+
+    fn progress(&self) -> Progress {
+        let observer = Arc::clone(&self.observer);
+        let begun = Arc::new(AtomicBool::new(false));
+        Arc::new(move |bytes| {
+            let (observer, begun) = (Arc::clone(&observer), Arc::clone(&begun));
+            async move {
+                observer.copied(bytes);
+                if !begun.swap(true, Ordering::Relaxed) {
+                    observer.reached(Point { step: Step::Copy, phase: Phase::Within }).await;
+                }
+            }
+            .boxed()
+        })
+    }
+}
+
+/// Whether an error may be due to the way that the bytes took, so that another way may lead there.
+fn leads_nowhere(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unavailable
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Unexpected
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Unauthenticated
+    )
+}

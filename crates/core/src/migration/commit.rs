@@ -1,0 +1,112 @@
+//! The commit, and the steps after it: the copy becomes the container, and the source goes.
+
+use super::facts::{self, Source, Target, handle};
+use super::forward::{at_rest, delete_image, runs};
+use super::mover::Mover;
+use super::record::{MoveRecord, Stopped};
+use super::spec::MoveWay;
+use super::step::{Phase, Step};
+use crate::container::{ContainerDetails, ContainerUpdate, DeleteOptions, RestartPolicy, WaitFor};
+use crate::error::{Error, ErrorKind, Result};
+
+impl Mover {
+    /// The one call that makes the copy the container.
+    pub(super) async fn retire_source(&self, record: &mut MoveRecord) -> Result<()> {
+        let own = self.own_source(record).await?;
+        untouched(record, &own)?;
+        self.incoming(record).await?;
+        self.reached(Step::RetireSource, Phase::Within).await;
+        if let Err(error) = handle(&*self.source, &own).rename(&record.retired_name()).await {
+            // The answer may have been lost after the work was done.
+            return match facts::source(record, &*self.source).await {
+                Ok(Source::Retired(_)) => Ok(()),
+                _ => Err(error),
+            };
+        }
+        // Somebody may have started it between the look and the rename; then it is the container after all.
+        match facts::source(record, &*self.source).await? {
+            Source::Retired(retired) => untouched(record, &retired),
+            _ => Err(facts::source_gone(record)),
+        }
+    }
+
+    /// The copy gets the restart policy, and the image that only copying needed goes where the engine lets it go.
+    pub(super) async fn settle_target(&self, record: &mut MoveRecord) -> Result<()> {
+        let copy = self.copy_there(record).await?;
+        let able = self.target.capabilities();
+        if copy.spec.restart != record.restart
+            && record.restart != RestartPolicy::Never
+            && able.restart_policy
+            && able.update
+        {
+            handle(&*self.target, &copy).update(&ContainerUpdate::restart(record.restart)).await?;
+        }
+        self.reached(Step::SettleTarget, Phase::Within).await;
+        if record.plan.way == MoveWay::Portable
+            && let Some(why) = delete_image(&*self.target, &record.image()).await?
+        {
+            record.note(format!("the image {} stays on the target: {why}", record.image()));
+        }
+        Ok(())
+    }
+
+    /// Starts the copy, and looks whether it stays up for a moment: then the source may go.
+    pub(super) async fn start_target(&self, record: &mut MoveRecord) -> Result<()> {
+        if !record.ran {
+            return Ok(());
+        }
+        let copy = self.copy_there(record).await?;
+        let container = handle(&*self.target, &copy);
+        if copy.summary.state.has_processes() {
+            self.reached(Step::StartTarget, Phase::Within).await;
+            return Ok(());
+        }
+        // One that was started already and has ended since has done so by itself.
+        let first = copy.started_at.is_none();
+        container.start().await?;
+        self.reached(Step::StartTarget, Phase::Within).await;
+        if !first || self.grace.is_zero() || !self.target.capabilities().wait {
+            return Ok(());
+        }
+        match container.wait(WaitFor::Stopped, self.grace).await {
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => Ok(()),
+            Err(error) => Err(error),
+            Ok(exit) => {
+                let code = exit.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+                Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("the copy {} ended{code} as soon as it was started", record.plan.name),
+                )
+                .with_resource(record.plan.name.clone())
+                .with_node(self.target.name()))
+            }
+        }
+    }
+
+    /// The source goes, with the volumes that nobody else can name.
+    pub(super) async fn delete_source(&self, record: &mut MoveRecord) -> Result<()> {
+        // Never before the copy was seen once more.
+        self.copy_there(record).await?;
+        self.reached(Step::DeleteSource, Phase::Within).await;
+        let Source::Retired(retired) = facts::source(record, &*self.source).await? else { return Ok(()) };
+        let options = DeleteOptions { force: false, volumes: true };
+        match handle(&*self.source, &retired).delete(&options).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn copy_there(&self, record: &MoveRecord) -> Result<Box<ContainerDetails>> {
+        match facts::target(record, &*self.target).await? {
+            Target::Copy(copy) => Ok(copy),
+            Target::Foreign => Err(facts::taken(record)),
+            Target::Absent => Err(Error::not_found("container", &record.plan.name).with_node(self.target.name())),
+        }
+    }
+}
+
+/// `Conflict` when the source ran since it was stopped: the copy is then not what it is.
+fn untouched(record: &MoveRecord, details: &ContainerDetails) -> Result<()> {
+    let same = record.stopped.as_ref().is_none_or(|stopped| *stopped == Stopped::of(details));
+    if same && at_rest(details.summary.state) { Ok(()) } else { Err(runs(record, details)) }
+}

@@ -1,0 +1,145 @@
+//! What is really there: the source, the copy, and which of the two is the container.
+
+use std::sync::Arc;
+
+use super::record::{MARK, MoveRecord, Stopped};
+use crate::container::{Container, ContainerDetails};
+use crate::error::{Error, ErrorKind, Result};
+use crate::node::Node;
+
+/// Where the source of a move is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourcePlace {
+    /// Under its own name: the commit was not made.
+    Own,
+    /// Under the name that the commit gave it.
+    Retired,
+    /// Nowhere.
+    Gone,
+}
+
+/// Which of two nodes has the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Side {
+    /// The node that it comes from.
+    Source,
+    /// The node that it goes to.
+    Target,
+}
+
+/// Which side has the one runnable copy, whatever was cut: the source as long as it bears its own name, afterwards the
+/// target. None only when neither is there, which no cut of a move can bring about.
+///
+/// A container that is not the runnable copy does not run, and no engine starts it by itself.
+#[must_use]
+pub fn runnable_copy(source: SourcePlace, target_has_copy: bool) -> Option<Side> {
+    match source {
+        SourcePlace::Own => Some(Side::Source),
+        SourcePlace::Retired | SourcePlace::Gone => target_has_copy.then_some(Side::Target),
+    }
+}
+
+/// The source as it was found.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    Own(Box<ContainerDetails>),
+    Retired(Box<ContainerDetails>),
+    Gone,
+}
+
+/// What bears the name on the target.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    Absent,
+    /// It bears our mark.
+    Copy(Box<ContainerDetails>),
+    /// It is not ours.
+    Foreign,
+}
+
+async fn find(node: &dyn Node, name: &str) -> Result<Option<Box<ContainerDetails>>> {
+    match node.container(name).inspect().await {
+        // Engines find containers by the beginning of an id, too; only the name counts here.
+        Ok(details) => Ok(Some(Box::new(details)).filter(|details| details.summary.name == name)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the source of the move is now.
+///
+/// # Errors
+/// When the node does not tell.
+pub async fn source_place(record: &MoveRecord, node: &dyn Node) -> Result<SourcePlace> {
+    Ok(match source(record, node).await? {
+        Source::Own(_) => SourcePlace::Own,
+        Source::Retired(_) => SourcePlace::Retired,
+        Source::Gone => SourcePlace::Gone,
+    })
+}
+
+/// Whether the target has the copy of the move now.
+///
+/// # Errors
+/// When the node does not tell.
+pub async fn target_has_copy(record: &MoveRecord, node: &dyn Node) -> Result<bool> {
+    Ok(matches!(target(record, node).await?, Target::Copy(_)))
+}
+
+pub(super) async fn source(record: &MoveRecord, node: &dyn Node) -> Result<Source> {
+    if let Some(own) = find(node, &record.plan.container).await? {
+        let created = (record.source_created_at, own.summary.created_at);
+        // After the commit somebody may have given the name to another container.
+        if !matches!(created, (Some(before), Some(now)) if before != now) {
+            return Ok(Source::Own(own));
+        }
+    }
+    Ok(find(node, &record.retired_name()).await?.map_or(Source::Gone, Source::Retired))
+}
+
+pub(super) async fn target(record: &MoveRecord, node: &dyn Node) -> Result<Target> {
+    Ok(match find(node, &record.plan.name).await? {
+        None => Target::Absent,
+        Some(found) if is_marked(record, &found) => Target::Copy(found),
+        Some(_) => Target::Foreign,
+    })
+}
+
+fn is_marked(record: &MoveRecord, details: &ContainerDetails) -> bool {
+    details.summary.labels.get(MARK).is_some_and(|mark| mark == record.id())
+}
+
+impl Stopped {
+    pub(super) fn of(details: &ContainerDetails) -> Self {
+        Stopped { started_at: details.started_at, finished_at: details.finished_at }
+    }
+}
+
+/// A handle on what was inspected: by name, since some engines know nothing else, and others shorten ids.
+pub(super) fn handle(node: &dyn Node, details: &ContainerDetails) -> Arc<dyn Container> {
+    node.container(&details.summary.name)
+}
+
+/// The copy's name is taken by something that is not ours.
+pub(super) fn taken(record: &MoveRecord) -> Error {
+    Error::new(
+        ErrorKind::AlreadyExists,
+        format!("the target has a container {} that does not belong to this move", record.plan.name),
+    )
+    .with_resource(record.plan.name.clone())
+}
+
+/// Neither the source nor a complete copy is where it should be.
+pub(super) fn source_gone(record: &MoveRecord) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!(
+            "the container {} is not on the source any more, under this name or {}",
+            record.plan.container,
+            record.retired_name()
+        ),
+    )
+    .with_resource(record.plan.container.clone())
+}

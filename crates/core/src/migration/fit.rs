@@ -1,0 +1,228 @@
+//! What becomes of a container's configuration on another engine, field by field.
+
+use std::collections::BTreeSet;
+
+use super::spec::CopiedMount;
+use crate::capabilities::{Capabilities, Capability};
+use crate::container::{ContainerSpec, Limits, Mount, MountKind, NetworkAttachment, RestartPolicy};
+use crate::copy::NotCarried;
+
+/// The configuration of the copy, and what it lacks.
+#[derive(Debug)]
+pub(super) struct Fitted {
+    /// Image, name and marks are not set yet.
+    pub(super) spec: ContainerSpec,
+    pub(super) not_carried: Vec<NotCarried>,
+    pub(super) copied_mounts: Vec<CopiedMount>,
+}
+
+impl Fitted {
+    fn lose(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+        self.not_carried.push(NotCarried::new(field, reason));
+    }
+
+    fn lacks(&mut self, field: impl Into<String>, capability: Capability) {
+        self.lose(field, format!("the target does not support {}", capability.text()));
+    }
+}
+
+/// Fits the configuration of a container to a node that can do `able` and has these networks; none when it does not tell.
+pub(super) fn fit(original: &ContainerSpec, able: &Capabilities, networks: Option<&BTreeSet<String>>) -> Fitted {
+    let mut fitted = Fitted { spec: original.clone(), not_carried: Vec::new(), copied_mounts: Vec::new() };
+    fitted.lose("image", format!("{} becomes an image of the container's own file system", original.image));
+    mounts(&mut fitted, able);
+    attachments(&mut fitted, networks);
+    limits(&mut fitted, able);
+    let spec = &mut fitted.spec;
+    let mut lacking = Vec::new();
+    if !able.ports && !spec.ports.is_empty() {
+        spec.ports.clear();
+        lacking.push(("ports", Capability::Ports));
+    }
+    if !able.restart_policy && spec.restart != RestartPolicy::Never {
+        spec.restart = RestartPolicy::Never;
+        lacking.push(("restart", Capability::RestartPolicy));
+    }
+    if !able.health_check && spec.health_check.take().is_some() {
+        lacking.push(("health_check", Capability::HealthCheck));
+    }
+    if !able.privileges {
+        for (field, there) in [
+            ("privileged", std::mem::take(&mut spec.privileged)),
+            ("capabilities_add", !std::mem::take(&mut spec.capabilities_add).is_empty()),
+            ("capabilities_drop", !std::mem::take(&mut spec.capabilities_drop).is_empty()),
+        ] {
+            if there {
+                lacking.push((field, Capability::Privileges));
+            }
+        }
+    }
+    for (field, capability) in lacking {
+        fitted.lacks(field, capability);
+    }
+    fitted
+}
+
+/// Whether a path of the node is the machine's own, which belongs to no container.
+fn is_the_machines(source: &str) -> bool {
+    let source = source.trim_end_matches('/');
+    source.is_empty()
+        || ["/dev", "/proc", "/sys"]
+            .iter()
+            .any(|own| source.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// Directories and volumes are copied into the container's own file system; temporary file systems are made anew.
+fn mounts(fitted: &mut Fitted, able: &Capabilities) {
+    for (index, mount) in std::mem::take(&mut fitted.spec.mounts).into_iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        let Mount { kind, source, target, read_only, .. } = &mount;
+        let path = source.as_deref().unwrap_or_default();
+        match kind {
+            MountKind::Tmpfs if able.mounts => fitted.spec.mounts.push(mount),
+            MountKind::Tmpfs => fitted.lacks(field, Capability::Mounts),
+            MountKind::Bind if is_the_machines(path) => {
+                fitted.lose(field, format!("{path} belongs to the source's machine: nothing is at {target}"));
+            }
+            MountKind::Bind if path.ends_with(".sock") => {
+                fitted.lose(field, format!("{path} is a socket of the source's machine: nothing is at {target}"));
+            }
+            MountKind::Unknown => fitted.lose(field, format!("what is mounted at {target} is not known")),
+            _ => {
+                if *read_only {
+                    fitted.lose(format!("{field}.read_only"), format!("{target} can be written in the copy"));
+                }
+                fitted.lose(&*field, format!("{target} becomes a part of the copy's own file system"));
+                fitted.copied_mounts.push(CopiedMount { target: target.clone(), source: source.clone() });
+            }
+        }
+    }
+}
+
+/// A network is carried where the target has one of its name; a fixed address belongs to the source's network.
+fn attachments(fitted: &mut Fitted, networks: Option<&BTreeSet<String>>) {
+    let mut kept = Vec::new();
+    for (index, mut attachment) in std::mem::take(&mut fitted.spec.networks).into_iter().enumerate() {
+        let NetworkAttachment { network, address, .. } = &mut attachment;
+        if !networks.is_some_and(|there| there.contains(network.as_str())) {
+            let reason = format!("the target has no network {network}: it is on the target's default network");
+            fitted.lose(format!("networks[{index}]"), reason);
+            continue;
+        }
+        if let Some(address) = address.take() {
+            let reason = format!("the target gives another one than {address}");
+            fitted.lose(format!("networks[{index}].address"), reason);
+        }
+        kept.push(attachment);
+    }
+    fitted.spec.networks = kept;
+}
+
+fn limits(fitted: &mut Fitted, able: &Capabilities) {
+    let Limits { memory_bytes, swap_bytes, cpus, cpu_shares, cpu_set, pids, .. } = &mut fitted.spec.limits;
+    let mut lacking = Vec::new();
+    if !able.limit_memory && memory_bytes.take().is_some() {
+        lacking.push(("limits.memory_bytes", Capability::LimitMemory));
+        // Swap is counted on top of the memory, and means nothing without it.
+        if swap_bytes.take().is_some() {
+            lacking.push(("limits.swap_bytes", Capability::LimitMemory));
+        }
+    }
+    if !able.limit_swap && swap_bytes.take().is_some() {
+        lacking.push(("limits.swap_bytes", Capability::LimitSwap));
+    }
+    if !able.limit_cpu {
+        for (field, there) in [
+            ("limits.cpus", cpus.take().is_some()),
+            ("limits.cpu_shares", cpu_shares.take().is_some()),
+            ("limits.cpu_set", cpu_set.take().is_some()),
+        ] {
+            if there {
+                lacking.push((field, Capability::LimitCpu));
+            }
+        }
+    }
+    if !able.limit_pids && pids.take().is_some() {
+        lacking.push(("limits.pids", Capability::LimitPids));
+    }
+    for (field, capability) in lacking {
+        fitted.lacks(field, capability);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(fitted: &Fitted) -> Vec<&str> {
+        fitted.not_carried.iter().map(|lost| lost.field.as_str()).collect()
+    }
+
+    fn full() -> ContainerSpec {
+        serde_json::from_value(serde_json::json!({
+            "image": "a:1", "command": ["c"], "env": {"K": "V"}, "user": "1", "hostname": "h", "labels": {"l": "v"},
+            "mounts": [{"type": "bind", "source": "/srv", "target": "/b", "read_only": true},
+                       {"type": "volume", "source": "v1", "target": "/v"},
+                       {"type": "bind", "source": "/run/docker.sock", "target": "/s"},
+                       {"type": "bind", "source": "/sys/fs", "target": "/y"},
+                       {"type": "tmpfs", "target": "/t"}],
+            "ports": [{"container_port": 80}],
+            "networks": [{"network": "n1", "address": "10.1.2.3"}, {"network": "n2"}],
+            "restart": {"policy": "always"},
+            "limits": {"memory_bytes": 8388608, "swap_bytes": 1, "cpus": 1.5, "pids": 9},
+            "capabilities_add": ["NET_ADMIN"], "privileged": true, "health_check": {"command": ["true"]}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_able_target_gets_all_but_what_belongs_to_the_source() {
+        let networks = BTreeSet::from(["n1".to_owned()]);
+        let fitted = fit(&full(), &Capabilities::all(), Some(&networks));
+        assert_eq!(
+            fields(&fitted),
+            [
+                "image",
+                "mounts[0].read_only",
+                "mounts[0]",
+                "mounts[1]",
+                "mounts[2]",
+                "mounts[3]",
+                "networks[0].address",
+                "networks[1]"
+            ]
+        );
+        let copied: Vec<_> = fitted.copied_mounts.iter().map(|mount| mount.target.as_str()).collect();
+        assert_eq!(copied, ["/b", "/v"]);
+        assert_eq!(fitted.spec.mounts.len(), 1);
+        assert_eq!((fitted.spec.networks.len(), fitted.spec.networks[0].address), (1, None));
+        assert_eq!((fitted.spec.limits, fitted.spec.restart), (full().limits, RestartPolicy::Always));
+        assert_eq!((fitted.spec.env, fitted.spec.ports), (full().env, full().ports));
+    }
+
+    #[test]
+    fn what_the_target_cannot_do_is_dropped_and_named() {
+        let fitted = fit(&full(), &Capabilities::default(), None);
+        let named = fields(&fitted);
+        for field in [
+            "mounts[4]",
+            "networks[0]",
+            "networks[1]",
+            "limits.memory_bytes",
+            "limits.swap_bytes",
+            "limits.cpus",
+            "limits.pids",
+            "ports",
+            "restart",
+            "health_check",
+            "privileged",
+            "capabilities_add",
+        ] {
+            assert_eq!(named.iter().filter(|name| **name == field).count(), 1, "{field} in {named:?}");
+        }
+        assert!(!named.contains(&"capabilities_drop"), "what was not there is not lost");
+        let spec = fitted.spec;
+        assert!(spec.limits.is_empty() && spec.mounts.is_empty() && spec.ports.is_empty() && !spec.privileged);
+        assert_eq!((spec.env, spec.labels, spec.hostname), (full().env, full().labels, full().hostname));
+    }
+}

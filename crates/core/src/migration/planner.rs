@@ -1,0 +1,180 @@
+//! Making a plan: everything that can be known to fail, or to be lost, before anything is done.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::fit::fit;
+use super::spec::{MovePlan, MoveSpec, MoveWay};
+use super::step::Step;
+use crate::capabilities::Capability;
+use crate::container::{ContainerDetails, ContainerState, RestartPolicy};
+use crate::copy::{CopyTransport, CopyWay, NotCarried};
+use crate::error::{Error, ErrorKind, Result};
+use crate::node::Node;
+
+/// What will be done to move a container from `source` to `target`, and what cannot be carried. Nothing is changed.
+///
+/// # Errors
+/// `InvalidInput` for a bad specification or when both are one node, `NotFound` without such a container,
+/// `AlreadyExists` when its name is taken on the target, `Conflict` for one that is neither running nor stopped,
+/// `Unsupported` when an engine lacks what the move needs.
+pub async fn plan(source: &Arc<dyn Node>, target: &Arc<dyn Node>, spec: &MoveSpec) -> Result<MovePlan> {
+    spec.validate()?;
+    if source.name() == target.name() {
+        return Err(Error::invalid("target", "is the node that has the container"));
+    }
+    let details = source.container(&spec.container).inspect().await?;
+    let running = movable(&details)?;
+    let name = spec.new_name.clone().unwrap_or_else(|| details.summary.name.clone());
+    match target.container(&name).inspect().await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(_) => {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("the container name {name} is taken on the target"),
+            )
+            .with_node(target.name())
+            .with_resource(name));
+        }
+    }
+    require(&**source, &[Capability::Rename, Capability::Create])?;
+    require(&**target, &[Capability::Create])?;
+    let (way, mut found) = choose(source, target, spec, &details).await?;
+    if details.spec.restart != RestartPolicy::Never && !source.capabilities().update {
+        found.warnings.push(format!(
+            "{} cannot change the restart policy: it may start the container by itself if its engine is started again during the move",
+            source.name()
+        ));
+    }
+    let check = spec.check.unwrap_or(way == MoveWay::Portable);
+    if check && way != MoveWay::Portable {
+        require(&**source, &[Capability::Export])?;
+    }
+    if check {
+        require(&**target, &[Capability::Export])?;
+    }
+    Ok(MovePlan {
+        id: Uuid::new_v4().simple().to_string(),
+        source: source.name().to_owned(),
+        target: target.name().to_owned(),
+        container: details.summary.name.clone(),
+        container_id: details.summary.id.clone(),
+        name,
+        running,
+        way,
+        check,
+        keep_source: spec.keep_source,
+        stop_timeout_seconds: spec.stop_timeout_seconds,
+        steps: steps_of(running, spec.keep_source),
+        not_carried: found.not_carried,
+        copied_mounts: found.copied_mounts,
+        warnings: found.warnings,
+    })
+}
+
+/// The steps of a move.
+pub(super) fn steps_of(running: bool, keep_source: bool) -> Vec<Step> {
+    let needed = |step: &Step| match step {
+        Step::StartTarget => running,
+        Step::DeleteSource => !keep_source,
+        _ => true,
+    };
+    Step::ALL.iter().copied().filter(needed).collect()
+}
+
+/// Whether it runs; `Conflict` when it is in no state to be moved from.
+pub(super) fn movable(details: &ContainerDetails) -> Result<bool> {
+    match details.summary.state {
+        ContainerState::Running | ContainerState::Restarting => Ok(true),
+        ContainerState::Created | ContainerState::Stopped => Ok(false),
+        state => Err(Error::new(
+            ErrorKind::Conflict,
+            format!("the container {} is {state}: only one that runs or is stopped can be moved", details.summary.name),
+        )
+        .with_resource(details.summary.id.clone())),
+    }
+}
+
+pub(super) fn require(node: &dyn Node, needed: &[Capability]) -> Result<()> {
+    needed.iter().try_for_each(|capability| {
+        node.capabilities().require(*capability).map_err(|error| error.with_node(node.name()))
+    })
+}
+
+/// What the way brings with it.
+#[derive(Default)]
+struct Found {
+    not_carried: Vec<NotCarried>,
+    copied_mounts: Vec<super::spec::CopiedMount>,
+    warnings: Vec<String>,
+}
+
+async fn choose(
+    source: &Arc<dyn Node>,
+    target: &Arc<dyn Node>,
+    spec: &MoveSpec,
+    details: &ContainerDetails,
+) -> Result<(MoveWay, Found)> {
+    let ways = native(source, target, spec, details).await?;
+    if let Some(first) = ways.first() {
+        let snapshots = spec.snapshots && first.snapshots;
+        let mut found = Found { not_carried: first.not_carried.clone(), ..Found::default() };
+        if spec.snapshots && !first.snapshots {
+            found.not_carried.push(NotCarried::new("snapshots", "this way does not take snapshots"));
+        }
+        let transports = ways.iter().map(|way| way.transport).collect();
+        return Ok((MoveWay::Native { transports, live: spec.live, snapshots }, found));
+    }
+    if spec.live {
+        return Err(Error::unsupported("moving a container with its running processes between these nodes"));
+    }
+    if !matches!(spec.way, super::spec::WayChoice::Auto | super::spec::WayChoice::Portable) {
+        return Err(Error::unsupported("this way between these nodes"));
+    }
+    portable(source, target, details).await.map(|found| (MoveWay::Portable, found))
+}
+
+/// The ways of the engines that the caller allows, best first.
+async fn native(
+    source: &Arc<dyn Node>,
+    target: &Arc<dyn Node>,
+    spec: &MoveSpec,
+    details: &ContainerDetails,
+) -> Result<Vec<CopyWay>> {
+    let any = [CopyTransport::Local, CopyTransport::Pull, CopyTransport::Push, CopyTransport::Relay];
+    if !target.capabilities().copy || !any.into_iter().any(|transport| spec.way.allows(transport)) {
+        return Ok(Vec::new());
+    }
+    let mut ways = target.copy_ways(&**source, &details.summary.name).await?;
+    ways.retain(|way| spec.way.allows(way.transport) && (way.live || !spec.live));
+    Ok(ways)
+}
+
+async fn portable(source: &Arc<dyn Node>, target: &Arc<dyn Node>, details: &ContainerDetails) -> Result<Found> {
+    require(&**source, &[Capability::Export])?;
+    require(&**target, &[Capability::ImageImport, Capability::Images])?;
+    let networks = networks(&**target).await?;
+    let fitted = fit(&details.spec, target.capabilities(), networks.as_ref());
+    if !fitted.copied_mounts.is_empty() {
+        require(&**source, &[Capability::Files])?;
+    }
+    let mut found = Found { not_carried: fitted.not_carried, copied_mounts: fitted.copied_mounts, ..Found::default() };
+    let (here, there) = (source.info().await?.architecture, target.info().await?.architecture);
+    if let (Some(here), Some(there)) = (here, there)
+        && here != there
+    {
+        found.warnings.push(format!("the source is {here}, the target {there}: programs may not run"));
+    }
+    Ok(found)
+}
+
+/// Names of the networks of a node, if it tells.
+pub(super) async fn networks(node: &dyn Node) -> Result<Option<BTreeSet<String>>> {
+    if !node.capabilities().networks {
+        return Ok(None);
+    }
+    Ok(Some(node.list_networks().await?.into_iter().map(|network| network.name).collect()))
+}

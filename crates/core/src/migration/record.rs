@@ -1,0 +1,252 @@
+//! The record of a move: what is written down at every step, so that a crash of anything loses nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::archive::Content;
+use super::spec::MovePlan;
+use super::step::Step;
+use crate::container::RestartPolicy;
+use crate::error::{Error, ErrorKind, Retry};
+use crate::names::NAME_MAX;
+use crate::time::Timestamp;
+
+/// The label that the copy bears: its value is the id of the move.
+pub const MARK: &str = "roadstead.move";
+
+/// The longest name that every engine takes: it becomes a host name.
+const SHORT_NAME_MAX: usize = 63;
+
+/// Where a move stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub enum MoveState {
+    /// Nothing was done yet.
+    Planned,
+    /// On its way forward; applying it again goes on.
+    Moving,
+    /// On its way back; applying it again first finishes that.
+    RollingBack,
+    /// The container is on the target.
+    Done,
+    /// The container is on the source as it was; applying it again starts over.
+    RolledBack,
+}
+
+impl MoveState {
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, MoveState::Done | MoveState::RolledBack)
+    }
+}
+
+/// Why a move was interrupted or rolled back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct MoveFailure {
+    /// In which step.
+    pub step: Step,
+    /// What kind of error.
+    pub code: ErrorKind,
+    /// One line for a person.
+    pub detail: String,
+    /// Whether trying again is wise.
+    pub retry: Retry,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl MoveFailure {
+    pub(super) fn new(step: Step, error: &Error) -> Self {
+        MoveFailure { step, code: error.kind(), detail: error.to_string(), retry: error.retry(), at: Timestamp::now() }
+    }
+}
+
+/// A step as far as it got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct StepRecord {
+    /// The step.
+    pub step: Step,
+    /// When it began, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What is known of the source at the moment at which it was stopped: a difference means that somebody started it since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct Stopped {
+    /// When it was last started.
+    pub started_at: Option<Timestamp>,
+    /// When it last ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Everything that is known of one move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct MoveRecord {
+    /// The plan.
+    pub plan: MovePlan,
+    /// Where it stands.
+    pub state: MoveState,
+    /// The steps of the plan as far as they got.
+    pub steps: Vec<StepRecord>,
+    /// When it was planned.
+    pub created_at: Timestamp,
+    /// When something changed last.
+    pub updated_at: Timestamp,
+    /// Whether the source ran when the move began.
+    pub ran: bool,
+    /// The source's restart policy when the move began.
+    pub restart: RestartPolicy,
+    /// When the source was created: tells it from another container of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_created_at: Option<Timestamp>,
+    /// How the source was found once it was stopped; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+    /// Content that was read of the source, when the copy was made by a file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// Whether the copy was made to its end.
+    pub copied: bool,
+    /// Whether it was found complete.
+    pub verified: bool,
+    /// Bytes of content read so far, for people.
+    pub bytes: u64,
+    /// Why it does not go on, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<MoveFailure>,
+    /// What was left behind or went otherwise than planned, for a person.
+    pub notes: Vec<String>,
+}
+
+impl MoveRecord {
+    /// The record of a plan that was not begun.
+    #[must_use]
+    pub fn new(plan: MovePlan) -> Self {
+        let now = Timestamp::now();
+        let steps =
+            plan.steps.iter().map(|step| StepRecord { step: *step, started_at: None, finished_at: None }).collect();
+        MoveRecord {
+            ran: plan.running,
+            plan,
+            state: MoveState::Planned,
+            steps,
+            created_at: now,
+            updated_at: now,
+            restart: RestartPolicy::Never,
+            source_created_at: None,
+            stopped: None,
+            content: None,
+            copied: false,
+            verified: false,
+            bytes: 0,
+            failure: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The id of the move.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.plan.id
+    }
+
+    /// The name that the source gets at the commit.
+    #[must_use]
+    pub fn retired_name(&self) -> String {
+        retired_name(&self.plan.container, &self.plan.id)
+    }
+
+    /// The temporary image on the target.
+    #[must_use]
+    pub fn image(&self) -> String {
+        format!("roadstead/move:{}", self.plan.id)
+    }
+
+    pub(super) fn is_done(&self, step: Step) -> bool {
+        self.steps.iter().any(|record| record.step == step && record.finished_at.is_some())
+    }
+
+    /// The step that was begun last and is not done; the first one when none is.
+    #[must_use]
+    pub fn current(&self) -> Step {
+        let open = self.steps.iter().rev().find(|record| record.started_at.is_some() && record.finished_at.is_none());
+        open.map_or(Step::Prepare, |record| record.step)
+    }
+
+    pub(super) fn begin(&mut self, step: Step) {
+        if let Some(record) = self.steps.iter_mut().find(|record| record.step == step) {
+            record.started_at = Some(Timestamp::now());
+            record.finished_at = None;
+        }
+    }
+
+    pub(super) fn done(&mut self, step: Step) {
+        if let Some(record) = self.steps.iter_mut().find(|record| record.step == step) {
+            record.finished_at = Some(Timestamp::now());
+        }
+    }
+
+    /// Forgets everything of an earlier try, so that the next one begins with what it finds.
+    pub(super) fn start_over(&mut self) {
+        *self = MoveRecord { created_at: self.created_at, ..MoveRecord::new(self.plan.clone()) };
+    }
+
+    /// Takes other steps into the plan, and keeps what is known of those that it had.
+    pub(super) fn replan(&mut self, steps: Vec<Step>) {
+        let known = std::mem::take(&mut self.steps);
+        self.steps = steps
+            .iter()
+            .map(|step| {
+                let found = known.iter().find(|record| record.step == *step).cloned();
+                found.unwrap_or(StepRecord { step: *step, started_at: None, finished_at: None })
+            })
+            .collect();
+        self.plan.steps = steps;
+    }
+
+    pub(super) fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+}
+
+/// `NAME-moved-` and eight digits of the id; the name is cut where the whole would be too long for a host name.
+fn retired_name(name: &str, id: &str) -> String {
+    let end = format!("-moved-{}", id.get(..8).unwrap_or(id));
+    let limit = if name.len() > SHORT_NAME_MAX { NAME_MAX } else { SHORT_NAME_MAX } - end.len();
+    let short = name.get(..name.len().min(limit)).unwrap_or(name).trim_end_matches(['-', '.', '_']);
+    format!("{short}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retired_names_are_names() {
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(retired_name("web", id), "web-moved-01234567");
+        for length in [2, 47, 48, 49, 63, 64, 255] {
+            let name = retired_name(&"x".repeat(length), id);
+            crate::names::container_name("name", &name).unwrap();
+            assert!(length > SHORT_NAME_MAX || name.len() <= SHORT_NAME_MAX, "{name}");
+        }
+        assert_eq!(retired_name(&format!("{}-{}", "x".repeat(47), "y".repeat(10)), id).len(), 47 + 15);
+    }
+}
