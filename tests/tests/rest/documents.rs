@@ -19,8 +19,13 @@ async fn connect(uri: &str) -> std::sync::Arc<dyn Node> {
 /// The table of engines and capabilities in the README; `ROADSTEAD_BLESS=1` writes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme_tells_what_each_engine_can_do() {
-    let (Some(docker), Some(podman)) = (engines::docker(), engines::podman()) else { return };
-    let nodes = [connect(docker.uri()).await, connect(podman.uri()).await, connect("memory:").await];
+    let engines = [engines::docker(), engines::podman(), engines::lxd(), engines::incus()];
+    let mut nodes = Vec::new();
+    for engine in engines {
+        let Some(engine) = engine else { return };
+        nodes.push(connect(engine.uri()).await);
+    }
+    nodes.push(connect("memory:").await);
     let mut head = "| |".to_owned();
     for node in &nodes {
         let info = node.info().await.unwrap();
