@@ -31,6 +31,7 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     can.network_names = false;
     // The console is one stream, of the running container only.
     can.logs_split = false;
+    can.log_times = false;
     can.attach = has("console");
     can.events_since = false;
     // Nothing looks after a container's health, and nothing restarts what ended by itself.

@@ -14,6 +14,7 @@ use super::shared::Lxd;
 struct Told {
     status: Option<String>,
     created_at: Option<String>,
+    last_used_at: Option<String>,
     config: Option<BTreeMap<String, String>>,
     expanded_config: Option<BTreeMap<String, String>>,
 }
@@ -32,6 +33,18 @@ pub(super) struct Facts {
     pub(super) group: Option<u32>,
     /// Directory of its main process, where it is set.
     pub(super) directory: Option<String>,
+    /// When it was last started, in the server's words.
+    pub(super) started: String,
+    /// What was asked for when it was created, where that was done by us.
+    pub(super) asked: Option<Asked>,
+}
+
+/// What was asked for the streams of a container's main process, whose console is a terminal in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    pub(super) tty: bool,
+    pub(super) stdin: bool,
 }
 
 impl Facts {
@@ -54,7 +67,14 @@ impl Facts {
             user: number("lxc.init.uid"),
             group: number("lxc.init.gid"),
             directory: setting(raw, "lxc.init.cwd").map(str::to_owned),
+            started: told.last_used_at.unwrap_or_default(),
+            asked: config.get("user.roadstead.spec").and_then(|kept| serde_json::from_str(kept).ok()),
         }
+    }
+
+    /// Whether the terminal that its console is was asked for. Of what others created, it is what it is.
+    pub(super) fn tty(&self) -> bool {
+        self.asked.is_none_or(|asked| asked.tty)
     }
 
     /// `Conflict` unless processes can be started in it.
@@ -87,13 +107,15 @@ mod tests {
     fn facts_are_read_tolerantly() {
         let told = json!({
             "status": "Frozen", "created_at": "2026-01-01T00:00:00Z", "extra": 1,
-            "config": {"volatile.uuid": "u"},
+            "config": {"volatile.uuid": "u", "user.roadstead.spec": "{\"stdin\": true, \"more\": 1}"},
             "expanded_config": {"raw.lxc": "lxc.init.uid = 7\nlxc.init.uid=8\nlxc.init.cwd = /srv/a b\n#lxc.init.gid = 1"},
         });
         let facts = Facts::read(serde_json::from_value(told).unwrap());
         assert!(facts.running && facts.frozen && facts.must_run().is_err());
         assert_eq!((facts.user, facts.group, facts.directory.as_deref()), (Some(8), None, Some("/srv/a b")));
         assert_eq!(facts.incarnation, "u");
+        assert_eq!(facts.asked, Some(Asked { tty: false, stdin: true }));
+        assert!(!facts.tty() && Facts::default().tty());
         let bare = Facts::read(serde_json::from_value(json!({"status": null, "config": null})).unwrap());
         assert_eq!(bare, Facts::default());
         assert_eq!(bare.must_run().unwrap_err().kind(), ErrorKind::Conflict);

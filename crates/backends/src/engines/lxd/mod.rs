@@ -11,6 +11,7 @@ mod client;
 mod cluster;
 pub mod config;
 mod connect;
+mod console;
 mod container;
 mod create;
 mod deaf;

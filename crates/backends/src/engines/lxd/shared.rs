@@ -6,6 +6,7 @@ use roadstead_core::jobs::JobKeeper;
 use roadstead_core::{Capabilities, Capability, Error, Result};
 
 use super::client::Client;
+use super::console::Consoles;
 
 /// One connected server.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Lxd {
     pub(super) extensions: BTreeSet<String>,
     /// The jobs of this node.
     pub(super) jobs: JobKeeper,
+    /// What is known of its containers' consoles.
+    pub(super) consoles: Consoles,
     /// Whether the server seems to be on this machine. What reads kernel files for a container makes sure, per process,
     /// that the process is the container's ([`crate::host`]).
     pub(super) local: bool,

@@ -22,6 +22,7 @@ use rustls_pki_types::ServerName;
 
 use super::client::Client;
 use super::config::{self, Environment, Product};
+use super::console::Consoles;
 use super::request::{Request, encode};
 use super::server::Server;
 use super::shared::Lxd;
@@ -74,6 +75,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         capabilities,
         extensions,
         jobs: JobKeeper::new(name, limits),
+        consoles: Consoles::default(),
         local,
         member: None,
     })

@@ -30,6 +30,7 @@ use super::shared::Lxd;
 use super::websocket::Writer;
 pub(super) use inside::inside;
 use sockets::Sockets;
+pub(super) use sockets::connect;
 
 /// Input is sent in messages of at most this many bytes.
 const PIECE: usize = 32 * 1024;
