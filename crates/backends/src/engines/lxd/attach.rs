@@ -1,7 +1,6 @@
 //! The console of a running container: its streams in one, and the size of its terminal.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,12 +10,10 @@ use roadstead_core::{
 };
 
 use super::console::{self, Link, Text};
-use super::exec::inside;
 use super::facts::Facts;
+use super::recorded;
 use super::shared::Lxd;
 
-/// Time for the program inside that sets the terminal's size.
-const RESIZE_DEADLINE: Duration = Duration::from_secs(20);
 /// Sizes of the console are taken by the protocol, but do not reach the container's own terminal.
 const RESIZE: &str = r#"stty rows "$1" cols "$2" </dev/console"#;
 
@@ -30,7 +27,7 @@ pub(super) async fn attach(lxd: &Arc<Lxd>, id: &str, options: &AttachOptions) ->
     }
     let facts = Facts::of(lxd, id).await?;
     facts.must_run()?;
-    if options.stdin && facts.asked.is_some_and(|asked| !asked.stdin) {
+    if options.stdin && !facts.stdin() {
         return Err(Error::new(ErrorKind::Conflict, "the container was created without standard input"));
     }
     let console = lxd.consoles.of(id, &facts);
@@ -82,15 +79,22 @@ impl InputSink for Typing {
 /// C152, C153.
 pub(super) async fn resize(lxd: &Arc<Lxd>, id: &str, size: TerminalSize) -> Result<()> {
     size.validate()?;
-    Facts::of(lxd, id).await?.must_run()?;
+    let facts = Facts::of(lxd, id).await?;
+    facts.must_run()?;
+    if !facts.tty() {
+        return Err(Error::new(ErrorKind::Conflict, "the container was created without a terminal"));
+    }
     let (rows, columns) = (size.rows.to_string(), size.columns.to_string());
-    let command = ["sh", "-c", RESIZE, "sh", &rows, &columns];
-    match inside(lxd, id, &command, RESIZE_DEADLINE).await? {
-        0 => Ok(()),
-        126 | 127 => Err(Error::unsupported("resizing the terminal of a container without the programs sh and stty")),
-        code => Err(Error::new(
+    let without = || Error::unsupported("resizing the terminal of a container without the programs sh and stty");
+    match recorded::run(lxd, id, &["sh", "-c", RESIZE, "sh", &rows, &columns]).await {
+        Ok(output) if output.exit_code == 0 => Ok(()),
+        Ok(output) if output.exit_code == 127 => Err(without()),
+        Ok(output) => Err(Error::new(
             ErrorKind::Unexpected,
-            format!("the container's stty could not set the size of its terminal (exit code {code})"),
+            format!("the container's stty could not set the size of its terminal (exit code {})", output.exit_code),
         )),
+        // There is no such command.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Err(without()),
+        Err(error) => Err(error),
     }
 }

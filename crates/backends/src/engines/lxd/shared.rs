@@ -1,6 +1,7 @@
 //! What everything about one connected server rests on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use roadstead_core::jobs::JobKeeper;
 use roadstead_core::{Capabilities, Capability, Error, Result};
@@ -24,7 +25,7 @@ pub(super) struct Lxd {
     /// The jobs of this node.
     pub(super) jobs: JobKeeper,
     /// What is known of its containers' consoles.
-    pub(super) consoles: Consoles,
+    pub(super) consoles: Arc<Consoles>,
     /// Whether the server seems to be on this machine. What reads kernel files for a container makes sure, per process,
     /// that the process is the container's ([`crate::host`]).
     pub(super) local: bool,

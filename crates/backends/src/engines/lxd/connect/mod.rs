@@ -22,7 +22,6 @@ use rustls_pki_types::ServerName;
 
 use super::client::Client;
 use super::config::{self, Environment, Product};
-use super::console::Consoles;
 use super::request::{Request, encode};
 use super::server::Server;
 use super::shared::Lxd;
@@ -75,7 +74,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         capabilities,
         extensions,
         jobs: JobKeeper::new(name, limits),
-        consoles: Consoles::default(),
+        consoles: std::sync::Arc::default(),
         local,
         member: None,
     })

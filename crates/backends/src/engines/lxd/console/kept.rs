@@ -6,6 +6,7 @@
 //! there is nothing of that. So a file is either the whole run or its rest, and which of them, its contents tell.
 
 use bytes::Bytes;
+use roadstead_core::Timestamp;
 
 /// Of one console so much is kept; the oldest goes first.
 const MAX: usize = 1 << 20;
@@ -31,8 +32,8 @@ pub(super) struct Kept {
     bytes: Vec<u8>,
     /// Position of the first kept byte in all that was ever written.
     start: u64,
-    /// The start of the container that the newest bytes belong to, in the server's words.
-    run: String,
+    /// The start of the container that the newest bytes belong to.
+    run: Option<Timestamp>,
     /// Position where that run begins.
     run_start: u64,
     /// Whether the file of that run was seen.
@@ -58,10 +59,10 @@ impl Kept {
         Bytes::copy_from_slice(self.bytes.get(skip..).unwrap_or_default())
     }
 
-    /// The container was started at this time, as far as is known.
-    pub(super) fn run(&mut self, started: &str) {
-        if self.run != started {
-            started.clone_into(&mut self.run);
+    /// The container was started at this time.
+    pub(super) fn run(&mut self, started: Timestamp) {
+        if self.run != Some(started) {
+            self.run = Some(started);
             self.run_start = self.end();
             self.ended = false;
         }
@@ -73,7 +74,7 @@ impl Kept {
             Answer::New(bytes) => self.append(bytes),
             Answer::File(bytes) => {
                 let known = self.known(bytes);
-                self.append(&bytes[known.min(bytes.len())..]);
+                self.append(bytes.get(known..).unwrap_or_default());
                 (self.ended, self.file) = (true, bytes.len());
             }
             Answer::Nothing => {}
@@ -83,11 +84,12 @@ impl Kept {
     /// How much of the file, from its beginning, is no news.
     fn known(&self, file: &[u8]) -> usize {
         let all = self.bytes.as_slice();
-        let run = &all[usize::try_from(self.run_start.saturating_sub(self.start)).unwrap_or(0).min(all.len())..];
+        let run_start = usize::try_from(self.run_start.saturating_sub(self.start)).unwrap_or(0);
+        let run = all.get(run_start..).unwrap_or_default();
         if run.is_empty() {
             // Of this run nothing is known, but of the earlier ones that the file may begin with.
             let earlier = self.file.min(file.len());
-            return if all.ends_with(&file[..earlier]) { earlier } else { 0 };
+            return if file.get(..earlier).is_some_and(|earlier| all.ends_with(earlier)) { earlier } else { 0 };
         }
         if let Some(after) = after(file, run) {
             return after;
@@ -97,7 +99,8 @@ impl Kept {
             return after;
         }
         // The whole was seen before the rest.
-        let overlap = (1..=file.len().min(run.len())).rev().find(|length| run.ends_with(&file[..*length]));
+        let begins = |length: &usize| file.get(..*length).is_some_and(|beginning| run.ends_with(beginning));
+        let overlap = (1..=file.len().min(run.len())).rev().find(begins);
         overlap.filter(|_| self.ended).unwrap_or(0)
     }
 
@@ -129,7 +132,7 @@ mod tests {
     fn told(answers: &[(&str, Answer)]) -> String {
         let mut kept = Kept::default();
         for (run, answer) in answers {
-            kept.run(run);
+            kept.run(format!("2026-11-21T11:56:0{run}Z").parse().unwrap());
             kept.take(answer);
         }
         String::from_utf8(kept.after(0).to_vec()).unwrap()

@@ -95,12 +95,12 @@ impl Console {
     /// Asks the server, and gives what there is from `position` on. `facts` are those of a moment ago, if known.
     pub(super) async fn look(self: &Arc<Self>, lxd: &Arc<Lxd>, facts: Option<&Facts>, position: u64) -> Result<Look> {
         let (console, lxd) = (Arc::clone(self), Arc::clone(lxd));
-        let started = facts.map(|facts| facts.started.clone());
+        let started = facts.and_then(|facts| facts.started);
         // In a task of its own: what the server has given is gone when nobody takes it in.
         let asking = tokio::spawn(async move {
             let mut kept = console.kept.lock().await;
             if let Some(started) = started {
-                kept.run(&started);
+                kept.run(started);
             }
             let (answer, over) = read::ask(&lxd, &console.id).await?;
             kept.take(&answer);

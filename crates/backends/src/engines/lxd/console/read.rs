@@ -28,7 +28,7 @@ async fn answer(lxd: &Lxd, id: &str) -> Result<(Answer, bool)> {
     let body = body.freeze();
     if named {
         // The file is given some moments before the container counts as stopped.
-        return Ok((Answer::File(body), !Facts::of(lxd, id).await?.running));
+        return Ok((Answer::File(body), !Facts::of(lxd, id).await?.runs()));
     }
     Ok((Answer::New(body), false))
 }
@@ -48,7 +48,7 @@ async fn nothing(lxd: &Lxd, id: &str, error: Error) -> Result<(Answer, bool)> {
     if !NOTHING.iter().any(|nothing| words.contains(nothing)) || error.kind() == ErrorKind::Unavailable {
         return Err(error);
     }
-    let running = Facts::of(lxd, id).await?.running;
+    let running = Facts::of(lxd, id).await?.runs();
     Ok((Answer::Nothing, !running))
 }
 

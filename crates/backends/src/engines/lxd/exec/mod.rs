@@ -6,7 +6,6 @@
 //! its jobs with it, and the server drops it the moment the process has ended.
 
 mod end;
-mod inside;
 mod pump;
 mod sockets;
 mod user;
@@ -28,7 +27,6 @@ use super::facts::Facts;
 use super::request::Request;
 use super::shared::Lxd;
 use super::websocket::Writer;
-pub(super) use inside::inside;
 use sockets::Sockets;
 pub(super) use sockets::connect;
 
