@@ -9,11 +9,12 @@ use crate::time::Timestamp;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Process {
-    /// Process id as the node counts.
+    /// Process id as the node counts; as the container counts where an engine on another machine tells no other.
     pub pid: u32,
-    /// Parent's process id as the node counts; 0 when it has none.
+    /// Parent's process id in the same count; 0 when it has none.
     pub ppid: u32,
-    /// User: the name where the node knows one, otherwise the number.
+    /// User: the name where the node knows one, otherwise the number, which is the container's own where it counts users by
+    /// itself.
     pub user: String,
     /// Short name, at most 15 bytes on Linux.
     pub name: String,

@@ -15,7 +15,7 @@ impl Cgroup {
     /// `NotFound` when the container has ended.
     pub fn processes(&self) -> io::Result<Vec<Process>> {
         let pids = self.pids()?;
-        let users = Users::read();
+        let users = Users::of(self.pid);
         let boot = procfs::boot_time_secs().ok();
         let processes: Vec<_> = pids.into_iter().filter_map(|pid| read(pid, &users, boot)).collect();
         if processes.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(processes) }
@@ -52,13 +52,21 @@ fn cpu_seconds(used: u64, ticks: u64) -> f64 {
     used as f64 / ticks as f64
 }
 
-/// The users of this machine, by number, as `ps` shows them.
+/// The users of this machine, by number, as `ps` shows them; or those of a container that counts users by itself, for
+/// which this machine has no names.
 #[derive(Debug, Default)]
-struct Users(HashMap<u32, String>);
+struct Users {
+    names: HashMap<u32, String>,
+    /// First number inside, first number here, how many: nothing when both count alike.
+    map: Vec<(u32, u32, u32)>,
+}
 
 impl Users {
-    fn read() -> Self {
-        Users::parse(&std::fs::read_to_string("/etc/passwd").unwrap_or_default())
+    /// As the user namespace of this process has them.
+    fn of(pid: u32) -> Self {
+        let mut users = Users::parse(&std::fs::read_to_string("/etc/passwd").unwrap_or_default());
+        users.map = map(&std::fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap_or_default());
+        users
     }
 
     fn parse(text: &str) -> Self {
@@ -72,12 +80,27 @@ impl Users {
                 users.entry(uid).or_insert_with(|| name.to_owned());
             }
         }
-        Users(users)
+        Users { names: users, map: Vec::new() }
     }
 
     fn name(&self, uid: u32) -> String {
-        self.0.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
+        let own = self.map.iter().find_map(|(inside, here, count)| {
+            uid.checked_sub(*here).filter(|step| step < count).and_then(|step| inside.checked_add(step))
+        });
+        match own {
+            Some(own) => own.to_string(),
+            None => self.names.get(&uid).cloned().unwrap_or_else(|| uid.to_string()),
+        }
     }
+}
+
+/// What `uid_map` says; nothing when numbers inside are those here.
+fn map(text: &str) -> Vec<(u32, u32, u32)> {
+    let lines = text.lines().filter_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?))
+    });
+    lines.filter(|(inside, here, _)| inside != here).collect()
 }
 
 #[cfg(test)]
@@ -86,7 +109,7 @@ mod tests {
 
     #[test]
     fn this_very_process_is_read_as_typed_values() {
-        let users = Users::read();
+        let users = Users::of(std::process::id());
         let process = read(std::process::id(), &users, procfs::boot_time_secs().ok()).unwrap();
         assert_eq!(process.pid, std::process::id());
         assert!(process.ppid > 0 && process.rss_bytes > Some(0) && process.vms_bytes > process.rss_bytes);
@@ -94,6 +117,15 @@ mod tests {
         let age = Timestamp::now().since(process.started_at.unwrap());
         assert!(age.as_secs() < 3600, "{age:?}");
         assert!(read(u32::MAX, &users, None).is_none());
+    }
+
+    #[test]
+    fn users_of_a_container_that_counts_by_itself_are_its_numbers() {
+        let mut users = Users::parse("root:x:0:0:root:/root:/bin/sh\n");
+        users.map = map("         0     100000   65536\n     70000     5 1\nbroken\n");
+        assert_eq!(users.name(100_000), "0");
+        assert_eq!((users.name(101_234), users.name(5), users.name(0)), ("1234".into(), "70000".into(), "root".into()));
+        assert!(map("         0          0 4294967295\n").is_empty());
     }
 
     #[test]

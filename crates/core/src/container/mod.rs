@@ -96,7 +96,8 @@ pub trait Container: Debug + Send + Sync {
 
     /// Gives it another name.
     ///
-    /// * **C70**: it is found by the new name, not by the old one, and its id is the same.
+    /// * **C70**: it is found by the new name, not by the old one, and its id is the same, unless to the engine its name is
+    ///   its id. An engine may refuse it with `Conflict` while the container runs.
     /// * **C71**: a name that is taken is `AlreadyExists`; nothing changes.
     async fn rename(&self, name: &str) -> Result<()>;
 

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::create::{change, instance_name};
 use super::instance::{Instance, Now, not_running};
+use super::migrate::settle::settle;
 use super::request::Request;
 use super::shared::Lxd;
 use super::spec::{self, Kept};
@@ -27,6 +28,8 @@ const STOP_DEFAULT_SECONDS: u32 = 10;
 /// A server is busy with a container for some seconds after its end: cleaning up, it says.
 const BUSY: Duration = Duration::from_secs(30);
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// Containers with one of these keys may still be in the making by a move.
+const MOVED: [&str; 2] = ["user.roadstead.copy", "user.roadstead.move"];
 /// Picked ports that turn out to be taken are picked again so often.
 const PICKS: usize = 5;
 
@@ -205,6 +208,9 @@ pub(super) async fn rename(lxd: &Arc<Lxd>, id: &str, name: &str) -> Result<()> {
 /// C90 to C92.
 pub(super) async fn delete(lxd: &Arc<Lxd>, id: &str, options: &DeleteOptions) -> Result<()> {
     let instance = Instance::read(lxd, id).await?;
+    if options.force && MOVED.iter().any(|key| instance.config.contains_key(*key)) {
+        settle(lxd, id).await?;
+    }
     if instance.state().has_processes() {
         if !options.force {
             return Err(Error::new(ErrorKind::Conflict, "the container runs; it can be deleted by force"));

@@ -32,10 +32,11 @@ pub(super) fn summary(node: &str, instance: &Instance) -> ContainerSummary {
     // Names are the only ids there are.
     summary.id.clone_from(&instance.name);
     summary.name.clone_from(&instance.name);
-    summary.image = spec::image(config, &Kept::read(config));
+    let kept = Kept::read(config);
+    summary.image = spec::image(config, &kept);
     summary.image_id = spec::base_image(config);
     summary.state = instance.state();
-    summary.labels = spec::labels(config);
+    summary.labels = spec::labels(config, &kept);
     summary.created_at = instance.created_at;
     if summary.state.has_processes() {
         summary.ports = spec::published(instance);

@@ -14,10 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use roadstead_core::{Capability, Error, ErrorKind, Event, EventOptions, ItemStream, Result, Timestamp};
+use roadstead_core::{
+    Capability, Error, ErrorKind, Event, EventAction, EventOptions, ItemStream, ResourceKind, Result, Timestamp,
+};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::ended;
 use super::request::Request;
 use super::shared::Lxd;
 use super::watch::{Heard, Watched};
@@ -29,6 +32,8 @@ const QUEUE: usize = 4096;
 const HOLD: Duration = Duration::from_millis(50);
 /// How often it is looked whether the server is there, when nothing happens.
 const TICK: Duration = Duration::from_secs(5);
+/// How long is asked for the exit code of a container that has ended.
+const END: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -102,7 +107,8 @@ impl Pump {
                     Message::Text(text) => text.as_bytes(),
                     Message::Binary(bytes) => bytes,
                 };
-                if let Some(event) = wire::event(text, &self.lxd.name) {
+                if let Some(mut event) = wire::event(text, &self.lxd.name) {
+                    self.complete(&mut event).await;
                     self.held.push(event, Instant::now() + HOLD);
                 }
             }
@@ -114,6 +120,14 @@ impl Pump {
             if broken {
                 return;
             }
+        }
+    }
+
+    /// Adds how a container ended, which no server tells along, while the container is still there to be asked.
+    async fn complete(&self, event: &mut Event) {
+        if event.resource == ResourceKind::Container && event.action == EventAction::Ended {
+            let end = timeout(END, ended::read(&self.lxd, &event.id)).await;
+            event.exit_code = end.ok().and_then(Result::ok).flatten().map(|end| end.exit_code);
         }
     }
 

@@ -47,9 +47,9 @@ pub(in super::super) struct Kept {
     /// Volumes that nobody named, which go with the container when that is asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(in super::super) anonymous: Vec<String>,
-    /// Networks were joined by the asker, and are not the profiles'.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) networks: bool,
+    /// Keys of the configuration whose value is empty: a server forgets them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) empty: Vec<String>,
 }
 
 impl Kept {
@@ -70,13 +70,18 @@ impl Kept {
             dns_hosts: spec.dns.hosts.clone(),
             picked: Vec::new(),
             anonymous: Vec::new(),
-            networks: !spec.networks.is_empty(),
+            empty: Vec::new(),
         }
     }
 
     /// Nothing, when nothing is kept or it cannot be read.
     pub(in super::super) fn read(config: &Config) -> Self {
         config.get(KEY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
+
+    /// The keys that the server would forget.
+    pub(super) fn empty(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.empty.iter().map(|key| (key.as_str(), ""))
     }
 
     pub(super) fn json(&self) -> String {

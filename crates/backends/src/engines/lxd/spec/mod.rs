@@ -126,12 +126,14 @@ pub(super) fn plan(spec: &ContainerSpec, around: &Surroundings) -> Result<Plan> 
     }
     plan.config.extend(limits::write(&spec.limits)?);
     plan.config.extend(labels::written(&spec.labels));
-    if labels(&plan.config).len() < spec.labels.len() {
+    if labels(&plan.config, &kept).len() < spec.labels.len() {
         return Err(Error::invalid("labels", "labels under `roadstead.` are our own on this engine"));
     }
     mount(spec, around, &mut plan, &mut raw, &mut kept);
     publish(spec, &mut plan, &mut kept)?;
     connect(spec, around, &mut plan, &mut raw)?;
+    kept.empty = plan.config.iter().filter(|(_, value)| value.is_empty()).map(|(key, _)| key.clone()).collect();
+    plan.config.retain(|_, value| !value.is_empty());
     plan.config.insert(RAW.to_owned(), raw.to_string());
     plan.config.insert(kept::KEY.to_owned(), kept.json());
     Ok(plan)
@@ -139,8 +141,9 @@ pub(super) fn plan(spec: &ContainerSpec, around: &Surroundings) -> Result<Plan> 
 
 /// The main process, and what it sees.
 fn process(spec: &ContainerSpec, plan: &mut Plan, raw: &mut RawLxc) -> Result<()> {
-    // These would be trimmed in the file that the main process gets them from.
-    let trimmed: Vec<_> = spec.env.iter().filter(|(_, value)| value.trim() != value.as_str()).collect();
+    // These would be trimmed in the file that the main process gets them from, or forgotten.
+    let lost = |value: &str| value.is_empty() || value.trim() != value;
+    let trimmed: Vec<_> = spec.env.iter().filter(|(_, value)| lost(value)).collect();
     for (name, value) in &spec.env {
         if value.contains(['\n', '\r']) {
             return Err(Error::invalid(format!("env.{name}"), "this engine takes no line ends in variables"));
@@ -251,8 +254,13 @@ fn connect(spec: &ContainerSpec, around: &Surroundings, plan: &mut Plan, raw: &m
 }
 
 /// The labels of a configuration.
-pub(super) fn labels(config: &Config) -> BTreeMap<String, String> {
-    labels::split(Some(config.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect())).labels
+pub(super) fn labels(config: &Config, kept: &Kept) -> BTreeMap<String, String> {
+    let all = kept.empty().chain(pairs(config)).map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
+    labels::split(Some(all.collect())).labels
+}
+
+fn pairs(config: &Config) -> impl Iterator<Item = (&str, &str)> {
+    config.iter().map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
 /// The image as it was asked for; where nobody of us asked, the fingerprint of what it was made of.
@@ -297,9 +305,10 @@ pub(super) fn read(instance: &Instance) -> ContainerSpec {
         spec.entrypoint = None;
         spec.command = Some(line).filter(|line| !line.is_empty());
     }
-    spec.env = config
-        .iter()
-        .filter_map(|(key, value)| Some((key.strip_prefix(ENVIRONMENT)?.to_owned(), value.clone())))
+    spec.env = kept
+        .empty()
+        .chain(pairs(config))
+        .filter_map(|(key, value)| Some((key.strip_prefix(ENVIRONMENT)?.to_owned(), value.to_owned())))
         .collect();
     spec.working_directory = raw.get("lxc.init.cwd").map(str::to_owned);
     let user = raw.get("lxc.init.uid").map(|user| match raw.get("lxc.init.gid") {
@@ -314,7 +323,7 @@ pub(super) fn read(instance: &Instance) -> ContainerSpec {
         (_, user) => user,
     };
     spec.hostname = raw.get("lxc.uts.name").map(str::to_owned);
-    spec.labels = labels(config);
+    spec.labels = labels(config, &kept);
     spec.mounts = mounts::read(instance.effective_devices(), &raw);
     spec.ports = published(instance);
     spec.networks = joined(instance).into_iter().map(|(_, attachment)| attachment).collect();
@@ -346,8 +355,8 @@ mod tests {
 
     fn full() -> ContainerSpec {
         serde_json::from_value(json!({
-            "image": "a:1", "name": "c1", "entrypoint": ["/e"], "command": ["two words", ""], "env": {"K": "V=W ", "L": "x"},
-            "working_directory": "/w", "user": "nobody", "hostname": "h", "labels": {"l": "v", "roadstead.move": "1"},
+            "image": "a:1", "name": "c1", "entrypoint": ["/e"], "command": ["two words", ""], "env": {"K": "V=W ", "L": "x", "M": ""},
+            "working_directory": "/w", "user": "nobody", "hostname": "h", "labels": {"l": "v", "e": "", "roadstead.move": "1"},
             "mounts": [{"type": "bind", "source": "/s", "target": "/b", "read_only": true},
                        {"type": "tmpfs", "target": "/t", "size_bytes": 4096},
                        {"type": "volume", "source": "vol", "target": "/v"}],
