@@ -7,6 +7,7 @@ use roadstead_core::{ContainerSpec, CreatedContainer, Error, ErrorKind, Result, 
 use serde_json::{Value, json};
 
 use super::instance::Instance;
+use super::provision::InstanceOptions;
 use super::request::Request;
 use super::shared::Lxd;
 use super::spec::{self, Plan};
@@ -19,6 +20,15 @@ const NAME: &str = "roadstead";
 
 /// N30 to N40.
 pub(super) async fn create_container(lxd: &Arc<Lxd>, spec: &ContainerSpec) -> Result<CreatedContainer> {
+    create(lxd, spec, &InstanceOptions::default()).await
+}
+
+/// The same, and with what only this engine has.
+pub(super) async fn create(
+    lxd: &Arc<Lxd>,
+    spec: &ContainerSpec,
+    options: &InstanceOptions,
+) -> Result<CreatedContainer> {
     for capability in spec::needed(spec) {
         lxd.capabilities.require(capability)?;
     }
@@ -28,8 +38,9 @@ pub(super) async fn create_container(lxd: &Arc<Lxd>, spec: &ContainerSpec) -> Re
         None => format!("{NAME}-{:016x}", spec::chance()),
     };
     instance_name("name", &name)?;
-    let around = surroundings::ask(lxd, spec).await?;
-    let plan = spec::plan(spec, &around)?;
+    let around = surroundings::ask(lxd, spec, options.profiles.as_deref()).await?;
+    let mut plan = spec::plan(spec, &around)?;
+    options.apply(&mut plan);
     let (image, _) = images::find(&lxd.client, &spec.image).await.map_err(|error| match error.kind() {
         // An empty project has no images, and what cannot be an alias is none.
         ErrorKind::NotFound => error.with_resource(&spec.image),
@@ -40,7 +51,7 @@ pub(super) async fn create_container(lxd: &Arc<Lxd>, spec: &ContainerSpec) -> Re
         let body = json!({"name": volume, "description": "made for a container"});
         Request::post(&["storage-pools", &around.pool, "volumes", "custom"]).body(&body).done(&lxd.client).await?;
     }
-    let made = make(lxd, &name, &source, &plan).await;
+    let made = make(lxd, &name, &source, &plan, options).await;
     let finished = match made {
         Ok(()) => inside::finish(lxd, &name, spec, &plan).await,
         Err(error) => Err(error),
@@ -64,13 +75,16 @@ pub(super) async fn create_container(lxd: &Arc<Lxd>, spec: &ContainerSpec) -> Re
 }
 
 /// Has the server make an instance, and waits for it.
-pub(super) async fn make(lxd: &Lxd, name: &str, source: &Value, plan: &Plan) -> Result<()> {
+async fn make(lxd: &Lxd, name: &str, source: &Value, plan: &Plan, options: &InstanceOptions) -> Result<()> {
     let body = json!({
         "name": name,
         "type": "container",
         "source": source,
         "config": plan.config,
         "devices": plan.devices,
+        // Without a list the server takes its default one.
+        "profiles": options.profiles,
+        "description": options.description.as_deref().unwrap_or_default(),
     });
     let created = Request::post(&["instances"]).body(&body).finish(&lxd.client, CREATE_DEADLINE).await;
     created.map(|_| ()).map_err(|error| match error.kind() {

@@ -35,12 +35,12 @@ struct Profile {
     devices: Option<Devices>,
 }
 
-/// Asks for what `spec` needs, and no more.
-pub(super) async fn ask(lxd: &Lxd, spec: &ContainerSpec) -> Result<Surroundings> {
+/// Asks for what `spec` needs with these profiles (without a list: the server's own), and no more.
+pub(super) async fn ask(lxd: &Lxd, spec: &ContainerSpec, profiles: Option<&[String]>) -> Result<Surroundings> {
     let mut around = Surroundings::default();
     let fixed = !spec::has_own_init(spec);
     if fixed || !spec.networks.is_empty() {
-        around.profile_nics = profile_devices(lxd).await?;
+        around.profile_nics = profile_devices(lxd, profiles).await?;
         around.profile_nics.retain(|_, keys| keys.get("type").is_some_and(|kind| kind == "nic"));
     }
     let volumes = spec.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
@@ -89,7 +89,15 @@ async fn leases(lxd: &Lxd, network: &str) -> Result<Vec<Ipv4Addr>> {
         .collect())
 }
 
-async fn profile_devices(lxd: &Lxd) -> Result<Devices> {
-    let profile: Profile = Request::get(&["profiles", PROFILE]).json(&lxd.client).await?;
-    Ok(profile.devices.unwrap_or_default())
+/// The devices of these profiles, those of later ones in place of those of earlier ones.
+async fn profile_devices(lxd: &Lxd, profiles: Option<&[String]>) -> Result<Devices> {
+    let own = [PROFILE.to_owned()];
+    let mut devices = Devices::new();
+    for name in profiles.unwrap_or(&own) {
+        let profile: Profile = Request::get(&["profiles", name]).json(&lxd.client).await.map_err(|error| {
+            if error.kind() == ErrorKind::NotFound { Error::not_found("profile", name) } else { error }
+        })?;
+        devices.extend(profile.devices.unwrap_or_default());
+    }
+    Ok(devices)
 }

@@ -21,6 +21,11 @@ impl RawLxc {
         self.0.push((key.to_owned(), value.into()));
     }
 
+    /// Adds the lines of another.
+    pub(in super::super) fn append(&mut self, other: &RawLxc) {
+        self.0.extend(other.0.iter().cloned());
+    }
+
     /// In place of every line with this key.
     pub(in super::super) fn set(&mut self, key: &str, value: impl Into<String>) {
         self.0.retain(|(known, _)| known != key);
