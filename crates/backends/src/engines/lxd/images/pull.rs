@@ -70,7 +70,8 @@ impl Source {
                 members.insert("secret".to_owned(), json!(secret.expose()));
             }
         }
-        json!({ "source": source })
+        // Without a list Incus gives the image all aliases that it has at its source, and fails where one is taken.
+        json!({"aliases": [], "source": source})
     }
 }
 
@@ -255,7 +256,7 @@ mod tests {
         };
         assert_eq!(
             source.body(),
-            json!({"source": {"type": "image", "mode": "pull", "server": "https://a:8443", "protocol": "lxd", "alias": "b:c"}})
+            json!({"aliases": [], "source": {"type": "image", "mode": "pull", "server": "https://a:8443", "protocol": "lxd", "alias": "b:c"}})
         );
         let secret = Source { secret: Some(Secret::new("s")), protocol: Protocol::SimpleStreams, ..source };
         assert_eq!(secret.body()["source"]["fingerprint"], "b:c");
