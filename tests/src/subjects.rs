@@ -162,10 +162,9 @@ async fn real(name: &str, uri: &str, way: Way, clause: &Clause) -> Result<(Fixtu
     let node = registry.connect(name, &complete(name, uri, way, &config), &options(name, way)).await?;
     let mut fixture = Fixture::new(node, engines::image());
     if clause.wants().contains(&Extra::Registry)
-        && let Some(host) = engines::registry()
+        && let Some(references) = pull_references(name)
     {
-        let present = tag_in_registry(&host, name);
-        fixture = fixture.pull(PullReferences::new(present, format!("{host}/roadstead/missing:none")));
+        fixture = fixture.pull(references);
     }
     let mut keep = Keep::default();
     if clause.wants().contains(&Extra::Outage) {
@@ -198,6 +197,28 @@ async fn detour(name: &str, uri: &str, way: Way, config: &str, directory: &Path)
     let own = directory.join("ssh_config");
     std::fs::write(&own, format!("Host *\n  HostKeyAlias [{host}]:{port}\n{known}")).expect("a file");
     (complete(name, &uri, way, &own.display().to_string()), cut)
+}
+
+/// What the column called `name` pulls: from the registry, or from a server of its own kind.
+fn pull_references(name: &str) -> Option<PullReferences> {
+    let alias = format!("conformance-{name}:latest");
+    if name.starts_with("lxd") || name.starts_with("incus") {
+        // The remotes that the clients' configuration names; the tests' own (LXD_CONF, INCUS_CONF).
+        let (remote, server) = match name.starts_with("lxd") {
+            true => ("second", engines::lxd_second()?),
+            false => ("main", engines::incus()?),
+        };
+        let known = server.get("/1.0/images/aliases?recursion=1")["metadata"].clone();
+        let named = |wanted: &str| known.as_array().into_iter().flatten().find(|known| known["name"] == wanted).cloned();
+        if named(&alias).is_none() {
+            let target = named(&engines::image()).expect("the test image")["target"].clone();
+            let body = serde_json::json!({"name": alias, "target": target});
+            let _ = server.ask("POST", "/1.0/images/aliases", Some(&body));
+        }
+        return Some(PullReferences::new(format!("{remote}:{alias}"), format!("{remote}:roadstead/missing:none")));
+    }
+    let host = engines::registry()?;
+    Some(PullReferences::new(tag_in_registry(&host, name), format!("{host}/roadstead/missing:none")))
 }
 
 /// Gives an image of the registry a tag of this test's own, since the tag is deleted from the engine again.

@@ -86,7 +86,8 @@ async fn make(lxd: &Lxd, name: &str, source: &Value, plan: &Plan, options: &Inst
         "profiles": options.profiles,
         "description": options.description.as_deref().unwrap_or_default(),
     });
-    let created = Request::post(&["instances"]).body(&body).finish(&lxd.client, CREATE_DEADLINE).await;
+    let request = Request::post(&["instances"]).query_some("target", lxd.member.as_deref()).body(&body);
+    let created = request.finish(&lxd.client, CREATE_DEADLINE).await;
     created.map(|_| ()).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => Error::new(ErrorKind::AlreadyExists, format!("the name {name} is taken"))
             .with_resource(name)

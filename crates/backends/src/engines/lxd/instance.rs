@@ -29,6 +29,8 @@ pub(super) struct Instance {
     #[serde(deserialize_with = "time")]
     pub(super) last_used_at: Option<Timestamp>,
     pub(super) architecture: Option<String>,
+    /// The member of a cluster that has it.
+    pub(super) location: Option<String>,
     pub(super) profiles: Option<Vec<String>>,
     /// Its own, without the profiles'.
     #[serde(deserialize_with = "config")]

@@ -17,7 +17,10 @@ pub(super) async fn list_containers(lxd: &Arc<Lxd>, filter: &ContainerFilter) ->
         .query("instance-type", "container")
         .json(&lxd.client)
         .await?;
-    let containers = instances.iter().filter(|instance| instance.is_container() && !instance.name.is_empty());
+    // Any member of a cluster lists the containers of all.
+    let here = |instance: &&Instance| lxd.member.is_none() || instance.location == lxd.member;
+    let containers =
+        instances.iter().filter(here).filter(|instance| instance.is_container() && !instance.name.is_empty());
     let mut containers: Vec<_> =
         containers.map(|instance| summary(&lxd.name, instance)).filter(|container| filter.matches(container)).collect();
     containers.sort_by_key(|container| std::cmp::Reverse(container.created_at));
