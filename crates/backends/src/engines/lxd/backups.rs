@@ -3,7 +3,6 @@
 //! A server puts a backup together on its own disk before it sends it; here it exists only while it is being read, and the
 //! server is told to delete it after a day in case nobody can ask for that any more.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use futures_util::{StreamExt, stream};
 use roadstead_core::{
     BackupOptions, ByteStream, CreatedContainer, Error, ErrorKind, RestoreOptions, Result, Retry, Timestamp, names,
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::apart::set_apart;
 use super::client::Client;
 use super::request::Request;
 use super::shared::Lxd;
@@ -107,7 +106,7 @@ pub(super) async fn restore_container(
         }
     }
     let (body, verdict) = Upload::begin(archive).await?.split();
-    let mut request = Request::post(&["instances"]).stream_body(body);
+    let mut request = Request::post(&["instances"]).query_some("target", lxd.member.as_deref()).stream_body(body);
     if let Some(name) = &options.name {
         request = request.tell("name", name);
     }
@@ -118,51 +117,11 @@ pub(super) async fn restore_container(
     let mut created = CreatedContainer::default();
     created.id.clone_from(&name);
     created.name.clone_from(&name);
-    if let Err(error) = settle(lxd, &name).await {
-        created.warnings.push(format!("what it remembers of its origin could not be cleared: {error}"));
+    match set_apart(lxd, &name).await {
+        Ok(told) => created.warnings = told,
+        Err(error) => created.warnings.push(format!("it may share addresses with its original: {error}")),
     }
     Ok(created)
-}
-
-/// What the container still knows of the one it is a copy of: that it ran, for which the server would start it with itself;
-/// and the addresses of its network cards, if the other one is still there to have them.
-async fn settle(lxd: &Lxd, name: &str) -> Result<()> {
-    let instances: Vec<Instance> = Request::get(&["instances"]).query("recursion", "1").json(&lxd.client).await?;
-    let config = forgotten(&instances, name);
-    if config.is_empty() {
-        return Ok(());
-    }
-    Request::patch(&["instances", name]).body(&json!({"config": config})).done(&lxd.client).await
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Instance {
-    name: Option<String>,
-    config: Option<BTreeMap<String, Option<String>>>,
-}
-
-impl Instance {
-    fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
-        let config = self.config.iter().flatten();
-        config
-            .filter(|(key, _)| key.starts_with("volatile.") && key.ends_with(".hwaddr"))
-            .filter_map(|(key, value)| Some((key.as_str(), value.as_deref().filter(|value| !value.is_empty())?)))
-    }
-}
-
-/// The configuration that makes the container forget.
-fn forgotten<'a>(instances: &'a [Instance], name: &str) -> BTreeMap<&'a str, &'static str> {
-    let is_it = |instance: &&Instance| instance.name.as_deref() == Some(name);
-    let Some(own) = instances.iter().find(is_it) else { return BTreeMap::new() };
-    let others = || instances.iter().filter(|instance| !is_it(instance)).flat_map(Instance::addresses);
-    let taken = own.addresses().filter(|(_, address)| others().any(|(_, other)| other == *address));
-    let mut config: BTreeMap<&str, &'static str> = taken.map(|(key, _)| (key, "")).collect();
-    let power = "volatile.last_state.power";
-    if own.config.as_ref().is_some_and(|config| config.get(power).is_some_and(Option::is_some)) {
-        config.insert(power, "STOPPED");
-    }
-    config
 }
 
 /// The server's words about what is no backup.
@@ -190,23 +149,6 @@ fn about_the_archive(error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_copy_forgets_what_the_other_still_has() {
-        let instances: Vec<Instance> = serde_json::from_value(json!([
-            {"name": "a", "config": {"volatile.eth0.hwaddr": "00:16:3e:00:00:01"}},
-            {"name": "b", "config": {"volatile.eth0.hwaddr": "00:16:3e:00:00:01", "volatile.eth1.hwaddr": "00:16:3e:00:00:02",
-                                     "volatile.last_state.power": "RUNNING", "volatile.x": null}},
-            {"name": "c", "config": null},
-        ]))
-        .unwrap();
-        let config = forgotten(&instances, "b");
-        assert_eq!(
-            config.into_iter().collect::<Vec<_>>(),
-            [("volatile.eth0.hwaddr", ""), ("volatile.last_state.power", "STOPPED")]
-        );
-        assert!(forgotten(&instances, "c").is_empty() && forgotten(&instances, "d").is_empty());
-    }
 
     #[test]
     fn words_about_the_archive_are_about_the_input() {

@@ -4,6 +4,7 @@
 // The rooms are filled one by one; this goes with the last of them.
 #![allow(dead_code, clippy::unused_async)]
 
+mod apart;
 mod attach;
 mod backups;
 mod capabilities;

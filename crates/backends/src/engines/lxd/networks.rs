@@ -6,6 +6,7 @@
 //! address; that is the gateway.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ const NAME_MAX: usize = 15;
 /// How many random ranges are tried before none is said to be free.
 const TRIES: usize = 20;
 
-/// So often a network is tried to be made while others come and go.
+/// So often a network is tried to be made or deleted while others come and go.
 const ATTEMPTS: u32 = 5;
 
 /// A network; every member may be null or missing.
@@ -201,13 +202,7 @@ pub(super) async fn create_network(lxd: &Arc<Lxd>, spec: &NetworkSpec) -> Result
     let create = async |config: &BTreeMap<String, String>| {
         let kind = spec.driver.as_deref().unwrap_or("bridge");
         let body = json!({"name": spec.name, "type": kind, "config": config});
-        let mut attempt = 1;
-        loop {
-            match Request::post(&["networks"]).body(&body).done(&lxd.client).await {
-                Err(error) if attempt < ATTEMPTS && is_disturbed(&error) => attempt += 1,
-                result => return result,
-            }
-        }
+        undisturbed(|| Request::post(&["networks"]).body(&body).done(&lxd.client)).await
     };
     let created = match create(&config).await {
         // A server that cannot tell which ranges are free says so; then we look.
@@ -223,8 +218,18 @@ pub(super) async fn create_network(lxd: &Arc<Lxd>, spec: &NetworkSpec) -> Result
     created.map(|()| spec.name.clone()).map_err(about_the_spec)
 }
 
-/// Whether making a network failed, and was taken back, because somebody else's interface went away meanwhile: Incus
-/// looks at every interface of the machine, one after the other.
+/// Makes or deletes a network, again when that failed because somebody else's interface went away meanwhile: Incus looks at
+/// every interface of the machine, one after the other. It takes back what it has done until then.
+async fn undisturbed<F: Future<Output = Result<()>>>(work: impl Fn() -> F) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        match work().await {
+            Err(error) if attempt < ATTEMPTS && is_disturbed(&error) => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
 fn is_disturbed(error: &Error) -> bool {
     let message = error.message();
     message.contains("link show") && message.contains("does not exist")
@@ -410,7 +415,7 @@ fn about_the_spec(error: Error) -> Error {
 /// W5, W6.
 pub(super) async fn delete_network(lxd: &Arc<Lxd>, name: &str) -> Result<()> {
     find(lxd, name).await?;
-    Request::delete(&["networks", name]).done(&lxd.client).await.map_err(in_use)
+    undisturbed(|| Request::delete(&["networks", name]).done(&lxd.client)).await.map_err(in_use)
 }
 
 /// Servers call what is used by an instance or a profile wrong input.

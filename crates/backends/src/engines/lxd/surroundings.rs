@@ -54,12 +54,12 @@ pub(super) async fn ask(lxd: &Lxd, spec: &ContainerSpec, profiles: Option<&[Stri
     let nics = spec::interfaces(spec, &around.profile_nics)?;
     for network in nics.values().filter_map(|keys| keys.get("network")) {
         let missing = || Error::not_found("network", network);
-        let joined = joined(lxd, network).await.map_err(|error| match error.kind() {
+        let found = if fixed { with_leases(lxd, network).await } else { joined(lxd, network).await };
+        let joined = found.map_err(|error| match error.kind() {
             ErrorKind::NotFound => missing(),
             _ => error,
         })?;
-        if let Some(mut joined) = joined.filter(|_| fixed) {
-            joined.taken = leases(lxd, network).await?;
+        if let Some(joined) = joined.filter(|_| fixed) {
             around.networks.insert(network.clone(), joined);
         }
     }
@@ -75,6 +75,13 @@ pub(super) async fn joined(lxd: &Lxd, network: &str) -> Result<Option<Joined>> {
     let config = found.config.unwrap_or_default();
     let gateway = config.get("ipv4.address").and_then(|address| Joined::gateway(address));
     Ok(gateway.map(|gateway| Joined { gateway: Some(gateway), taken: Vec::new() }))
+}
+
+/// The same, with the addresses that somebody has.
+pub(super) async fn with_leases(lxd: &Lxd, network: &str) -> Result<Option<Joined>> {
+    let Some(mut joined) = joined(lxd, network).await? else { return Ok(None) };
+    joined.taken = leases(lxd, network).await?;
+    Ok(Some(joined))
 }
 
 /// Addresses that somebody on the network has, or has been promised.

@@ -40,7 +40,7 @@ impl Boundary {
 }
 
 /// 128 random bits in hexadecimal digits. Two hashers with the keys of the process's own random state give 64 each.
-fn random() -> String {
+pub(super) fn random() -> String {
     use std::hash::{BuildHasher, RandomState};
     let half = || RandomState::new().hash_one(std::time::Instant::now());
     format!("{:016x}{:016x}", half(), half())

@@ -21,8 +21,9 @@ use tokio::time::timeout;
 use super::super::operation::Operation;
 use super::super::request::Request;
 use super::super::shared::Lxd;
+use super::multipart::random;
 use super::remotes::{self, Protocol, Remote};
-use super::{check_new, copy, name, wire};
+use super::{check_new, copy, name, target, wire};
 
 /// What a server is doing may take long without a word.
 const PULL_PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -48,7 +49,8 @@ impl Source {
         Source { image: image.to_owned(), ..self }
     }
 
-    fn body(&self) -> Value {
+    /// The request for it; `alias` must be free.
+    fn body(&self, alias: &str) -> Value {
         let mut source = json!({
             "type": "image",
             "mode": "pull",
@@ -70,8 +72,8 @@ impl Source {
                 members.insert("secret".to_owned(), json!(secret.expose()));
             }
         }
-        // Without a list Incus gives the image all aliases that it has at its source, and fails where one is taken.
-        json!({"aliases": [], "source": source})
+        // Without an alias Incus gives the image all aliases that it has at its source, and fails where one is taken.
+        json!({"aliases": [{"name": alias}], "source": source})
     }
 }
 
@@ -135,11 +137,18 @@ async fn same_platform(lxd: &Lxd, platform: &str) -> Result<()> {
 
 /// Has the server fetch an image and names it. Dropping the stream gives it up.
 pub(super) async fn fetch(lxd: &Arc<Lxd>, source: &Source, names: Vec<String>) -> Result<ItemStream<ImageProgress>> {
-    let mut operation =
-        Request::post(&["images"]).body(&source.body()).start(&lxd.client).await.map_err(about_the_server)?;
+    // The first name at once if it is free, so that the image is never without; otherwise one for the time being.
+    let mut alias = names.first().cloned().unwrap_or_default();
+    let mut passing = None;
+    if alias.is_empty() || target(&lxd.client, &alias).await?.is_some() {
+        alias = format!("roadstead/fetched:{}", random());
+        passing = Some(alias.clone());
+    }
+    let request = Request::post(&["images"]).body(&source.body(&alias));
+    let mut operation = request.start(&lxd.client).await.map_err(about_the_server)?;
     operation.cancel_when_dropped();
     let begin = progress(&format!("fetching {} from {}", source.image, source.server));
-    let state = Some(Fetch { lxd: Arc::clone(lxd), operation, names, said: String::new() });
+    let state = Some(Fetch { lxd: Arc::clone(lxd), operation, names, passing, done: false, said: String::new() });
     let rest = stream::unfold(state, |state| async {
         let mut fetch = state?;
         match fetch.next().await {
@@ -160,13 +169,16 @@ struct Fetch {
     lxd: Arc<Lxd>,
     operation: Operation,
     names: Vec<String>,
+    /// An alias that the image has until it has its own.
+    passing: Option<String>,
+    done: bool,
     said: String,
 }
 
 impl Fetch {
     /// The next words; none when the image is there.
     async fn next(&mut self) -> Result<Option<String>> {
-        if self.operation.state().is_final() && self.names.is_empty() {
+        if self.done {
             return Ok(None);
         }
         while !self.operation.state().is_final() {
@@ -188,6 +200,10 @@ impl Fetch {
         for reference in std::mem::take(&mut self.names) {
             name(&self.lxd, &reference, &fingerprint, "").await?;
         }
+        if let Some(alias) = self.passing.take() {
+            Request::delete(&["images", "aliases", &alias]).done(&self.lxd.client).await?;
+        }
+        self.done = true;
         Ok(Some(format!("fetched {fingerprint}")))
     }
 }
@@ -255,11 +271,11 @@ mod tests {
             secret: None,
         };
         assert_eq!(
-            source.body(),
-            json!({"aliases": [], "source": {"type": "image", "mode": "pull", "server": "https://a:8443", "protocol": "lxd", "alias": "b:c"}})
+            source.body("x"),
+            json!({"aliases": [{"name": "x"}], "source": {"type": "image", "mode": "pull", "server": "https://a:8443", "protocol": "lxd", "alias": "b:c"}})
         );
         let secret = Source { secret: Some(Secret::new("s")), protocol: Protocol::SimpleStreams, ..source };
-        assert_eq!(secret.body()["source"]["fingerprint"], "b:c");
+        assert_eq!(secret.body("x")["source"]["fingerprint"], "b:c");
         assert!(!format!("{secret:?}").contains("\"s\""));
     }
 

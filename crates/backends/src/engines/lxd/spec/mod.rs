@@ -219,6 +219,11 @@ fn publish(spec: &ContainerSpec, plan: &mut Plan, kept: &mut Kept) -> Result<()>
     Ok(())
 }
 
+/// Gives the interface of `keys` another address than its original has; none when nobody here gave it that one.
+pub(super) fn move_address(keys: &mut Config, joined: &Joined, raw: &mut RawLxc) -> Option<std::net::Ipv4Addr> {
+    networks::move_address(keys, joined, u32::try_from(chance() >> 32).unwrap_or_default(), raw)
+}
+
 /// Gives every port that was picked another one; the devices that change.
 pub(super) fn pick_again(instance: &Instance) -> Result<Devices> {
     let kept = Kept::read(&instance.config);

@@ -11,6 +11,9 @@ use roadstead_core::{Error, NetworkAttachment, Result};
 use super::super::instance::{Config, Devices};
 use super::raw::RawLxc;
 
+/// A container has fewer interfaces than this.
+const MAX: usize = 64;
+
 /// What is known of a network that is joined.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Joined {
@@ -70,6 +73,24 @@ pub(in super::super) fn fix(number: usize, keys: &mut Config, joined: &Joined, c
     }
 }
 
+/// Gives an interface that [`fix`] gave an address another, free one; none when it was not that which gave it.
+pub(in super::super) fn move_address(
+    keys: &mut Config,
+    joined: &Joined,
+    chance: u32,
+    raw: &mut RawLxc,
+) -> Option<Ipv4Addr> {
+    let before = keys.get("ipv4.address")?;
+    let (_, length) = joined.gateway?;
+    let written = format!("{before}/{length}");
+    let key = (0..MAX).map(|number| format!("lxc.net.{number}.ipv4.address"));
+    let key = key.into_iter().find(|key| raw.get(key) == Some(written.as_str()))?;
+    let address = joined.free(chance)?;
+    keys.insert("ipv4.address".to_owned(), address.to_string());
+    raw.set(&key, format!("{address}/{length}"));
+    Some(address)
+}
+
 /// The networks that are joined.
 pub(in super::super) fn read(devices: &Devices) -> Vec<NetworkAttachment> {
     let attachments = devices.values().filter_map(|keys| {
@@ -103,6 +124,23 @@ mod tests {
         for text in ["none", "auto", "10.0.0.1", "10.0.0.1/32", "x/24", ""] {
             assert_eq!(Joined::gateway(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_that_was_given_is_moved_in_both_places() {
+        let gateway = Joined::gateway("10.1.2.1/29");
+        let joined = Joined { gateway, taken: (2..6).map(|last| Ipv4Addr::new(10, 1, 2, last)).collect() };
+        let mut raw = RawLxc::parse("lxc.net.0.ipv4.gateway = 10.1.2.1\nlxc.net.1.ipv4.address = 10.1.2.2/29");
+        let mut keys: Config = [("ipv4.address".to_owned(), "10.1.2.2".to_owned())].into();
+        let new = Ipv4Addr::new(10, 1, 2, 6);
+        assert_eq!(move_address(&mut keys, &joined, 0, &mut raw), Some(new));
+        assert_eq!(
+            (keys["ipv4.address"].as_str(), raw.get("lxc.net.1.ipv4.address")),
+            ("10.1.2.6", Some("10.1.2.6/29"))
+        );
+        // Somebody else's stays.
+        keys.insert("ipv4.address".to_owned(), "10.1.2.3".to_owned());
+        assert_eq!(move_address(&mut keys, &joined, 0, &mut raw), None);
     }
 
     #[test]
