@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use roadstead_core::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::instance::{Config, Devices, Instance};
 use super::request::Request;
@@ -22,26 +22,29 @@ pub(super) async fn set_apart(lxd: &Lxd, name: &str) -> Result<Vec<String>> {
     let instances: Vec<Instance> = Request::get(&["instances"]).query("recursion", "1").json(&lxd.client).await?;
     let (own, others): (Vec<Instance>, Vec<Instance>) = instances.into_iter().partition(|one| one.name == name);
     let Some(own) = own.first() else { return Ok(Vec::new()) };
-    let mut config = forgotten(own, &others);
-    let mut devices = Devices::new();
+    let (mut devices, mut written) = (Devices::new(), None);
     let mut told = Vec::new();
     for (device, keys, address) in shared(own, &others) {
         let network = keys.get("network").map(String::as_str).unwrap_or_default();
-        let written =
-            config.get("raw.lxc").or_else(|| own.config.get("raw.lxc")).map(String::as_str).unwrap_or_default();
-        let mut raw = RawLxc::parse(written);
+        let before = written.as_ref().or_else(|| own.config.get("raw.lxc"));
+        let mut raw = RawLxc::parse(before.map(String::as_str).unwrap_or_default());
         let Some(around) = surroundings::with_leases(lxd, network).await? else { continue };
         let mut keys = keys.clone();
         // What stands in the device only, somebody else put there: it stays, and starting it says what is wrong.
         if let Some(new) = spec::move_address(&mut keys, &around, &mut raw) {
             told.push(format!("its address on {network} is {new}: {address} is the original's"));
-            config.insert("raw.lxc".to_owned(), raw.to_string());
+            written = Some(raw.to_string());
             devices.insert(device.clone(), keys);
         }
     }
+    let change = async |patch: Value| Request::patch(&["instances", name]).body(&patch).done(&lxd.client).await;
+    // Before the fixed addresses: Incus changes no card whose hardware address another one has.
+    let config = forgotten(own, &others);
     if !config.is_empty() {
-        let patch = json!({"config": config, "devices": devices});
-        Request::patch(&["instances", name]).body(&patch).done(&lxd.client).await?;
+        change(json!({"config": config})).await?;
+    }
+    if let Some(raw) = written {
+        change(json!({"config": {"raw.lxc": raw}, "devices": devices})).await?;
     }
     Ok(told)
 }
