@@ -5,7 +5,8 @@ use roadstead_tests::TestEngine;
 use roadstead_tests::engines::{incus, lxd, lxd_second};
 
 use super::{
-    TRANSPORTS, copy, exists, instance, node, options, original, root, running, same_files, snapshot_root, until,
+    TRANSPORTS, change, copy, exists, instance, node, options, original, root, running, same_files, snapshot_root,
+    until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,6 +34,7 @@ async fn every_way(source: &TestEngine, target: &TestEngine) {
     let _cleaners = (source.cleaner(), target.cleaner());
     let (from, to) = (node(source).await, node(target).await);
     let name = original(source);
+    change(source, &name, &serde_json::json!({"config": {"boot.autostart": "true"}}));
     // A container that has run has other owners on the disk.
     source.operate("PUT", &format!("/1.0/instances/{name}/state"), Some(&serde_json::json!({"action": "start"})));
     let stop = serde_json::json!({"action": "stop", "force": true});

@@ -199,11 +199,13 @@ fn plain(map: BTreeMap<String, Value>) -> Config {
         .collect()
 }
 
-fn config<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Config, D::Error> {
+/// Keys and values as they are written: null counts as none, and so does a value that is no text.
+pub(super) fn config<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Config, D::Error> {
     Ok(plain(Option::<BTreeMap<String, Value>>::deserialize(deserializer)?.unwrap_or_default()))
 }
 
-fn devices<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Devices, D::Error> {
+/// The same, of each device.
+pub(super) fn devices<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Devices, D::Error> {
     let devices = Option::<BTreeMap<String, Option<BTreeMap<String, Value>>>>::deserialize(deserializer)?;
     let devices = devices.unwrap_or_default().into_iter();
     Ok(devices.map(|(name, keys)| (name, plain(keys.unwrap_or_default()))).collect())

@@ -207,9 +207,14 @@ pub(super) async fn rename(lxd: &Arc<Lxd>, id: &str, name: &str) -> Result<()> {
 
 /// C90 to C92.
 pub(super) async fn delete(lxd: &Arc<Lxd>, id: &str, options: &DeleteOptions) -> Result<()> {
-    let instance = Instance::read(lxd, id).await?;
+    let mut instance = Instance::read(lxd, id).await?;
     if options.force && MOVED.iter().any(|key| instance.config.contains_key(*key)) {
         settle(lxd, id).await?;
+        // What a migration cannot finish it takes away itself.
+        instance = match Instance::read(lxd, id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            instance => instance?,
+        };
     }
     if instance.state().has_processes() {
         if !options.force {

@@ -112,6 +112,8 @@ struct Side {
     lxd: Arc<Lxd>,
     id: String,
     last: OperationState,
+    /// Whether nothing more will be heard of it.
+    lost: bool,
     /// Locked by nobody: the lock only lets a reference to a side be held while something is waited for.
     changes: Mutex<BoxStream<'static, Result<OperationState>>>,
 }
@@ -130,16 +132,20 @@ impl Side {
                 Err(error) => Some((Err(error), None)),
             }
         });
-        Side { lxd: Arc::clone(lxd), id, last, changes: Mutex::new(changes.boxed()) }
+        Side { lxd: Arc::clone(lxd), id, last, lost: false, changes: Mutex::new(changes.boxed()) }
     }
 
     /// The next news; never, when there will be none.
     async fn next(side: &mut Option<Side>) -> Result<()> {
         let Some(side) = side else { return std::future::pending().await };
         match side.changes.get_mut().unwrap_or_else(PoisonError::into_inner).next().await {
-            Some(state) => {
-                side.last = state?;
+            Some(Ok(state)) => {
+                side.last = state;
                 Ok(())
+            }
+            Some(Err(error)) => {
+                side.lost = true;
+                Err(error)
             }
             None => std::future::pending().await,
         }
@@ -151,7 +157,12 @@ impl Side {
 
     /// Waits for the end; nothing when it is not known.
     async fn end(side: &mut Option<Side>, deadline: Duration) {
-        let wait = async { while !Side::ended(side.as_ref()) && Side::next(side).await.is_ok() {} };
+        let wait = async {
+            while side.as_ref().is_some_and(|side| !side.lost && !side.last.is_final()) {
+                // An error is remembered.
+                let _ = Side::next(side).await;
+            }
+        };
         let _ = timeout(deadline, wait).await;
     }
 
@@ -292,13 +303,7 @@ impl Meeting {
 /// Asks the source to give.
 async fn send(order: &Order, running: &mut Running, give: Map<String, Value>) -> Result<OperationState> {
     let request = Request::post(&["instances", &order.original.name]).body(&Value::Object(give));
-    let operation = match request.start(&order.source.client).await {
-        // What a source needs for processes, and has not.
-        Err(error) if order.live && error.kind() == ErrorKind::Unexpected => {
-            return Err(Error::new(ErrorKind::Unsupported, error.message().to_owned()).with_retry(Retry::Never));
-        }
-        result => result?,
-    };
+    let operation = request.start(&order.source.client).await.map_err(|error| lacking(order, error))?;
     let state = operation.state().clone();
     running.source = Some(Side::new(&order.source, operation));
     Ok(state)
@@ -310,9 +315,18 @@ async fn receive(order: &Order, running: &mut Running, take: Map<String, Value>)
     if let Some(members) = body.as_object_mut() {
         members.insert("source".to_owned(), Value::Object(take));
     }
-    let operation = Request::post(&["instances"]).body(&body).start(&order.target.client).await?;
+    let request = Request::post(&["instances"]).body(&body);
+    let operation = request.start(&order.target.client).await.map_err(|error| lacking(order, error))?;
     running.target = Some(Side::new(&order.target, operation));
     Ok(())
+}
+
+/// What a server lacks that processes need it says in a sentence of its own.
+fn lacking(order: &Order, error: Error) -> Error {
+    if !order.live || error.kind() != ErrorKind::Unexpected {
+        return error;
+    }
+    Error::new(ErrorKind::Unsupported, error.message().to_owned()).with_retry(Retry::Never)
 }
 
 /// The target, or the source, has ended: both must have ended well.

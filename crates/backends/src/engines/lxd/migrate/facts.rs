@@ -7,9 +7,10 @@ use roadstead_core::{ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::super::instance::{Config, Devices, config, devices};
 use super::super::request::Request;
 use super::super::shared::Lxd;
-use super::original::{Config, Devices, Original};
+use super::original::Original;
 
 /// What the server says when it meets a key that it does not know; the key follows.
 const UNKNOWN_KEY: &str = "Unknown configuration key: ";
@@ -66,8 +67,10 @@ struct Environment {
 #[serde(default)]
 struct Named {
     name: Option<String>,
-    config: Option<Config>,
-    devices: Option<Devices>,
+    #[serde(deserialize_with = "config")]
+    config: Config,
+    #[serde(deserialize_with = "devices")]
+    devices: Devices,
     driver: Option<String>,
     managed: Option<bool>,
 }
@@ -89,8 +92,7 @@ impl Facts {
             list.into_iter().filter_map(|named| Some((named.name?, named.driver.unwrap_or_default()))).collect()
         });
         let profiles = profiles.unwrap_or_default().into_iter().filter_map(|named| {
-            let profile =
-                Profile { config: named.config.unwrap_or_default(), devices: named.devices.unwrap_or_default() };
+            let profile = Profile { config: named.config, devices: named.devices };
             Some((named.name?, profile))
         });
         Ok(Facts { server, profiles: profiles.collect(), networks, pools, unknown_keys })
@@ -158,14 +160,21 @@ async fn list(lxd: &Lxd, kind: &str) -> Result<Option<Vec<Named>>> {
 
 /// Which of these keys the server does not know.
 async fn unknown_keys(lxd: &Lxd, mut config: Config) -> Result<BTreeSet<String>> {
+    let named = |words: &str| words.split(UNKNOWN_KEY).nth(1).map(|key| key.trim().to_owned());
     let mut unknown = BTreeSet::new();
-    while !config.is_empty() {
-        let Some(words) = refused(lxd, &config, &Devices::new()).await? else { break };
-        let Some(key) = words.split(UNKNOWN_KEY).nth(1).map(str::trim) else { break };
-        if config.remove(key).is_none() {
-            break;
+    while let Some(words) = refused(lxd, &config, &Devices::new()).await? {
+        if let Some(key) = named(&words).filter(|key| config.remove(key).is_some()) {
+            unknown.insert(key);
+            continue;
         }
-        unknown.insert(key.to_owned());
+        // It is a value that is refused, and the server tells of one thing at a time, in any order.
+        for (key, value) in config {
+            let alone = Config::from([(key.clone(), value)]);
+            if refused(lxd, &alone, &Devices::new()).await?.as_deref().and_then(named).is_some() {
+                unknown.insert(key);
+            }
+        }
+        break;
     }
     Ok(unknown)
 }
@@ -191,6 +200,8 @@ async fn refused(lxd: &Lxd, config: &Config, devices: &Devices) -> Result<Option
     let body = json!({"name": DEFAULT, "config": config, "devices": devices});
     match Request::post(&["profiles"]).body(&body).bytes(&lxd.client).await {
         Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
+        // All is well with it but the name; or we may not ask.
+        Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::PermissionDenied) => Ok(None),
         Err(error) => Ok(Some(error.message().to_owned())),
         Ok(_) => Ok(None),
     }

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use roadstead_core::{CopyOptions, NotCarried, Result};
 use serde_json::{Value, json};
 
+use super::super::instance::{Config, Devices};
 use super::super::shared::Lxd;
 use super::facts::{self, Facts};
-use super::original::{Config, Devices, Original, is_root, is_volatile, pool_of};
+use super::original::{Original, is_root, is_volatile, pool_of};
 
 /// Prefix of the keys that are labels.
 const LABEL: &str = "user.";

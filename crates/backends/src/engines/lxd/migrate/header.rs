@@ -1,8 +1,8 @@
 //! The offer with which a source begins a migration, and what is taken out of it when the target would refuse it.
 //!
 //! It is a protocol buffer (`MigrationHeader` of LXD and Incus): field 5 holds the snapshots, each with its configuration
-//! in field 2 (key and value in fields 1 and 2) and the names of its profiles in field 3. What is not understood is left
-//! as it is, byte for byte.
+//! in field 2 (key and value in fields 1 and 2), the names of its profiles in field 3 and its devices in field 5. What has
+//! a name has it in field 1. What is not understood is left as it is, byte for byte.
 
 use bytes::Bytes;
 
@@ -11,7 +11,8 @@ use super::original::Strange;
 const SNAPSHOTS: u64 = 5;
 const SNAPSHOT_CONFIG: u64 = 2;
 const SNAPSHOT_PROFILES: u64 = 3;
-const CONFIG_KEY: u64 = 1;
+const SNAPSHOT_DEVICES: u64 = 5;
+const NAME: u64 = 1;
 /// Wire type of what has a length.
 const DELIMITED: u64 = 2;
 
@@ -27,7 +28,11 @@ pub(super) fn without(offer: Bytes, strange: &[Strange]) -> Bytes {
 fn snapshot(bytes: &[u8], strange: &[Strange]) -> Option<Vec<u8>> {
     rewritten(bytes, |field, content| {
         let strange = match field {
-            SNAPSHOT_CONFIG => strange.iter().any(|what| matches!(what, Strange::Key(key) if is_key(content, key))),
+            SNAPSHOT_CONFIG => strange.iter().any(|what| matches!(what, Strange::Key(key) if has_name(content, key))),
+            SNAPSHOT_DEVICES => strange.iter().any(|what| match what {
+                Strange::Device { snapshot, device } => has_name(bytes, snapshot) && has_name(content, device),
+                _ => false,
+            }),
             SNAPSHOT_PROFILES => {
                 strange.iter().any(|what| matches!(what, Strange::Profile(name) if name.as_bytes() == content))
             }
@@ -37,10 +42,10 @@ fn snapshot(bytes: &[u8], strange: &[Strange]) -> Option<Vec<u8>> {
     })
 }
 
-fn is_key(config: &[u8], key: &str) -> bool {
+fn has_name(message: &[u8], name: &str) -> bool {
     let mut found = false;
-    let read = rewritten(config, |field, content| {
-        found |= field == CONFIG_KEY && content == key.as_bytes();
+    let read = rewritten(message, |field, content| {
+        found |= field == NAME && content == name.as_bytes();
         Verdict::Keep
     });
     read.is_some() && found
@@ -140,16 +145,20 @@ mod tests {
     fn what_is_strange_goes_and_the_rest_stays() {
         let long = "x".repeat(300);
         let (kept, name, profile) = (config("user.k", &long), field(1, b"s1"), field(SNAPSHOT_PROFILES, b"default"));
-        let strange = [Strange::Key("volatile.new".into()), Strange::Profile("gone".into())];
+        let device = |name: &str| field(SNAPSHOT_DEVICES, &field(1, name.as_bytes()));
+        let eth0 = |snapshot: &str| Strange::Device { snapshot: snapshot.into(), device: "eth0".into() };
+        let strange = [Strange::Key("volatile.new".into()), Strange::Profile("gone".into()), eth0("s1"), eth0("s2")];
         let before = offer(&[
             &name,
             &config("volatile.new", "user.k"),
             &kept,
             &profile,
             &field(SNAPSHOT_PROFILES, b"gone"),
+            &device("eth0"),
+            &device("eth1"),
             &[0x20, 0],
         ]);
-        assert_eq!(without(before, &strange), offer(&[&name, &kept, &profile, &[0x20, 0]]));
+        assert_eq!(without(before, &strange), offer(&[&name, &kept, &profile, &device("eth1"), &[0x20, 0]]));
         let untouched = offer(&[&name, &kept, &profile]);
         assert_eq!(without(untouched.clone(), &strange), untouched);
     }

@@ -62,7 +62,7 @@ pub(super) async fn copy_ways(lxd: &Arc<Lxd>, source: &dyn Node, container: &str
     let source = Server::read(peer).await?;
     let (pull, push, live) =
         tokio::join!(reach::first(lxd, &source), reach::first(peer, &facts.server), can_run_on(peer, &original));
-    let strange = original.strange_to(lxd, &facts);
+    let strange = original.strange_to(lxd, &facts).await?;
     let way = |transport, snapshots| {
         let mut way = CopyWay::new(transport);
         way.live = live;
@@ -133,7 +133,7 @@ pub(super) async fn copy_container(
             return Err(Error::unsupported("running a container of this architecture"));
         }
         let Fitted { body, .. } = fit::on_another_server(lxd, &original, &facts, options).await?;
-        let strange = if options.snapshots { original.strange_to(lxd, &facts) } else { Vec::new() };
+        let strange = if options.snapshots { original.strange_to(lxd, &facts).await? } else { Vec::new() };
         if !strange.is_empty() && options.transport != CopyTransport::Relay {
             return Err(Error::unsupported("taking these snapshots along without passing through this process"));
         }

@@ -1,19 +1,15 @@
 //! What is copied: an instance and its snapshots, as the source tells of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use roadstead_core::{NotCarried, Result};
 use serde::Deserialize;
 
+use super::super::instance::{Config, Devices, config, devices};
 use super::super::request::Request;
 use super::super::shared::Lxd;
-use super::facts::Facts;
-
-/// A configuration.
-pub(super) type Config = BTreeMap<String, String>;
-/// Devices by name.
-pub(super) type Devices = BTreeMap<String, Config>;
+use super::facts::{self, Facts};
 
 /// Configuration keys that only newer servers know, with the word by which a server says so. They stand in snapshots,
 /// where a server writes them itself.
@@ -29,11 +25,15 @@ struct Written {
     description: Option<String>,
     status_code: Option<u16>,
     ephemeral: Option<bool>,
-    config: Option<Config>,
-    devices: Option<Devices>,
+    #[serde(deserialize_with = "config")]
+    config: Config,
+    #[serde(deserialize_with = "devices")]
+    devices: Devices,
     profiles: Option<Vec<String>>,
-    expanded_config: Option<Config>,
-    expanded_devices: Option<Devices>,
+    #[serde(deserialize_with = "config")]
+    expanded_config: Config,
+    #[serde(deserialize_with = "devices")]
+    expanded_devices: Devices,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,6 +67,7 @@ pub(super) struct Original {
 pub(super) struct Snapshot {
     pub(super) name: String,
     config: Config,
+    devices: Devices,
     profiles: Vec<String>,
 }
 
@@ -77,15 +78,25 @@ pub(super) enum Strange {
     Key(String),
     /// A profile.
     Profile(String),
+    /// A device of one snapshot.
+    Device {
+        /// The snapshot.
+        snapshot: String,
+        /// The device.
+        device: String,
+    },
 }
 
 impl Strange {
     pub(super) fn not_carried(&self) -> NotCarried {
-        let (what, name) = match self {
-            Strange::Key(key) => ("configuration key", key),
-            Strange::Profile(profile) => ("profile", profile),
+        let reason = match self {
+            Strange::Key(key) => format!("the target has no configuration key {key}, which stands in snapshots"),
+            Strange::Profile(name) => format!("the target has no profile {name}, which stands in snapshots"),
+            Strange::Device { snapshot, device } => {
+                format!("the target does not take the device {device} of {snapshot}")
+            }
         };
-        NotCarried::new("snapshots", format!("the target has no {what} {name}, which stands in snapshots"))
+        NotCarried::new("snapshots", reason)
     }
 }
 
@@ -104,8 +115,10 @@ impl Original {
     }
 
     fn new(name: &str, written: Written, snapshots: Vec<Written>) -> Self {
-        let config = written.config.unwrap_or_default();
-        let devices = written.devices.unwrap_or_default();
+        let all_config =
+            if written.expanded_config.is_empty() { written.config.clone() } else { written.expanded_config };
+        let all_devices =
+            if written.expanded_devices.is_empty() { written.devices.clone() } else { written.expanded_devices };
         Original {
             name: written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| name.to_owned()),
             architecture: written.architecture.unwrap_or_default(),
@@ -113,10 +126,10 @@ impl Original {
             // Frozen ones have processes, too.
             running: matches!(written.status_code, Some(103 | 110)),
             ephemeral: written.ephemeral.unwrap_or(false),
-            all_config: written.expanded_config.unwrap_or_else(|| config.clone()),
-            all_devices: written.expanded_devices.unwrap_or_else(|| devices.clone()),
-            config,
-            devices,
+            all_config,
+            all_devices,
+            config: written.config,
+            devices: written.devices,
             profiles: written.profiles.unwrap_or_default(),
             snapshots: snapshots.into_iter().filter_map(Snapshot::new).collect(),
             driver: String::new(),
@@ -132,7 +145,7 @@ impl Original {
     }
 
     /// What stands in the snapshots and `lxd` would refuse them for.
-    pub(super) fn strange_to(&self, lxd: &Lxd, facts: &Facts) -> Vec<Strange> {
+    pub(super) async fn strange_to(&self, lxd: &Lxd, facts: &Facts) -> Result<Vec<Strange>> {
         let mut strange = BTreeSet::new();
         for snapshot in &self.snapshots {
             for (key, extension) in NEWER {
@@ -144,14 +157,19 @@ impl Original {
             strange.extend(unknown.cloned().map(Strange::Key));
             let missing = snapshot.profiles.iter().filter(|name| !facts.profiles.contains_key(*name));
             strange.extend(missing.cloned().map(Strange::Profile));
+            for (device, _) in facts::bad_devices(lxd, snapshot.devices.clone()).await? {
+                strange.insert(Strange::Device { snapshot: snapshot.name.clone(), device });
+            }
         }
-        strange.into_iter().collect()
+        Ok(strange.into_iter().collect())
     }
 
     /// Every configuration key that stands in the container or a snapshot and that a profile could have, with a value.
     pub(super) fn every_key(&self) -> Config {
         let of_snapshots = self.snapshots.iter().flat_map(|snapshot| &snapshot.config);
-        let all = of_snapshots.chain(&self.all_config).filter(|(key, _)| !is_volatile(key));
+        let all = of_snapshots.chain(&self.all_config);
+        // Every container may have these, and no profile.
+        let all = all.filter(|(key, _)| !is_volatile(key) && !key.starts_with("image."));
         all.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
@@ -163,7 +181,8 @@ impl Snapshot {
         let name = name.rsplit('/').next().filter(|name| !name.is_empty())?.to_owned();
         Some(Snapshot {
             name,
-            config: written.config.unwrap_or_default(),
+            config: written.config,
+            devices: written.devices,
             profiles: written.profiles.unwrap_or_default(),
         })
     }
