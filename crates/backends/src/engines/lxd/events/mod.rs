@@ -32,8 +32,8 @@ const QUEUE: usize = 4096;
 const HOLD: Duration = Duration::from_millis(50);
 /// How often it is looked whether the server is there, when nothing happens.
 const TICK: Duration = Duration::from_secs(5);
-/// How long is asked for the exit code of a container that has ended.
-const END: Duration = Duration::from_secs(2);
+/// Without an answer by then, the event goes without its exit code.
+const EXIT_CODE_DEADLINE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -108,7 +108,9 @@ impl Pump {
                     Message::Binary(bytes) => bytes,
                 };
                 if let Some(mut event) = wire::event(text, &self.lxd.name) {
-                    self.complete(&mut event).await;
+                    if event.action == EventAction::Ended && event.resource == ResourceKind::Container {
+                        event.exit_code = self.exit_code(&event.id).await;
+                    }
                     self.held.push(event, Instant::now() + HOLD);
                 }
             }
@@ -123,11 +125,11 @@ impl Pump {
         }
     }
 
-    /// Adds how a container ended, which no server tells along, while the container is still there to be asked.
-    async fn complete(&self, event: &mut Event) {
-        if event.resource == ResourceKind::Container && event.action == EventAction::Ended {
-            let end = timeout(END, ended::read(&self.lxd, &event.id)).await;
-            event.exit_code = end.ok().and_then(Result::ok).flatten().map(|end| end.exit_code);
+    /// Events do not tell it, but the container's log does, until the container is deleted or started again.
+    async fn exit_code(&self, id: &str) -> Option<i32> {
+        match timeout(EXIT_CODE_DEADLINE, ended::read(&self.lxd, id)).await {
+            Ok(Ok(end)) => end.map(|end| end.exit_code),
+            _ => None,
         }
     }
 
@@ -204,8 +206,6 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use roadstead_core::{EventAction, ResourceKind};
-
     use super::*;
 
     fn event(seconds: i64) -> Event {

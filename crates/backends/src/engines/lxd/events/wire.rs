@@ -63,8 +63,18 @@ fn lifecycle(metadata: Value, time: Timestamp, node: &str, project: Option<&str>
             other => (key, other.to_string()),
         })
         .collect();
+    // Of a restoration the context tells it, as container and snapshot.
+    let restored = event.attributes.get("snapshot").and_then(|name| name.rsplit('/').next()).map(str::to_owned);
+    let named = snapshot(told.source.as_deref().unwrap_or_default()).or(restored);
+    event.attributes.extend(named.map(|name| ("snapshot".to_owned(), name)));
     event.engine_action = word;
     Some(event)
+}
+
+/// The snapshot that a path names.
+fn snapshot(source: &str) -> Option<String> {
+    let (_, name) = source.split('?').next()?.split_once("/snapshots/")?;
+    Some(decode(name)).filter(|name| !name.is_empty() && !name.contains('/'))
 }
 
 /// The end of a command in a container. Nothing else of an operation is taken along: there are secrets in it.
@@ -170,7 +180,9 @@ mod tests {
 
     #[test]
     fn what_happened_to_what() {
-        use EventAction::{Created, Deleted, Ended, Frozen, JobStarted, Other, Renamed, Tagged, Updated};
+        use EventAction::{
+            Created, Deleted, Ended, Frozen, JobStarted, Other, Renamed, SnapshotCreated, Tagged, Updated,
+        };
         for (word, source, resource, action, id) in [
             ("instance-created", "/1.0/instances/ev1", ResourceKind::Container, Created, "ev1"),
             ("container-created", "/1.0/containers/ev1", ResourceKind::Container, Created, "ev1"),
@@ -179,7 +191,13 @@ mod tests {
             ("instance-renamed", "/1.0/instances/ev2", ResourceKind::Container, Renamed, "ev2"),
             ("instance-paused", "/1.0/instances/ev2", ResourceKind::Container, Frozen, "ev2"),
             ("instance-exec", "/1.0/instances/ev2", ResourceKind::Container, JobStarted, "ev2"),
-            ("instance-snapshot-created", "/1.0/instances/ev2/snapshots/s1", ResourceKind::Container, Other, "ev2"),
+            (
+                "instance-snapshot-created",
+                "/1.0/instances/ev2/snapshots/s1",
+                ResourceKind::Container,
+                SnapshotCreated,
+                "ev2",
+            ),
             ("image-alias-created", "/1.0/images/aliases/a%2Fb%3Ac", ResourceKind::Image, Tagged, "a/b:c"),
             ("image-deleted", "/1.0/images/ae8a", ResourceKind::Image, Deleted, "ae8a"),
             ("network-updated", "/1.0/networks/br", ResourceKind::Network, Updated, "br"),
@@ -202,7 +220,15 @@ mod tests {
         assert_eq!(event.time.to_string(), "2026-11-21T12:10:49.503425105Z");
         assert_eq!((event.attributes["old_name"].as_str(), event.attributes["command"].as_str()), ("ev1", "[\"a\"]"));
         assert_eq!(event.attributes["project"], "default");
-        assert!(!event.attributes.contains_key("location"));
+        assert!(!event.attributes.contains_key("location") && !event.attributes.contains_key("snapshot"));
+        let made = happened("instance-snapshot-created", "/1.0/instances/ev2/snapshots/s%201?project=p");
+        assert_eq!(made.attributes["snapshot"], "s 1");
+        let restored = told(&json!({
+            "type": "lifecycle", "timestamp": "2026-11-21T12:10:49Z",
+            "metadata": {"action": "instance-restored", "context": {"snapshot": "evr/s1"}, "source": "/1.0/instances/evr"},
+        }))
+        .unwrap();
+        assert_eq!((restored.action, restored.attributes["snapshot"].as_str()), (EventAction::Restored, "s1"));
     }
 
     #[test]
