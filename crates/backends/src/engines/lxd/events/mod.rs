@@ -4,9 +4,13 @@
 //! the events as they come, and the caller reads from a queue. When the queue is full the caller gets a `resync` in place
 //! of what did not fit.
 //!
+//! Servers tell no end of a container that ends while its start is still being finished; so with each start it is looked
+//! whether the container runs. They tell no exit codes either, which are read from the container's log.
+//!
 //! Servers send each event from a task of its own, and so a later one may come first. Events are held back for a moment
 //! and given in the order of their times.
 
+mod lives;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -21,10 +25,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ended;
+use super::instance::Instance;
 use super::request::Request;
 use super::shared::Lxd;
 use super::watch::{Heard, Watched};
 use super::websocket::Message;
+use lives::Lives;
 
 /// So many events wait for a slow caller.
 const QUEUE: usize = 4096;
@@ -32,8 +38,8 @@ const QUEUE: usize = 4096;
 const HOLD: Duration = Duration::from_millis(50);
 /// How often it is looked whether the server is there, when nothing happens.
 const TICK: Duration = Duration::from_secs(5);
-/// Without an answer by then, the event goes without its exit code.
-const EXIT_CODE_DEADLINE: Duration = Duration::from_secs(2);
+/// Without an answer by then, the event goes as it is.
+const LOOK_DEADLINE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -44,7 +50,8 @@ pub(super) async fn stream(lxd: &Arc<Lxd>, options: &EventOptions) -> Result<Ite
     }
     let socket = connect(lxd).await?;
     let (queue, events) = mpsc::channel(QUEUE);
-    let pump = Pump { lxd: Arc::clone(lxd), queue, held: Held::default(), last: None, lost: false };
+    let pump =
+        Pump { lxd: Arc::clone(lxd), queue, held: Held::default(), lives: Lives::default(), last: None, lost: false };
     tokio::spawn(pump.run(socket));
     Ok(stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) })
         .fuse()
@@ -62,6 +69,7 @@ struct Pump {
     lxd: Arc<Lxd>,
     queue: mpsc::Sender<Result<Event>>,
     held: Held,
+    lives: Lives,
     /// When the last event was, by the server's clock.
     last: Option<Timestamp>,
     /// Whether the caller must be told to read everything again.
@@ -83,6 +91,7 @@ impl Pump {
             match again {
                 Ok(fresh) => {
                     socket = fresh;
+                    self.lives.clear();
                     // At once: nothing else may happen for long.
                     let time = self.last.unwrap_or_else(Timestamp::now);
                     self.lost = queue.try_send(Ok(Event::resync(time, &self.lxd.name))).is_err();
@@ -107,17 +116,16 @@ impl Pump {
                     Message::Text(text) => text.as_bytes(),
                     Message::Binary(bytes) => bytes,
                 };
-                if let Some(mut event) = wire::event(text, &self.lxd.name) {
-                    if event.action == EventAction::Ended && event.resource == ResourceKind::Container {
-                        event.exit_code = self.exit_code(&event.id).await;
-                    }
-                    self.held.push(event, Instant::now() + HOLD);
+                if let Some(event) = wire::event(text, &self.lxd.name) {
+                    self.hold(event).await;
                 }
             }
             let broken = matches!(heard, Heard::Broken);
             let now = if broken { None } else { Some(Instant::now()) };
             for event in self.held.due(now) {
-                self.give(event);
+                for event in self.lives.told(event) {
+                    self.give(event);
+                }
             }
             if broken {
                 return;
@@ -125,9 +133,39 @@ impl Pump {
         }
     }
 
+    /// Keeps an event until those before it have come, with what the server does not say of ends.
+    async fn hold(&mut self, mut event: Event) {
+        let looks = match (event.resource, event.action) {
+            (ResourceKind::Container, EventAction::Ended) => {
+                event.exit_code = self.exit_code(&event.id).await;
+                false
+            }
+            (ResourceKind::Container, EventAction::Started | EventAction::Restarted) => true,
+            _ => false,
+        };
+        let end = if looks && self.has_ended(&event.id).await {
+            Some(lives::end(&event, self.exit_code(&event.id).await))
+        } else {
+            None
+        };
+        let due = Instant::now() + HOLD;
+        self.held.push(event, due);
+        if let Some(end) = end {
+            self.held.push(end, due);
+        }
+    }
+
+    /// Whether a container that was started runs no more.
+    async fn has_ended(&self, id: &str) -> bool {
+        match timeout(LOOK_DEADLINE, Instance::read(&self.lxd, id)).await {
+            Ok(Ok(instance)) => !instance.state().has_processes(),
+            _ => false,
+        }
+    }
+
     /// Events do not tell it, but the container's log does, until the container is deleted or started again.
     async fn exit_code(&self, id: &str) -> Option<i32> {
-        match timeout(EXIT_CODE_DEADLINE, ended::read(&self.lxd, id)).await {
+        match timeout(LOOK_DEADLINE, ended::read(&self.lxd, id)).await {
             Ok(Ok(end)) => end.map(|end| end.exit_code),
             _ => None,
         }
