@@ -12,12 +12,16 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// Time for a message to be sent.
 const SEND: Duration = Duration::from_secs(5);
 
+/// Servers ask for a sign of life as soon as they have begun to listen; one that does not is not waited for any longer.
+const REGISTERED: Duration = Duration::from_secs(2);
+
 /// A watched websocket.
 #[derive(Debug)]
 pub(super) struct Watched {
     socket: Socket,
     heard: Instant,
     asked: bool,
+    early: Option<Message>,
 }
 
 /// What came within the time.
@@ -34,11 +38,24 @@ pub(super) enum Heard {
 impl Watched {
     /// From now on.
     pub(super) fn new(socket: Socket) -> Self {
-        Watched { socket, heard: Instant::now(), asked: false }
+        Watched { socket, heard: Instant::now(), asked: false, early: None }
+    }
+
+    /// Waits until the server has begun to listen for us, which it has when the first sign of life comes; some time after
+    /// it took the connection.
+    pub(super) async fn registered(mut self) -> Self {
+        if let Ok(Some(Ok(message))) = timeout(REGISTERED, self.socket.reader.sign_of_life()).await {
+            self.early = message;
+        }
+        // That the connection is broken shows again.
+        self
     }
 
     /// Waits for a message, at most `patience`. Nothing is lost when this is cancelled.
     pub(super) async fn next(&mut self, patience: Duration) -> Heard {
+        if let Some(message) = self.early.take() {
+            return Heard::Message(message);
+        }
         match timeout(patience, self.socket.reader.sign_of_life()).await {
             Ok(Some(Ok(message))) => {
                 self.heard = Instant::now();

@@ -33,11 +33,9 @@ impl Lives {
             EventAction::Started | EventAction::Restarted => {
                 self.0.insert(event.id.clone(), Life::Runs);
             }
-            EventAction::Ended => {
-                // Of a container that ran before the stream began, nothing is known.
-                if self.0.insert(event.id.clone(), Life::Ended) == Some(Life::Ended) {
-                    return Vec::new();
-                }
+            // Of a container that ran before the stream began, nothing is known.
+            EventAction::Ended if self.0.insert(event.id.clone(), Life::Ended) == Some(Life::Ended) => {
+                return Vec::new();
             }
             EventAction::Renamed => {
                 if let Some(life) = event.attributes.get("old_name").and_then(|old| self.0.remove(old)) {

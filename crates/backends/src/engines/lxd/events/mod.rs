@@ -61,7 +61,8 @@ pub(super) async fn stream(lxd: &Arc<Lxd>, options: &EventOptions) -> Result<Ite
 /// When this returns, the server has begun to listen for us.
 async fn connect(lxd: &Lxd) -> Result<Watched> {
     // The ends of commands are told by their operations only.
-    lxd.client.websocket(Request::get(&["events"]).query("type", "lifecycle,operation")).await.map(Watched::new)
+    let socket = lxd.client.websocket(Request::get(&["events"]).query("type", "lifecycle,operation")).await?;
+    Ok(Watched::new(socket).registered().await)
 }
 
 /// Carries events from the server to the queue.
