@@ -144,8 +144,10 @@ fn action(word: &str) -> EventAction {
         "paused" => EventAction::Frozen,
         "resumed" => EventAction::Unfrozen,
         "renamed" | "network-renamed" | "storage-volume-renamed" => EventAction::Renamed,
+        "snapshot-created" => EventAction::SnapshotCreated,
+        "snapshot-deleted" => EventAction::SnapshotDeleted,
+        "restored" => EventAction::Restored,
         "updated"
-        | "restored"
         | "network-updated"
         | "storage-volume-updated"
         | "image-updated"
