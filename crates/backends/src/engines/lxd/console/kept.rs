@@ -8,6 +8,8 @@
 use bytes::Bytes;
 use roadstead_core::Timestamp;
 
+use super::mark::Unmarked;
+
 /// Of one console so much is kept; the oldest goes first.
 const MAX: usize = 1 << 20;
 
@@ -30,6 +32,7 @@ pub(super) enum Answer {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     bytes: Vec<u8>,
+    unmarked: Unmarked,
     /// Position of the first kept byte in all that was ever written.
     start: u64,
     /// The start of the container that the newest bytes belong to.
@@ -71,9 +74,16 @@ impl Kept {
     /// Takes in an answer.
     pub(super) fn take(&mut self, answer: &Answer) {
         match answer {
-            Answer::New(bytes) => self.append(bytes),
+            Answer::New(bytes) => {
+                let bytes = self.unmarked.pass(bytes);
+                self.append(&bytes);
+            }
             Answer::File(bytes) => {
-                let known = self.known(bytes);
+                let rest = self.unmarked.rest();
+                self.append(&rest);
+                let mut unmarked = Unmarked::default();
+                let bytes = [unmarked.pass(bytes), unmarked.rest()].concat();
+                let known = self.known(&bytes);
                 self.append(bytes.get(known..).unwrap_or_default());
                 (self.ended, self.file) = (true, bytes.len());
             }

@@ -7,16 +7,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use roadstead_core::{Error, ErrorKind, Result};
 use serde_json::json;
-use tokio::sync::{Mutex, oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, Notify, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::exec::{END_OF_INPUT, connect};
 use super::super::request::Request;
 use super::super::shared::Lxd;
 use super::super::websocket::{Message, Socket, Writer};
+use super::mark;
 
 /// Input is sent in pieces of at most this many bytes.
 const PIECE: usize = 4096;
+/// The connection must stand within this.
+const STANDS: Duration = Duration::from_secs(20);
+/// A mark arrives within this, or was written too early.
+const MARK: Duration = Duration::from_millis(500);
+/// Where nothing shows that the connection stands, so much time is given.
+const BLIND: Duration = Duration::from_secs(1);
 /// Time for the goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Servers of LXD 5.0 write that the console is somebody else's into the console's output.
@@ -41,9 +48,13 @@ struct Input {
 struct Shared {
     over: AtomicBool,
     refused: AtomicBool,
+    stands: AtomicBool,
+    /// One of these has changed.
+    changed: Notify,
 }
 
 impl Link {
+    /// Connects, and waits until what is typed arrives.
     pub(super) async fn open(lxd: &Lxd, id: &str, hints: watch::Sender<u64>) -> Result<Arc<Self>> {
         let body = json!({"type": "console"});
         let operation = Request::post(&["instances", id, "console"]).body(&body).start(&lxd.client).await?;
@@ -52,9 +63,39 @@ impl Link {
         let Socket { reader, writer } = connect(&lxd.client, &operation, "0").await?;
         let shared = Arc::new(Shared::default());
         let (held, released) = oneshot::channel();
-        let data = Data { reader, shared: Arc::clone(&shared), hints };
+        let mark = mark::new();
+        let data = Data { reader, shared: Arc::clone(&shared), hints, mark: Some(mark.clone()), last: Vec::new() };
         tokio::spawn(serve(control, data, released));
-        Ok(Arc::new(Link { input: Mutex::new(Input { writer, within_line: false }), shared, _held: held }))
+        let link = Arc::new(Link { input: Mutex::new(Input { writer, within_line: false }), shared, _held: held });
+        link.stands(lxd, id, &mark).await?;
+        Ok(link)
+    }
+
+    /// Waits until a mark that is written inside the container arrives.
+    async fn stands(&self, lxd: &Lxd, id: &str, mark: &str) -> Result<()> {
+        let deadline = Instant::now() + STANDS;
+        loop {
+            // Taken before, so that no news is missed.
+            let changed = self.shared.changed.notified();
+            if !write_mark(lxd, id, mark).await? {
+                tracing::debug!(container = id, "no shell inside shows when the console's connection stands");
+                sleep(BLIND).await;
+                return self.check();
+            }
+            let _ = timeout(MARK, changed).await;
+            if self.is_over() {
+                return Err(self.refusal());
+            }
+            if self.shared.stands.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new(
+                    ErrorKind::DeadlineExceeded,
+                    format!("the connection to the container's console did not stand within {} s", STANDS.as_secs()),
+                ));
+            }
+        }
     }
 
     /// Whether the other side has ended it.
@@ -107,6 +148,10 @@ struct Data {
     reader: super::super::websocket::Reader,
     shared: Arc<Shared>,
     hints: watch::Sender<u64>,
+    /// Gone once it has arrived.
+    mark: Option<String>,
+    /// The last bytes until then.
+    last: Vec<u8>,
 }
 
 impl Data {
@@ -117,10 +162,30 @@ impl Data {
                 self.shared.refused.store(true, Ordering::Release);
                 break;
             }
+            self.look_for_mark(&bytes);
             self.hint();
         }
-        self.shared.over.store(true, Ordering::Release);
+        self.over();
         self.hint();
+    }
+
+    fn look_for_mark(&mut self, bytes: &[u8]) {
+        let Some(mark) = &self.mark else { return };
+        self.last.extend_from_slice(bytes);
+        if self.last.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+            self.mark = None;
+            self.last = Vec::new();
+            self.shared.stands.store(true, Ordering::Release);
+            self.shared.changed.notify_waiters();
+        } else {
+            let surplus = self.last.len().saturating_sub(mark.len());
+            self.last.drain(..surplus);
+        }
+    }
+
+    fn over(&self) {
+        self.shared.over.store(true, Ordering::Release);
+        self.shared.changed.notify_waiters();
     }
 
     fn hint(&self) {
@@ -144,5 +209,18 @@ async fn serve(mut control: Socket, mut data: Data, released: oneshot::Receiver<
         }
     };
     let _ = timeout(GOODBYE, goodbye).await;
-    data.shared.over.store(true, Ordering::Release);
+    data.over();
+}
+
+/// Writes a mark to the console, from inside. `false` when the container has no shell that could.
+async fn write_mark(lxd: &Lxd, id: &str, mark: &str) -> Result<bool> {
+    let command = ["sh", "-c", r#"printf %s "$1" >/dev/console"#, "sh", mark];
+    let body = json!({"command": command, "environment": {}, "interactive": false, "wait-for-websocket": false});
+    let written = Request::post(&["instances", id, "exec"]).body(&body).finish(&lxd.client, STANDS).await;
+    match written {
+        Ok(state) => Ok(state.metadata.get("return").and_then(serde_json::Value::as_i64) == Some(0)),
+        // There is no such command.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
+        Err(error) => Err(error),
+    }
 }

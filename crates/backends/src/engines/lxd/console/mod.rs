@@ -8,6 +8,7 @@
 mod follow;
 mod kept;
 mod link;
+mod mark;
 mod read;
 mod text;
 
