@@ -12,35 +12,48 @@ use super::super::request::{self, Request};
 use super::super::shared::Lxd;
 use super::kept::Answer;
 
-/// How often, and after which pause, a container that has just ended is asked again.
-const ATTEMPTS: usize = 5;
+/// A container that is about to end is asked again after this pause.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often, while its file is not there.
+const FILE_ATTEMPTS: usize = 5;
+/// How often, while its monitor is gone and the server does not know of its end.
+const END_ATTEMPTS: usize = 50;
 
-/// Servers have no file to open when nothing is new, or nothing was ever written, and cannot ask a container that is
-/// about to end: its monitor is gone a moment before they know.
-const NOTHING: [&str; 4] = ["no such file", "connection refused", "connection reset", "broken pipe"];
+/// What a server says when there is no file to open, since nothing is new or nothing was ever written.
+const NO_FILE: &str = "no such file";
+/// And when it asks a monitor that has gone.
+const NO_MONITOR: [&str; 3] = ["connection refused", "connection reset", "broken pipe"];
 
 /// Asks for what is new, or for the file that is left; and whether nothing more will come.
 pub(super) async fn ask(lxd: &Lxd, id: &str) -> Result<(Answer, bool)> {
-    for attempt in 1..=ATTEMPTS {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
         let error = match timeout(request::READ_DEADLINE, answer(lxd, id)).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) if says_nothing(&error) => error,
-            Ok(Err(error)) => return Err(error),
+            Ok(Err(error)) => error,
             Err(_) => {
                 let words = "the engine did not send the console's log in time";
                 return Err(Error::new(ErrorKind::DeadlineExceeded, words));
             }
         };
+        let says = |words: &str| error.message().to_lowercase().contains(words);
+        let no_file = says(NO_FILE);
+        // Otherwise it is our own connection that is refused.
+        let of_engine = error.kind() != ErrorKind::Unavailable;
+        if !of_engine || !no_file && !NO_MONITOR.iter().any(|words| says(words)) {
+            return Err(error);
+        }
         let facts = Facts::of(lxd, id).await?;
-        // Of one that has ended there is a file, unless nothing was ever written.
-        if facts.runs() || facts.started.is_none() || attempt == ATTEMPTS {
-            tracing::debug!(%error, container = id, "nothing of the console");
+        let enough = match facts.runs() {
+            true => no_file || attempt >= END_ATTEMPTS,
+            false => facts.started.is_none() || attempt >= FILE_ATTEMPTS,
+        };
+        if enough {
             return Ok((Answer::Nothing, !facts.runs()));
         }
         sleep(PAUSE).await;
     }
-    Ok((Answer::Nothing, false))
 }
 
 async fn answer(lxd: &Lxd, id: &str) -> Result<(Answer, bool)> {
@@ -53,12 +66,6 @@ async fn answer(lxd: &Lxd, id: &str) -> Result<(Answer, bool)> {
         return Ok((Answer::File(body), !Facts::of(lxd, id).await?.runs()));
     }
     Ok((Answer::New(body), false))
-}
-
-fn says_nothing(error: &Error) -> bool {
-    let words = error.message().to_lowercase();
-    // Without the engine's own status it is our connection that is refused.
-    error.kind() != ErrorKind::Unavailable && NOTHING.iter().any(|nothing| words.contains(nothing))
 }
 
 async fn append(mut all: BytesMut, piece: Bytes) -> Result<BytesMut> {
