@@ -20,6 +20,6 @@ pub mod server;
 pub mod sse;
 pub mod subjects;
 
-pub use engines::TestEngine;
+pub use engines::{Cleaner, TestEngine};
 pub use raw::{Answer, Request};
 pub use server::{Server, ServerOptions};

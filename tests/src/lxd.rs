@@ -9,11 +9,13 @@ use crate::engines::{TestEngine, image};
 use crate::raw::Request;
 
 /// The lists of one daemon from which tests delete what is theirs, with the member that bears the name.
-const LISTS: [(&str, &str); 4] = [
+const LISTS: [(&str, &str); 6] = [
     ("/1.0/images/aliases?recursion=1", "/1.0/images/aliases"),
     ("/1.0/profiles?recursion=1", "/1.0/profiles"),
     ("/1.0/storage-pools/default/volumes/custom?recursion=1", "/1.0/storage-pools/default/volumes/custom"),
     ("/1.0/networks?recursion=1", "/1.0/networks"),
+    ("/1.0/storage-pools?recursion=1", "/1.0/storage-pools"),
+    ("/1.0/projects?recursion=1", "/1.0/projects"),
 ];
 
 impl TestEngine {
@@ -34,12 +36,9 @@ impl TestEngine {
         self.socket().with_file_name("client")
     }
 
-    /// What the product's own client, `lxc` or `incus`, says to these arguments.
-    ///
-    /// # Panics
-    /// When it cannot be started.
+    /// The product's own client, `lxc` or `incus`, with these arguments and without input.
     #[must_use]
-    pub fn client(&self, arguments: &[&str]) -> Output {
+    pub fn client_command(&self, arguments: &[&str]) -> Command {
         let (program, variable) = if self.kind() == "lxd" { ("lxc", "LXD") } else { ("incus", "INCUS") };
         let mut command = Command::new(program);
         for rest in ["SOCKET", "REMOTE", "PROJECT"] {
@@ -49,9 +48,18 @@ impl TestEngine {
             .env(format!("{variable}_DIR"), self.socket().parent().expect("the socket lies in a directory"))
             .env(format!("{variable}_CONF"), self.client_directory())
             .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("{program}: {error}"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What the product's own client says to these arguments.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn client(&self, arguments: &[&str]) -> Output {
+        let mut command = self.client_command(arguments);
+        command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
     }
 
     /// What the product's own client prints to these arguments.
@@ -124,32 +132,51 @@ impl TestEngine {
         for name in self.own_names("/1.0/instances?recursion=1") {
             self.end(&name);
         }
+        for fingerprint in self.own_images() {
+            self.attempt(&Request::new("DELETE", format!("/1.0/images/{fingerprint}")));
+        }
         for (list, target) in LISTS {
             for name in self.own_names(list) {
-                let _ = Request::new("DELETE", format!("{target}/{}", escaped(&name))).send_unix(self.socket());
+                self.attempt(&Request::new("DELETE", format!("{target}/{}", escaped(&name))));
             }
         }
     }
 
     fn own_names(&self, target: &str) -> Vec<String> {
+        let names = self.list(target).into_iter().filter_map(|item| item["name"].as_str().map(str::to_owned));
+        names.filter(|name| name.contains(self.prefix())).collect()
+    }
+
+    /// The images whose aliases are all ours, so that nobody else has them.
+    fn own_images(&self) -> Vec<String> {
+        let own = |image: &Value| {
+            let aliases: Vec<_> = image["aliases"].as_array().into_iter().flatten().collect();
+            let ours = |alias: &&Value| alias["name"].as_str().is_some_and(|name| name.contains(self.prefix()));
+            !aliases.is_empty() && aliases.iter().all(ours)
+        };
+        let images = self.list("/1.0/images?recursion=1").into_iter().filter(own);
+        images.filter_map(|image| image["fingerprint"].as_str().map(str::to_owned)).collect()
+    }
+
+    fn list(&self, target: &str) -> Vec<Value> {
         let Ok(answer) = Request::new("GET", target).send_unix(self.socket()) else { return Vec::new() };
         let list: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let names = list["metadata"].as_array().into_iter().flatten().filter_map(|item| item["name"].as_str());
-        names.filter(|name| name.contains(self.prefix())).map(str::to_owned).collect()
+        list["metadata"].as_array().cloned().unwrap_or_default()
+    }
+
+    fn attempt(&self, request: &Request) {
+        let Ok(answer) = request.send_unix(self.socket()) else { return };
+        let begun: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if let Some(operation) = begun["operation"].as_str().filter(|operation| !operation.is_empty()) {
+            let _ = Request::new("GET", format!("{operation}/wait?timeout=30")).send_unix(self.socket());
+        }
     }
 
     fn end(&self, name: &str) {
-        let attempt = |request: Request| {
-            let Ok(answer) = request.send_unix(self.socket()) else { return };
-            let begun: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            if let Some(operation) = begun["operation"].as_str().filter(|operation| !operation.is_empty()) {
-                let _ = Request::new("GET", format!("{operation}/wait?timeout=30")).send_unix(self.socket());
-            }
-        };
         let target = format!("/1.0/instances/{name}");
         let stop = json!({"action": "stop", "force": true});
-        attempt(Request::new("PUT", format!("{target}/state")).json(&stop));
-        attempt(Request::new("DELETE", target));
+        self.attempt(&Request::new("PUT", format!("{target}/state")).json(&stop));
+        self.attempt(&Request::new("DELETE", target));
     }
 }
 
