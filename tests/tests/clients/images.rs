@@ -156,7 +156,7 @@ pub(crate) async fn we_load(scene: &Scene) {
     let saved = whole(scene.node().save_images(std::slice::from_ref(&alias)).await.expect("we save")).await;
     let _ = scene.client(&["image", "delete", &id]);
     let loaded = scene.node().load_images(stream_of(saved)).await.expect("we load");
-    assert_eq!(loaded, [alias.clone()]);
+    assert_eq!(loaded, std::slice::from_ref(&alias));
     assert_eq!(fingerprint(scene, &alias), Some(id));
     assert_eq!(mark_in(scene, &alias).await, alias);
 }
@@ -181,7 +181,7 @@ pub(crate) async fn we_load_theirs(scene: &Scene) {
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("exported")));
     let bytes = std::fs::read(exported.expect("they exported it")).expect("a file");
     let loaded = scene.node().load_images(stream_of(bytes)).await.expect("we load");
-    assert_eq!(loaded, [id.clone()]);
+    assert_eq!(loaded, std::slice::from_ref(&id));
     scene.node().tag_image(&id, &alias).await.expect("we tag");
     assert_eq!(mark_in(scene, &alias).await, alias);
 }

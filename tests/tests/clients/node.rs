@@ -41,7 +41,7 @@ pub(crate) async fn counts_the_same(scene: &Scene) {
     assert_eq!(stats.memory.limit_bytes, Some(64 << 20));
     // Each is read at its own moment.
     let near = |ours: f64, theirs: f64, off: f64| {
-        assert!((ours - theirs).abs() <= off, "{ours} and {theirs}: {stats:?} {state}")
+        assert!((ours - theirs).abs() <= off, "{ours} and {theirs}: {stats:?} {state}");
     };
     let number = |value: &serde_json::Value| value.as_f64().unwrap_or(-1.0);
     near(stats.cpu.total_seconds, number(&state["cpu"]["usage"]) / 1e9, 1.0);
