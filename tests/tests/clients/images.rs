@@ -1,5 +1,6 @@
 //! Images and their aliases.
 
+use roadstead_backends::engines::lxd::CopyImageOptions;
 use roadstead_core::{ErrorKind, ImportOptions, PullOptions};
 use serde_json::Value;
 
@@ -207,4 +208,16 @@ pub(crate) async fn they_copy(scene: &Scene) {
     let _ = there.client(&["image", "copy", "--quiet", &format!("main:{alias}"), "local:", "--alias", &copy]);
     let image = there.node().inspect_image(&copy).await.expect("we inspect it");
     assert_eq!((image.summary.id, image.summary.references), (id, vec![copy]));
+}
+
+/// From one server to another by us.
+pub(crate) async fn we_copy(scene: &Scene) {
+    let Some(another) = scene.product().another("copy-image") else { return };
+    let there = scene.on(another.engine()).await;
+    let (alias, copy) = (scene.name("i"), there.name("copy"));
+    let id = made_by_them(scene, &alias);
+    let mut options = CopyImageOptions::default();
+    options.references = vec![copy.clone()];
+    finish(there.lxd().copy_image(scene.lxd(), &alias, &options).await.expect("we copy an image")).await;
+    assert_eq!(fingerprint(&there, &copy), Some(id));
 }

@@ -9,17 +9,19 @@
     reason = "a panic is how a test says that it failed"
 )]
 
+mod cluster;
 mod containers;
 mod copies;
 mod events;
-mod extensions;
 mod files;
 mod images;
 mod jobs;
 mod lifecycle;
 mod networks;
 mod node;
+mod pools;
 mod product;
+mod profiles;
 mod scene;
 mod snapshots;
 mod streams;

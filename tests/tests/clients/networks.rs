@@ -94,3 +94,27 @@ pub(crate) async fn they_delete(scene: &Scene) {
     let listed = scene.node().list_networks().await.expect("we list");
     assert!(listed.iter().all(|network| network.name != spec.name));
 }
+
+/// The machine's own interfaces, and how a network is now.
+pub(crate) async fn they_see_interfaces(scene: &Scene) {
+    let name = made_by_them(scene, &range());
+    let told = scene.query(&format!("{}/state", path(&name)));
+    let details = scene.lxd().network_details(&name).await.expect("we are told");
+    assert_eq!((details.kind.as_str(), details.managed), ("bridge", true));
+    assert_eq!(details.labels.get("team").map(String::as_str), Some("sea"));
+    let state = details.state.expect("a bridge has a state");
+    assert_eq!(Some(state.hardware_address.as_str()), told["hwaddr"].as_str());
+    assert_eq!((Some(state.mtu), state.up), (told["mtu"].as_u64(), told["state"] == "up"));
+    // Others come and go meanwhile.
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        let found = list.as_array().expect("a list").iter().map(|network| network["name"].as_str().unwrap_or_default());
+        found.filter(|found| *found == name || *found == "lo").map(str::to_owned).collect()
+    };
+    let mut theirs = names(&scene.json(&["network", "list", "--format", "json"]));
+    let listed = scene.lxd().all_networks().await.expect("we list");
+    let mut ours: Vec<_> =
+        listed.into_iter().map(|network| network.name).filter(|found| theirs.contains(found)).collect();
+    (ours.sort(), theirs.sort());
+    assert_eq!(ours, theirs);
+    assert!(theirs.contains(&name), "{theirs:?}");
+}

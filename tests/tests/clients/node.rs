@@ -52,3 +52,33 @@ pub(crate) async fn counts_the_same(scene: &Scene) {
     near(eth0.received_bytes as f64, number(&counters["bytes_received"]), 4096.0);
     near(eth0.sent_bytes as f64, number(&counters["bytes_sent"]), 4096.0);
 }
+
+pub(crate) async fn is_made_of_the_same(scene: &Scene) {
+    let told = scene.query("/1.0/resources");
+    let resources = scene.lxd().resources().await.expect("we are told");
+    assert_eq!(u64::from(resources.cpu.threads), told["cpu"]["total"].as_u64().unwrap_or_default());
+    assert_eq!(Some(resources.cpu.architecture.as_str()), told["cpu"]["architecture"].as_str());
+    assert_eq!(Some(resources.memory.total_bytes), told["memory"]["total"].as_u64());
+    let disks = |disk: &serde_json::Value| (disk["id"].as_str().map(str::to_owned), disk["size"].as_u64());
+    let theirs: Vec<_> = told["storage"]["disks"].as_array().into_iter().flatten().map(disks).collect();
+    let ours: Vec<_> = resources.disks.iter().map(|disk| (Some(disk.name.clone()), Some(disk.size_bytes))).collect();
+    assert_eq!(ours, theirs);
+    let environment = scene.query("/1.0")["environment"].clone();
+    assert_eq!(Some(resources.os.kernel.as_str()), environment["kernel_version"].as_str());
+}
+
+/// The server renews its metrics some seconds apart.
+pub(crate) async fn measures_the_same(scene: &Scene) {
+    let name = scene.they_launch("c");
+    let processes = soon("both find the container", async || {
+        let samples = scene.lxd().metrics().await.expect("we are told");
+        let ours = samples.into_iter().find(|sample| {
+            sample.name.ends_with("_procs_total") && sample.labels.get("name").is_some_and(|label| *label == name)
+        })?;
+        let text = scene.client(&["query", "--raw", "/1.0/metrics"]);
+        let line = text.lines().find(|line| line.starts_with(&ours.name) && line.contains(&format!("\"{name}\"")))?;
+        (line.rsplit(' ').next()?.parse() == Ok(ours.value)).then_some(ours.value)
+    })
+    .await;
+    assert!(processes >= 1.0, "{processes}");
+}

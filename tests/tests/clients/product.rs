@@ -61,6 +61,11 @@ impl Product {
 
     /// Connects us.
     pub(crate) async fn connect(self, engine: &TestEngine) -> Result<Arc<dyn Node>> {
+        self.connect_to(engine, None).await
+    }
+
+    /// Connects us, to work in a project.
+    pub(crate) async fn connect_to(self, engine: &TestEngine, project: Option<&str>) -> Result<Arc<dyn Node>> {
         let mut options = ConnectOptions::default();
         let mut uri = engine.uri().to_owned();
         if self == Product::LxdTls {
@@ -68,6 +73,10 @@ impl Product {
             options.certificate = Some(directory.join("client.crt"));
             options.key = Some(directory.join("client.key"));
             uri = format!("{}?server_certificate={}", engine.tls_uri(), directory.join("server.crt").display());
+        }
+        if let Some(project) = project {
+            let separator = if uri.contains('?') { '&' } else { '?' };
+            uri = format!("{uri}{separator}project={project}");
         }
         roadstead_backends::registry().connect(self.name(), &uri, &options).await
     }

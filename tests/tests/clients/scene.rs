@@ -36,7 +36,7 @@ pub(crate) struct Scene {
     engine: TestEngine,
     node: Arc<dyn Node>,
     directory: tempfile::TempDir,
-    /// Dropped before `node`, since containers end slowly under one that is being used.
+    /// For what is on another server.
     _cleaner: Option<Cleaner>,
 }
 
@@ -51,6 +51,11 @@ impl Scene {
         let cleaner = Some(engine.cleaner());
         let directory = tempfile::tempdir().expect("a directory");
         Scene { product: self.product, engine: engine.clone(), node, directory, _cleaner: cleaner }
+    }
+
+    /// The same server and its names, by a node of ours that works in this project.
+    pub(crate) async fn in_project(&self, project: &str) -> Arc<dyn Node> {
+        self.product.connect_to(&self.engine, Some(project)).await.expect("we connect to a project")
     }
 
     pub(crate) fn product(&self) -> Product {

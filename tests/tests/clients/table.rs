@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use roadstead_core::{Capability, operation};
 
 use crate::scene::Scene;
-use crate::{containers, copies, events, extensions, files, images, jobs, lifecycle, networks, node};
+use crate::{cluster, containers, copies, events, files, images, jobs, lifecycle, networks, node, pools, profiles};
 use crate::{snapshots, streams, volumes};
 
 pub(crate) type Test = for<'a> fn(&'a Scene) -> LocalBoxFuture<'a, ()>;
@@ -115,11 +115,21 @@ pub(crate) fn rows() -> Vec<Row> {
         row("volume.create", shown!(volumes::we_create), shown!(volumes::they_create)),
         row("volume.delete", shown!(volumes::we_delete), shown!(volumes::they_delete)),
         // What only this engine has.
-        row("lxd.storage_pools", LOOKS, shown!(extensions::they_create_a_pool)),
-        row("lxd.storage_pool", LOOKS, shown!(extensions::they_create_a_pool)),
-        row("lxd.create_storage_pool", shown!(extensions::we_create_a_pool), shown!(extensions::they_create_a_pool)),
-        row("lxd.delete_storage_pool", shown!(extensions::we_delete_a_pool), shown!(extensions::they_delete_a_pool)),
-        row("lxd.copy_image", shown!(extensions::we_copy_an_image), shown!(images::they_copy)),
+        row("lxd.storage_pools", LOOKS, shown!(pools::they_create)),
+        row("lxd.storage_pool", LOOKS, shown!(pools::they_create)),
+        row("lxd.create_storage_pool", shown!(pools::we_create), shown!(pools::they_create)),
+        row("lxd.delete_storage_pool", shown!(pools::we_delete), shown!(pools::they_delete)),
+        row("lxd.copy_image", shown!(images::we_copy), shown!(images::they_copy)),
+        row("lxd.profiles", LOOKS, shown!(profiles::they_create)),
+        row("lxd.profile", LOOKS, shown!(profiles::they_create)),
+        row("lxd.projects", LOOKS, shown!(profiles::they_create_a_project)),
+        row("lxd.project", LOOKS, shown!(profiles::they_create_a_project)),
+        row("lxd.cluster_members", LOOKS, shown!(cluster::they_make_one)),
+        row("lxd.cluster", shown!(cluster::we_work_on_a_member), shown!(cluster::they_make_one)),
+        row("lxd.resources", LOOKS, shown!(node::is_made_of_the_same)),
+        row("lxd.metrics", LOOKS, shown!(node::measures_the_same)),
+        row("lxd.all_networks", LOOKS, shown!(networks::they_see_interfaces)),
+        row("lxd.network_details", LOOKS, shown!(networks::they_see_interfaces)),
     ]
 }
 

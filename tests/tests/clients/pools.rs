@@ -1,15 +1,15 @@
-//! What only this engine has.
+//! Storage pools, which only this engine has.
 
-use roadstead_backends::engines::lxd::{CopyImageOptions, StoragePoolSpec};
+use roadstead_backends::engines::lxd::StoragePoolSpec;
 use roadstead_core::ErrorKind;
 
-use crate::scene::{Scene, finish};
+use crate::scene::Scene;
 
 fn path(name: &str) -> String {
     format!("/1.0/storage-pools/{name}")
 }
 
-pub(crate) async fn we_create_a_pool(scene: &Scene) {
+pub(crate) async fn we_create(scene: &Scene) {
     let name = scene.name("p");
     let mut spec = StoragePoolSpec::new(&name, "dir");
     spec.description = "ours".to_owned();
@@ -26,7 +26,7 @@ pub(crate) async fn we_create_a_pool(scene: &Scene) {
     let _ = scene.client(&["storage", "volume", "delete", &name, &volume]);
 }
 
-pub(crate) async fn they_create_a_pool(scene: &Scene) {
+pub(crate) async fn they_create(scene: &Scene) {
     let name = scene.name("p");
     let _ = scene.client(&["storage", "create", &name, "dir", "user.team=sea"]);
     let volume = scene.name("v");
@@ -45,28 +45,17 @@ pub(crate) async fn they_create_a_pool(scene: &Scene) {
     let _ = scene.client(&["storage", "volume", "delete", &name, &volume]);
 }
 
-pub(crate) async fn we_delete_a_pool(scene: &Scene) {
+pub(crate) async fn we_delete(scene: &Scene) {
     let name = scene.name("p");
     let _ = scene.client(&["storage", "create", &name, "dir"]);
     scene.lxd().delete_storage_pool(&name).await.expect("we delete it");
     assert!(!scene.finds(&path(&name)));
 }
 
-pub(crate) async fn they_delete_a_pool(scene: &Scene) {
+pub(crate) async fn they_delete(scene: &Scene) {
     let name = scene.name("p");
     scene.lxd().create_storage_pool(&StoragePoolSpec::new(&name, "dir")).await.expect("we make a pool");
     let _ = scene.client(&["storage", "delete", &name]);
     let error = scene.lxd().storage_pool(&name).await.expect_err("it is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
-}
-
-pub(crate) async fn we_copy_an_image(scene: &Scene) {
-    let Some(another) = scene.product().another("copy-image") else { return };
-    let there = scene.on(another.engine()).await;
-    let (alias, copy) = (scene.name("i"), there.name("copy"));
-    let fingerprint = crate::images::made_by_them(scene, &alias);
-    let mut options = CopyImageOptions::default();
-    options.references = vec![copy.clone()];
-    finish(there.lxd().copy_image(scene.lxd(), &alias, &options).await.expect("we copy an image")).await;
-    assert_eq!(crate::images::fingerprint(&there, &copy), Some(fingerprint));
 }
