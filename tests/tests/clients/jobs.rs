@@ -73,7 +73,7 @@ pub(crate) async fn we_see_their_processes(scene: &Scene) {
         .expect("the main process");
     assert_eq!(found[0].name, "sleep");
     assert!(main.pid != found[0].pid && found[0].rss_bytes.is_some_and(|bytes| bytes > 0), "{processes:?}");
-    let _ = scene.they_run(&name, "pkill -f 4325");
+    let _ = scene.they_run(&name, &format!("kill {}", seen(scene, &name, "sleep 4325").join(" ")));
     soon("we see it gone", async || {
         let processes = scene.container(&name).processes().await.expect("we list processes");
         processes.iter().all(|process| process.cmdline != ["sleep", "4325"]).then_some(())

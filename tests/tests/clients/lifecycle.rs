@@ -79,7 +79,12 @@ pub(crate) async fn we_kill(scene: &Scene) {
 pub(crate) async fn they_kill(scene: &Scene) {
     let name = scene.they_launch("c");
     let _ = scene.they_run(&name, "kill -INT 1");
-    soon("we see the end", async || (scene.state(&name).await? == ContainerState::Stopped).then_some(())).await;
+    // Between list and inspection it may end.
+    soon("we see the end", async || {
+        (scene.details(&name).await.summary.state == ContainerState::Stopped).then_some(())
+    })
+    .await;
+    assert_eq!(scene.state(&name).await, Some(ContainerState::Stopped));
 }
 
 pub(crate) async fn we_freeze(scene: &Scene) {

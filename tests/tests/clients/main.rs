@@ -44,8 +44,9 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Product::ALL.into_iter().flat_map(trials_of).collect();
-    let total: [(&str, fn()); 2] = [
+    let total: [(&str, fn()); 3] = [
         ("table::names_every_operation_once", table::names_every_operation_once),
+        ("table::shows_every_operation_in_some_direction", table::shows_every_operation_in_some_direction),
         ("table::names_every_extension_once", table::names_every_extension_once),
     ];
     for (name, test) in total {
@@ -84,7 +85,7 @@ fn trials_of(product: Product) -> Vec<Trial> {
         let name = move |side| format!("{}::{}::{side}", product.name(), row.operation);
         [(name("ours"), row.ours), (name("theirs"), row.theirs)]
     });
-    let shown = sides.filter(|(_, side)| !matches!(side, Side::Hidden(_)));
+    let shown = sides.filter(|(_, side)| matches!(side, Side::Shown(_) | Side::Lacking(_)));
     shown.map(|(name, side)| Trial::test(name, move || trial(product, side))).collect()
 }
 
@@ -101,7 +102,7 @@ fn trial(product: Product, side: Side) -> Result<(), Failed> {
                 let has = scene.node().capabilities().has(capability);
                 assert!(!has, "the engine supports {} now: it must be shown", capability.text());
             }
-            Side::Hidden(_) => {}
+            Side::With(_) | Side::Hidden(_) => {}
         }
         Ok::<_, Box<dyn std::error::Error>>(())
     })?;
