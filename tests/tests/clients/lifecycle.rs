@@ -78,7 +78,8 @@ pub(crate) async fn we_kill(scene: &Scene) {
 
 pub(crate) async fn they_kill(scene: &Scene) {
     let name = scene.they_launch("c");
-    let _ = scene.they_run(&name, "kill -INT 1");
+    // Their client may not live to see its command succeed.
+    let _ = scene.succeeds(&["exec", &name, "--", "kill", "-INT", "1"]);
     // Between list and inspection it may end.
     soon("we see the end", async || {
         (scene.details(&name).await.summary.state == ContainerState::Stopped).then_some(())
