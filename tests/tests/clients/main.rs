@@ -85,7 +85,7 @@ fn trials_of(product: Product) -> Vec<Trial> {
         let name = move |side| format!("{}::{}::{side}", product.name(), row.operation);
         [(name("ours"), row.ours), (name("theirs"), row.theirs)]
     });
-    let shown = sides.filter(|(_, side)| matches!(side, Side::Shown(_) | Side::Lacking(_)));
+    let shown = sides.filter(|(_, side)| matches!(side, Side::Shown(_) | Side::Here(..) | Side::Lacking(_)));
     shown.map(|(name, side)| Trial::test(name, move || trial(product, side))).collect()
 }
 
@@ -98,6 +98,13 @@ fn trial(product: Product, side: Side) -> Result<(), Failed> {
         let scene = Scene::new(product, engine.clone(), node)?;
         match side {
             Side::Shown(test) => test(&scene).await,
+            Side::Here(capability, test) => {
+                let local = scene.node().info().await?.local;
+                assert_eq!(scene.node().capabilities().has(capability), local, "{}", capability.text());
+                if local {
+                    test(&scene).await;
+                }
+            }
             Side::Lacking(capability) => {
                 let has = scene.node().capabilities().has(capability);
                 assert!(!has, "the engine supports {} now: it must be shown", capability.text());

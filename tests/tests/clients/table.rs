@@ -18,6 +18,8 @@ pub(crate) type Test = for<'a> fn(&'a Scene) -> LocalBoxFuture<'a, ()>;
 pub(crate) enum Side {
     /// The other side sees it.
     Shown(Test),
+    /// The other side sees it where the engine does it: when it is on this machine.
+    Here(Capability, Test),
     /// The row of this operation, or the other direction of it, shows this one as well.
     With(&'static str),
     /// The other side cannot see it, for this reason.
@@ -44,10 +46,15 @@ const OUR_JOBS: Side =
     Side::Hidden("their client knows no jobs: what runs through it ends with it and is kept nowhere");
 const OUR_INPUT: Side = Side::Hidden("only the process that began an exec holds its input and its terminal");
 
-/// A test of this table.
+macro_rules! test {
+    ($test:path) => {
+        |scene| Box::pin($test(scene))
+    };
+}
+
 macro_rules! shown {
     ($test:path) => {
-        Side::Shown(|scene| Box::pin($test(scene)))
+        Side::Shown(test!($test))
     };
 }
 
@@ -71,7 +78,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("container.start", shown!(lifecycle::we_start), shown!(lifecycle::they_start)),
         row("container.stop", shown!(lifecycle::we_stop), shown!(lifecycle::they_stop)),
         row("container.restart", shown!(lifecycle::we_restart), shown!(lifecycle::they_restart)),
-        row("container.kill", shown!(lifecycle::we_kill), shown!(lifecycle::they_kill)),
+        row("container.kill", Side::Here(Capability::Kill, test!(lifecycle::we_kill)), shown!(lifecycle::they_kill)),
         row("container.freeze", shown!(lifecycle::we_freeze), shown!(lifecycle::they_freeze)),
         row("container.unfreeze", shown!(lifecycle::we_unfreeze), shown!(lifecycle::they_unfreeze)),
         row("container.rename", shown!(lifecycle::we_rename), shown!(lifecycle::they_rename)),
@@ -153,7 +160,7 @@ pub(crate) fn shows_every_operation_in_some_direction() {
     let shown: Vec<String> = rows()
         .iter()
         .flat_map(|row| [("ours", row.operation, row.ours), ("theirs", row.operation, row.theirs)])
-        .filter(|(_, _, side)| matches!(side, Side::Shown(_)))
+        .filter(|(_, _, side)| matches!(side, Side::Shown(_) | Side::Here(..)))
         .map(|(direction, operation, _)| format!("{operation}::{direction}"))
         .collect();
     let mut in_none = Vec::new();
@@ -162,7 +169,7 @@ pub(crate) fn shows_every_operation_in_some_direction() {
             match side {
                 Side::With(other) => assert!(shown.iter().any(|name| name == other), "{} with {other}", row.operation),
                 Side::Hidden(reason) => assert!(reason.len() > 20, "{}: {reason:?}", row.operation),
-                Side::Shown(_) | Side::Lacking(_) => {}
+                Side::Shown(_) | Side::Here(..) | Side::Lacking(_) => {}
             }
         }
         if [row.ours, row.theirs].iter().all(|side| matches!(side, Side::Hidden(_))) {

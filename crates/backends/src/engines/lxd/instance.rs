@@ -14,6 +14,9 @@ pub(super) type Config = BTreeMap<String, String>;
 /// Devices by name, each with its keys.
 pub(super) type Devices = BTreeMap<String, Config>;
 
+/// How often a server is asked again for the state of an instance that ends while it looks.
+const ENDING: u32 = 3;
+
 /// An instance, as lists and single answers tell it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -164,7 +167,15 @@ pub(super) struct Counters {
 impl Now {
     /// Asks the server, which takes 20 to 35 ms for it.
     pub(super) async fn read(lxd: &Lxd, id: &str) -> Result<Self> {
-        Request::get(&["instances", id, "state"]).json::<Option<Now>>(&lxd.client).await.map(Option::unwrap_or_default)
+        let mut again = ENDING;
+        loop {
+            let answer = Request::get(&["instances", id, "state"]).json::<Option<Now>>(&lxd.client).await;
+            match answer {
+                // Incus looks for a main process that has ended since it looked whether there is one.
+                Err(error) if error.message().contains("Invalid PID") && again > 0 => again -= 1,
+                answer => return answer.map(Option::unwrap_or_default),
+            }
+        }
     }
 
     /// The main process, as the node counts.
