@@ -1,10 +1,12 @@
 //! An instance as the server tells it. Everything may be missing or null, and words may be new.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use roadstead_core::{ContainerState, Error, ErrorKind, Result, Timestamp};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
+use tokio::time::{Instant, sleep};
 
 use super::request::Request;
 use super::shared::Lxd;
@@ -14,8 +16,9 @@ pub(super) type Config = BTreeMap<String, String>;
 /// Devices by name, each with its keys.
 pub(super) type Devices = BTreeMap<String, Config>;
 
-/// How often a server is asked again for the state of an instance that ends while it looks.
-const ENDING: u32 = 3;
+/// How long a server is asked again for the state of an instance that is just ending.
+const ENDING: Duration = Duration::from_secs(5);
+const ENDING_PAUSE: Duration = Duration::from_millis(50);
 
 /// An instance, as lists and single answers tell it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -167,12 +170,14 @@ pub(super) struct Counters {
 impl Now {
     /// Asks the server, which takes 20 to 35 ms for it.
     pub(super) async fn read(lxd: &Lxd, id: &str) -> Result<Self> {
-        let mut again = ENDING;
+        let end = Instant::now() + ENDING;
         loop {
             let answer = Request::get(&["instances", id, "state"]).json::<Option<Now>>(&lxd.client).await;
             match answer {
-                // Incus looks for a main process that has ended since it looked whether there is one.
-                Err(error) if error.message().contains("Invalid PID") && again > 0 => again -= 1,
+                // Incus stumbles over a main process that has ended and is not cleaned up after yet.
+                Err(error) if error.message().contains("Invalid PID") && Instant::now() < end => {
+                    sleep(ENDING_PAUSE).await;
+                }
                 answer => return answer.map(Option::unwrap_or_default),
             }
         }
