@@ -114,7 +114,8 @@ pub(crate) async fn they_see_interfaces(scene: &Scene) {
     let listed = scene.lxd().all_networks().await.expect("we list");
     let mut ours: Vec<_> =
         listed.into_iter().map(|network| network.name).filter(|found| theirs.contains(found)).collect();
-    (ours.sort(), theirs.sort());
+    ours.sort();
+    theirs.sort();
     assert_eq!(ours, theirs);
     assert!(theirs.contains(&name), "{theirs:?}");
 }

@@ -1,5 +1,6 @@
 //! Profiles and projects, which only this engine has: their client makes them, we see them and what is in them.
 
+use roadstead_backends::engines::lxd::InstanceOptions;
 use roadstead_core::{ContainerFilter, ContainerSpec, ErrorKind};
 use roadstead_tests::engines::image;
 
@@ -27,6 +28,31 @@ pub(crate) async fn they_create(scene: &Scene) {
     let _ = scene.client(&["profile", "delete", &profile]);
     let error = scene.lxd().profile(&profile).await.expect_err("it is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// With profiles, keys and devices of the server's own.
+pub(crate) async fn we_use(scene: &Scene) {
+    let profile = scene.name("p");
+    let _ = scene.client(&["profile", "create", &profile]);
+    let _ = scene.client(&["profile", "set", &profile, "limits.processes=40"]);
+    let mut options = InstanceOptions::default();
+    options.profiles = Some(vec!["default".to_owned(), profile.clone()]);
+    options.description = Some("ours".to_owned());
+    options.config.insert("boot.autostart.priority".to_owned(), "7".to_owned());
+    let device = [("type", "disk"), ("source", "/tmp"), ("path", "/host"), ("readonly", "true")];
+    let device = device.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    options.devices.insert("host".to_owned(), device);
+    let made = scene.lxd().create_instance(&scene.spec("c").label("team", "sea"), &options).await.expect("we create");
+    let listed = scene.listed(&made.id).expect("it is listed");
+    assert_eq!(listed["profiles"], serde_json::json!(["default", profile]));
+    assert_eq!((&listed["description"], &listed["devices"]["host"]["path"]), (&"ours".into(), &"/host".into()));
+    assert_eq!(
+        (&listed["config"]["boot.autostart.priority"], &listed["config"]["user.team"]),
+        (&"7".into(), &"sea".into())
+    );
+    let _ = scene.client(&["start", &made.id]);
+    assert!(scene.they_run(&made.id, "cat /proc/mounts").contains(" /host "));
+    assert_eq!(scene.details(&made.id).await.spec.limits.pids, Some(40));
 }
 
 /// A node of ours works in one project, and sees what is in it and nothing else.

@@ -31,7 +31,7 @@ pub(crate) enum Side {
 /// An operation in both directions.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
-    /// Its name: of [`operation::ALL`], or `lxd.` and the method of this engine's node.
+    /// Its name: of [`operation::ALL`], or `lxd.` and a method that only this engine's node has.
     pub(crate) operation: &'static str,
     /// We do it, and their client sees it.
     pub(crate) ours: Side,
@@ -125,6 +125,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("volume.create", shown!(volumes::we_create), shown!(volumes::they_create)),
         row("volume.delete", shown!(volumes::we_delete), shown!(volumes::they_delete)),
         // What only this engine has.
+        row("lxd.create_instance", shown!(profiles::we_use), with("node.create_container::theirs")),
         row("lxd.storage_pools", LOOKS, with("lxd.create_storage_pool::theirs")),
         row("lxd.storage_pool", LOOKS, with("lxd.create_storage_pool::theirs")),
         row("lxd.create_storage_pool", shown!(pools::we_create), shown!(pools::they_create)),
