@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::engines::{TestEngine, image};
 use crate::raw::Request;
+
+/// How long it is tried to delete an instance.
+const CLEANING: Duration = Duration::from_secs(15);
 
 /// The lists of one daemon from which tests delete what is theirs, with the member that bears the name.
 const LISTS: [(&str, &str); 6] = [
@@ -176,7 +180,16 @@ impl TestEngine {
         let target = format!("/1.0/instances/{name}");
         let stop = json!({"action": "stop", "force": true});
         self.attempt(&Request::new("PUT", format!("{target}/state")).json(&stop));
-        self.attempt(&Request::new("DELETE", target));
+        let until = Instant::now() + CLEANING;
+        loop {
+            self.attempt(&Request::new("DELETE", &target));
+            // A daemon is busy for some seconds with what has just ended.
+            let found = Request::new("GET", &target).send_unix(self.socket()).is_ok_and(|answer| answer.status == 200);
+            if !found || Instant::now() > until {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

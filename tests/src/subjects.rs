@@ -209,7 +209,8 @@ fn pull_references(name: &str) -> Option<PullReferences> {
             false => ("main", engines::incus()?),
         };
         let known = server.get("/1.0/images/aliases?recursion=1")["metadata"].clone();
-        let named = |wanted: &str| known.as_array().into_iter().flatten().find(|known| known["name"] == wanted).cloned();
+        let named =
+            |wanted: &str| known.as_array().into_iter().flatten().find(|known| known["name"] == wanted).cloned();
         if named(&alias).is_none() {
             let target = named(&engines::image()).expect("the test image")["target"].clone();
             let body = serde_json::json!({"name": alias, "target": target});

@@ -41,14 +41,15 @@ pub(crate) async fn we_read_the_console(scene: &Scene) {
 
 /// What we type into the main process, they see done.
 pub(crate) async fn we_type(scene: &Scene) {
-    let mut spec = scene.spec("c").command(["sh"]);
+    // A shell with a prompt would edit lines, and forget what was typed before it began to.
+    let mut spec = scene.spec("c").command(["sh", "-c", "read line; echo \"$line\" >/typed; sleep 4321"]);
     (spec.tty, spec.stdin) = (true, true);
     let container = scene.we_run_as(&spec).await;
     let mut options = AttachOptions::default();
     options.stdin = true;
     let mut attachment = container.attach(&options).await.expect("we attach");
     let input = attachment.input.as_mut().expect("it has an input");
-    input.write(Bytes::from_static(b"echo typed >/typed\n")).await.expect("we type");
+    input.write(Bytes::from_static(b"typed\n")).await.expect("we type");
     soon("they see it done", async || {
         let seen = scene.they_run(container.id(), "cat /typed 2>/dev/null || true");
         (seen == "typed\n").then_some(())
