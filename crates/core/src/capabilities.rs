@@ -101,6 +101,8 @@ capabilities! {
     snapshots_expire = SnapshotsExpire, "snapshots that expire";
     /// A whole container can be read as one archive, and made again from it.
     backups = Backups, "backups of containers";
+    /// Files that are copied out bear their owners and groups; otherwise they all seem to belong to root.
+    file_owners = FileOwners, "telling the owners of files that are copied out";
     /// The output of the main process is kept and can be read.
     logs = Logs, "container logs";
     /// Standard output and standard error are told apart in logs.

@@ -9,7 +9,6 @@ use crate::node::Node;
 
 /// Where the source of a move is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum SourcePlace {
     /// Under its own name: the commit was not made.
     Own,
@@ -21,7 +20,6 @@ pub enum SourcePlace {
 
 /// Which of two nodes has the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Side {
     /// The node that it comes from.
     Source,

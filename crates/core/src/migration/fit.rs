@@ -30,6 +30,8 @@ impl Fitted {
 pub(super) fn fit(original: &ContainerSpec, able: &Capabilities, networks: Option<&BTreeSet<String>>) -> Fitted {
     let mut fitted = Fitted { spec: original.clone(), not_carried: Vec::new(), copied_mounts: Vec::new() };
     fitted.lose("image", format!("{} becomes an image of the container's own file system", original.image));
+    // Says what engine it is on, by a convention of systemd; Podman sets it, and shows it as if it had been asked for.
+    fitted.spec.env.remove("container");
     mounts(&mut fitted, able);
     attachments(&mut fitted, networks);
     limits(&mut fitted, able);
@@ -101,6 +103,12 @@ fn mounts(fitted: &mut Fitted, able: &Capabilities) {
 
 /// A network is carried where the target has one of its name; a fixed address belongs to the source's network.
 fn attachments(fitted: &mut Fitted, networks: Option<&BTreeSet<String>>) {
+    // Where nothing was asked for, an engine shows its default network; the target has one of its own. Podman lists its own
+    // as `bridge`, and does not find it by this name.
+    if matches!(fitted.spec.networks.as_slice(), [only] if *only == NetworkAttachment::new("bridge")) {
+        fitted.spec.networks.clear();
+        return;
+    }
     let mut kept = Vec::new();
     for (index, mut attachment) in std::mem::take(&mut fitted.spec.networks).into_iter().enumerate() {
         let NetworkAttachment { network, address, .. } = &mut attachment;
@@ -198,6 +206,15 @@ mod tests {
         assert_eq!((fitted.spec.networks.len(), fitted.spec.networks[0].address), (1, None));
         assert_eq!((fitted.spec.limits, fitted.spec.restart), (full().limits, RestartPolicy::Always));
         assert_eq!((fitted.spec.env, fitted.spec.ports), (full().env, full().ports));
+    }
+
+    #[test]
+    fn the_default_network_becomes_the_targets_own() {
+        let mut spec = ContainerSpec::new("a:1");
+        spec.networks = vec![NetworkAttachment::new("bridge")];
+        let fitted = fit(&spec, &Capabilities::all(), None);
+        assert_eq!(fields(&fitted), ["image"]);
+        assert!(fitted.spec.networks.is_empty());
     }
 
     #[test]

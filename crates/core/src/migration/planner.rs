@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::fit::fit;
-use super::spec::{MovePlan, MoveSpec, MoveWay};
+use super::spec::{CopiedMount, MovePlan, MoveSpec, MoveWay};
 use super::step::Step;
 use crate::capabilities::Capability;
 use crate::container::{ContainerDetails, ContainerState, RestartPolicy};
@@ -108,7 +108,7 @@ pub(super) fn require(node: &dyn Node, needed: &[Capability]) -> Result<()> {
 #[derive(Default)]
 struct Found {
     not_carried: Vec<NotCarried>,
-    copied_mounts: Vec<super::spec::CopiedMount>,
+    copied_mounts: Vec<CopiedMount>,
     warnings: Vec<String>,
 }
 
@@ -122,8 +122,8 @@ async fn choose(
     if let Some(first) = ways.first() {
         let snapshots = spec.snapshots && first.snapshots;
         let mut found = Found { not_carried: first.not_carried.clone(), ..Found::default() };
-        if spec.snapshots && !first.snapshots {
-            found.not_carried.push(NotCarried::new("snapshots", "this way does not take snapshots"));
+        if !snapshots {
+            found.not_carried.extend(snapshots_stay(source, details).await?);
         }
         let transports = ways.iter().map(|way| way.transport).collect();
         return Ok((MoveWay::Native { transports, live: spec.live, snapshots }, found));
@@ -134,7 +134,19 @@ async fn choose(
     if !matches!(spec.way, super::spec::WayChoice::Auto | super::spec::WayChoice::Portable) {
         return Err(Error::unsupported("this way between these nodes"));
     }
-    portable(source, target, details).await.map(|found| (MoveWay::Portable, found))
+    let mut found = portable(source, target, details).await?;
+    found.not_carried.extend(snapshots_stay(source, details).await?);
+    Ok((MoveWay::Portable, found))
+}
+
+/// What is said of snapshots that are not taken along, if there are any.
+async fn snapshots_stay(source: &Arc<dyn Node>, details: &ContainerDetails) -> Result<Option<NotCarried>> {
+    if !source.capabilities().snapshots {
+        return Ok(None);
+    }
+    let count = source.container(&details.summary.name).snapshots().await?.len();
+    let reason = format!("{count} of them are not taken along, and are deleted with the source");
+    Ok((count > 0).then(|| NotCarried::new("snapshots", reason)))
 }
 
 /// The ways of the engines that the caller allows, best first.
@@ -158,10 +170,18 @@ async fn portable(source: &Arc<dyn Node>, target: &Arc<dyn Node>, details: &Cont
     require(&**target, &[Capability::ImageImport, Capability::Images])?;
     let networks = networks(&**target).await?;
     let fitted = fit(&details.spec, target.capabilities(), networks.as_ref());
-    if !fitted.copied_mounts.is_empty() {
-        require(&**source, &[Capability::Files])?;
-    }
     let mut found = Found { not_carried: fitted.not_carried, copied_mounts: fitted.copied_mounts, ..Found::default() };
+    if !found.copied_mounts.is_empty() {
+        require(&**source, &[Capability::Files])?;
+        if !source.capabilities().file_owners {
+            let unknown = |mount: &CopiedMount| {
+                let reason =
+                    format!("the source does not tell who owns what is mounted at {}: root does", mount.target);
+                NotCarried::new("mounts.owners", reason)
+            };
+            found.not_carried.extend(found.copied_mounts.iter().map(unknown));
+        }
+    }
     let (here, there) = (source.info().await?.architecture, target.info().await?.architecture);
     if let (Some(here), Some(there)) = (here, there)
         && here != there

@@ -25,10 +25,13 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     // Where each container has a monitor of its own and no daemon stays, systemd has to start the checks. Whether it is
     // there shows in the way cgroups are made.
     let supervised = !reported.version.has_component("conmon") || info.cgroup_driver.as_deref() == Some("systemd");
+    // Podman gives everything that is copied out to root; what it exports keeps its owners.
+    let owners = !reported.version.has_component("conmon");
     let linux = info.os_type.as_deref().is_none_or(|os| os == "linux");
     let mut can = Capabilities::all();
     can.node_jobs = false;
     can.copy = false;
+    can.file_owners = owners;
     // What a daemon calls a checkpoint holds the processes and not the files; nothing makes a container of an archive.
     can.snapshots = false;
     can.snapshots_stateful = false;

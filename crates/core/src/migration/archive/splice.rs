@@ -37,12 +37,34 @@ pub(in super::super) struct Splice {
     parts: VecDeque<Part>,
     /// Absolute paths of all parts but the root, without leading slash: what other parts have there is hidden.
     places: Vec<String>,
-    current: Option<(Reader, String)>,
+    current: Option<Current>,
     entry: Option<Passing>,
     manifest: Arc<Mutex<Manifest>>,
     progress: Progress,
     bytes: u64,
     ended: bool,
+}
+
+/// The part whose turn it is.
+struct Current {
+    reader: Reader,
+    /// Its place, without slashes around it.
+    at: String,
+    /// Whether its entries begin below their own root instead of with the last part of the place: Podman 4.3 names what is
+    /// mounted in a stopped container like this. The first entry tells.
+    rooted: Option<bool>,
+}
+
+impl Current {
+    /// A path of this part as a path of the whole.
+    fn moved(&self, path: &str) -> String {
+        let at = &self.at;
+        let rest = if self.rooted == Some(true) { Some(path) } else { path.split_once('/').map(|(_, rest)| rest) };
+        match rest.filter(|rest| !rest.is_empty()) {
+            Some(rest) => format!("{at}/{rest}"),
+            None => at.clone(),
+        }
+    }
 }
 
 /// An entry whose data passes.
@@ -89,7 +111,7 @@ impl Splice {
                 }
                 continue;
             }
-            let Some((reader, at)) = &mut self.current else {
+            let Some(current) = &mut self.current else {
                 let Some(part) = self.parts.pop_front() else {
                     if std::mem::replace(&mut self.ended, true) {
                         return Ok(None);
@@ -98,23 +120,24 @@ impl Splice {
                 };
                 let above = self.missing_above(&part.at);
                 let at = part.at.trim_matches('/').to_owned();
-                self.current = Some((Reader::new((part.open)().await?), at));
+                self.current = Some(Current { reader: Reader::new((part.open)().await?), at, rooted: None });
                 if !above.is_empty() {
                     return Ok(Some(above));
                 }
                 continue;
             };
-            let Some(mut found) = reader.next().await? else {
+            let Some(mut found) = current.reader.next().await? else {
                 self.current = None;
                 continue;
             };
-            let at = at.clone();
+            current.rooted.get_or_insert(found.entry.path.is_empty());
+            let at = current.at.clone();
             let headers = if at.is_empty() {
                 found.headers
             } else {
-                found.entry.path = moved(&at, &found.entry.path);
+                found.entry.path = current.moved(&found.entry.path);
                 if found.entry.kind == Kind::HardLink {
-                    found.entry.link = moved(&at, &found.entry.link);
+                    found.entry.link = current.moved(&found.entry.link);
                 }
                 Bytes::from(found.entry.write())
             };
@@ -130,7 +153,9 @@ impl Splice {
 
     /// Some data of the entry that passes, or nothing when that is all of it or is not wanted.
     async fn data(&mut self) -> Result<Option<Bytes>> {
-        let (Some(passing), Some((reader, _))) = (&mut self.entry, &mut self.current) else { return Ok(None) };
+        let (Some(passing), Some(Current { reader, .. })) = (&mut self.entry, &mut self.current) else {
+            return Ok(None);
+        };
         if passing.left > 0 {
             let piece = reader.piece(passing.left).await?;
             passing.left -= piece.len() as u64;
@@ -181,14 +206,6 @@ impl Splice {
             });
         }
         Bytes::from(blocks)
-    }
-}
-
-/// A path of a part that begins with the last word of `at`, as a path of the whole.
-fn moved(at: &str, path: &str) -> String {
-    match path.split_once('/') {
-        Some((_, rest)) => format!("{at}/{rest}"),
-        None => at.to_owned(),
     }
 }
 

@@ -137,6 +137,26 @@ async fn mounts_take_their_places_and_hide_what_was_there() {
 }
 
 #[tokio::test]
+async fn entries_may_begin_below_a_root_of_their_own() {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, kind) in [("/", b'5'), ("/a", b'5'), ("/a/f", b'0')] {
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(tar::EntryType::new(kind));
+        header.set_mode(0o700);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        header.set_cksum();
+        builder.append(&header, std::io::empty()).unwrap();
+    }
+    let rooted = builder.into_inner().unwrap();
+    let (archive, _) = splice(vec![part("", Written::new().directory("m/").bytes()), part("/m", rooted)]).await;
+    let paths: Vec<_> = read(&archive).into_iter().map(|(path, ..)| path).collect();
+    assert_eq!(paths, ["m", "m/a", "m/a/f"]);
+}
+
+#[tokio::test]
 async fn every_difference_is_found_and_named() {
     let base = || Written::new().directory("d/").file("d/f", b"same");
     let scanned = |written: Written| async move { scan(pieces(&written.bytes()), Manifest::default()).await.unwrap() };

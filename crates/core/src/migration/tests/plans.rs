@@ -74,7 +74,10 @@ async fn a_plan_names_the_capability_that_is_missing() {
 #[tokio::test]
 async fn a_plan_tells_the_way_the_steps_and_what_is_not_carried() {
     let rig = Rig::new(true, By::Files).await;
+    assert!(!rig.planned().await.plan.not_carried.iter().any(|lost| lost.field == "snapshots"));
+    rig.source.container(NAME).create_snapshot(&SnapshotOptions::new("before")).await.unwrap();
     let plan = rig.planned().await.plan;
+    assert!(plan.not_carried.iter().any(|lost| lost.field == "snapshots"));
     assert_eq!((plan.way, plan.running, plan.steps.as_slice()), (MoveWay::Portable, true, Step::ALL));
     assert_eq!(plan.copied_mounts[0].target, "/srv/store");
     assert!(plan.not_carried.iter().any(|lost| lost.field == "image"));
