@@ -21,6 +21,7 @@ use crate::auth::{Token, require_identity};
 use crate::config::Config;
 use crate::envelope::{AccessLog, envelope};
 use crate::etag;
+use crate::moves::Moves;
 use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
 use crate::problem::Problem;
 use crate::state::App;
@@ -126,10 +127,11 @@ impl Server {
             .iter()
             .map(|listener| listener.local_addr().map_err(|error| cannot("an address is not known", error)))
             .collect::<Result<Vec<_>>>()?;
+        let moves = Moves::new(state_dir.clone());
         let nodes = assemble(&config, registry, state_dir).await?;
         let (ending, ended) = watch::channel(false);
         let drain = config.drain_timeout_seconds;
-        let app = web::Data::new(App { config, nodes, token: Token::new(token.clone()), ending: ended });
+        let app = web::Data::new(App { config, nodes, moves, token: Token::new(token.clone()), ending: ended });
         let state = app.clone();
         let factory = move || {
             // The viewer comes first: the scope of the routes takes every path under /v1.
@@ -172,6 +174,7 @@ impl Server {
         let server = server.run();
         let handle = server.handle();
         let task = tokio::spawn(server);
+        Moves::resume(app.clone()).await;
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })
     }
 }

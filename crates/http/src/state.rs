@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::auth::Token;
 use crate::config::Config;
+use crate::moves::Moves;
 use crate::nodes::Nodes;
 
 /// The state of the server, shared by all workers.
@@ -17,6 +18,8 @@ pub(crate) struct App {
     pub config: Config,
     /// Every node.
     pub nodes: Nodes,
+    /// Moves of containers between nodes.
+    pub(crate) moves: Moves,
     /// What a caller must show.
     pub(crate) token: Token,
     /// Becomes true when the server is to end.

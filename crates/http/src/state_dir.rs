@@ -1,4 +1,4 @@
-//! The state directory: the admin token and the nodes that were added over REST. What is acknowledged is on the disk.
+//! The state directory: the admin token, the nodes that were added over REST, and the records of moves. What is acknowledged is on the disk.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -202,23 +202,88 @@ impl StateDir {
         self.sync()
     }
 
-    fn write_temporary(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
-        let path = self.path.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
-        let write = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(content)?;
-            file.sync_all()
-        };
-        write().map_err(|error| failed("write", &path, error))?;
-        Ok(path)
+    /// Where the records of moves are.
+    pub(crate) fn moves_path(&self) -> PathBuf {
+        self.path.join("moves")
     }
 
-    /// A rename is on the disk only when the directory is.
-    fn sync(&self) -> Result<()> {
-        File::open(&self.path)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|error| failed("write", &self.path, error))
+    /// The files of all records.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(crate) fn move_files(&self) -> Result<Vec<PathBuf>> {
+        let directory = self.moves_path();
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("read", &directory, error)),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| failed("read", &directory, error))?.path();
+            // What a crash left half written begins with a dot.
+            let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden && path.extension().is_some_and(|extension| extension == "json") {
+                files.push(path);
+            }
+        }
+        Ok(files)
     }
+
+    /// Replaces the record of a move. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written; the former content is still there then.
+    pub(crate) fn write_move(&self, name: &str, content: &[u8]) -> Result<()> {
+        let directory = self.moves_path();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| failed("make", &directory, error))?;
+        let path = directory.join(name);
+        let temporary = write_temporary(&directory, name, content)?;
+        fs::rename(&temporary, &path).map_err(|error| failed("write", &path, error))?;
+        sync(&directory)?;
+        sync(&self.path)
+    }
+
+    /// Takes the record of a move away; one that is not there is `Ok`.
+    ///
+    /// # Errors
+    /// When it cannot be taken away.
+    pub(crate) fn remove_move(&self, name: &str) -> Result<()> {
+        let path = self.moves_path().join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("delete", &path, error)),
+            Ok(()) => sync(&self.moves_path()),
+        }
+    }
+
+    fn write_temporary(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
+        write_temporary(&self.path, name, content)
+    }
+
+    fn sync(&self) -> Result<()> {
+        sync(&self.path)
+    }
+}
+
+fn write_temporary(directory: &Path, name: &str, content: &[u8]) -> Result<PathBuf> {
+    let path = directory.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().map_err(|error| failed("write", &path, error))?;
+    Ok(path)
+}
+
+/// A rename is on the disk only when the directory is.
+fn sync(directory: &Path) -> Result<()> {
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| failed("write", directory, error))
 }
 
 #[cfg(test)]

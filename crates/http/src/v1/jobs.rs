@@ -50,7 +50,7 @@ impl WaitQuery {
 }
 
 /// The status, once the job has ended or the time is over or the server ends.
-async fn wait_for(app: &App, job: &Arc<dyn Job>, wait: Option<Duration>) -> Result<JobStatus> {
+pub(super) async fn wait_for(app: &App, job: &Arc<dyn Job>, wait: Option<Duration>) -> Result<JobStatus> {
     if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
         tokio::select! {
             ended = job.wait(wait) => match ended {

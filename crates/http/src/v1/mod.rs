@@ -10,6 +10,7 @@ mod images;
 mod jobs;
 mod lifecycle;
 mod logs;
+mod migrations;
 mod networks;
 mod nodes;
 pub(crate) mod openapi;
@@ -99,6 +100,13 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(images::load)
             .service(images::save)
             .service(images::tag)
+            .service(migrations::make_plan)
+            .service(migrations::start)
+            .service(migrations::list)
+            .service(migrations::inspect)
+            .service(migrations::apply)
+            .service(migrations::cancel)
+            .service(migrations::forget)
             .service(networks::list)
             .service(networks::create)
             .service(networks::inspect)

@@ -51,7 +51,7 @@ fn the_document_is_whole() {
 
 /// What makes an operation succeed: path and query, and body.
 fn sample(id: &str, container: &str, job: &str) -> Option<(&'static str, Option<Value>)> {
-    let _ = (container, job);
+    let _ = job;
     let image = json!("roadstead/busybox:latest");
     Some(match id {
         "nodes_add" => ("", Some(json!({"name": "bay", "uri": "memory:"}))),
@@ -63,6 +63,11 @@ fn sample(id: &str, container: &str, job: &str) -> Option<(&'static str, Option<
         "jobs_run" | "jobs_run_on_node" => ("", Some(json!({"command": ["true"]}))),
         "images_pull" => ("", Some(json!({"reference": "registry.example/roadstead/hello:latest"}))),
         "images_tag" => ("", Some(json!({"reference": image, "new_reference": "local/y:1"}))),
+        "migrations_plan" | "migrations_start" => (
+            "",
+            Some(json!({"source": {"node": "sea", "container": container}, "target": {"node": "lake"},
+                                 "stop_timeout_seconds": 0})),
+        ),
         "networks_create" => ("", Some(json!({"name": "n2"}))),
         "snapshots_create" => ("", Some(json!({"name": "s2"}))),
         "volumes_create" => ("", Some(json!({"name": "v2"}))),
@@ -79,6 +84,7 @@ fn sample(id: &str, container: &str, job: &str) -> Option<(&'static str, Option<
 #[tokio::test(flavor = "multi_thread")]
 async fn every_path_answers_as_documented() {
     let rig = Rig::start().await;
+    rig.post("/v1/nodes", json!({"name": "lake", "uri": "memory:"})).await.is(201);
     let document = documented();
     let mut seen = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -95,7 +101,15 @@ async fn every_path_answers_as_documented() {
             let snapshots = format!("/v1/nodes/sea/containers/{container}/snapshots");
             rig.post(&snapshots, json!({"name": "s1"})).await.is(201);
             let (query, body) = sample(id, &container, job).unwrap_or(("", None));
+            let migration = if path.contains("{migration}") {
+                let (_, moves) = sample("migrations_start", &container, job).unwrap();
+                let moved = rig.post("/v1/migrations?wait=20", moves.unwrap()).await.is(200).json();
+                moved["id"].as_str().unwrap().to_owned()
+            } else {
+                String::new()
+            };
             let place = path
+                .replace("{migration}", &migration)
                 .replace("{node}", if id == "nodes_remove" { "bay" } else { "sea" })
                 .replace("{container}", &container)
                 .replace("{job}", job)
@@ -147,7 +161,8 @@ async fn every_path_answers_as_documented() {
                         "containers_attach" => 426,
                         "containers_wait" => 504,
                         "containers_unfreeze" => 204,
-                        "images_delete" => 409,
+                        // It is done.
+                        "images_delete" | "migrations_cancel" => 409,
                         "images_load" | "containers_restore" => 400,
                         _ => 200,
                     };

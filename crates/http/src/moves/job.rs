@@ -1,0 +1,156 @@
+//! A move as a job: its output is a line of JSON whenever something changes, killing it calls it off.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use roadstead_core::jobs::{JobControl, JobProgress};
+use roadstead_core::migration::{Canceller, MoveRecord, MoveState, Observer, Point, Step};
+use roadstead_core::{Error, ErrorKind, OutputKind, Result, Signal, TerminalSize};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::lock;
+use crate::problem::Problem;
+
+/// Bytes are told this often at most.
+const TELL: Duration = Duration::from_millis(500);
+
+/// What a line of the output says.
+#[derive(Debug, Serialize)]
+struct Line {
+    state: MoveState,
+    step: Step,
+    bytes: u64,
+}
+
+/// Killing calls the move off; it then goes back by itself, and the job ends when it is back.
+#[derive(Debug)]
+pub(super) struct CallOff(pub(super) Canceller);
+
+#[async_trait]
+impl JobControl for CallOff {
+    async fn write_stdin(&self, _: Bytes) -> Result<()> {
+        Err(Error::new(ErrorKind::Conflict, "this job has no standard input"))
+    }
+
+    async fn close_stdin(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn resize(&self, _: TerminalSize) -> Result<()> {
+        Err(Error::new(ErrorKind::Conflict, "this job has no terminal"))
+    }
+
+    async fn kill(&self, _: Signal) -> Result<()> {
+        self.0.cancel();
+        Ok(())
+    }
+}
+
+/// Keeps the newest record for readers, and says what changes.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    record: Arc<Mutex<MoveRecord>>,
+    lines: mpsc::UnboundedSender<Bytes>,
+    told: Mutex<Option<Instant>>,
+}
+
+impl Reporter {
+    pub(super) fn new(record: Arc<Mutex<MoveRecord>>) -> (Self, mpsc::UnboundedReceiver<Bytes>) {
+        let (lines, reports) = mpsc::unbounded_channel();
+        (Reporter { record, lines, told: Mutex::default() }, reports)
+    }
+
+    fn tell(&self) {
+        let line = {
+            let record = lock(&self.record);
+            line(&Line { state: record.state, step: record.current(), bytes: record.bytes })
+        };
+        // Nobody listens once the job has ended.
+        let _ = self.lines.send(line);
+    }
+}
+
+fn line(value: &impl Serialize) -> Bytes {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+#[async_trait]
+impl Observer for Reporter {
+    async fn reached(&self, _: Point) {}
+
+    fn changed(&self, record: &MoveRecord) {
+        lock(&self.record).clone_from(record);
+        self.tell();
+    }
+
+    fn copied(&self, bytes: u64) {
+        lock(&self.record).bytes = bytes;
+        let mut told = lock(&self.told);
+        if told.is_none_or(|before| before.elapsed() >= TELL) {
+            *told = Some(Instant::now());
+            self.tell();
+        }
+    }
+}
+
+/// The work with what is said of it.
+pub(super) struct Driven {
+    pub(super) work: Pin<Box<dyn Future<Output = Result<MoveRecord>> + Send>>,
+    pub(super) reports: mpsc::UnboundedReceiver<Bytes>,
+    /// The server ends: the work stops where it is, and the next server goes on from the record.
+    pub(super) ending: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Held until the work is over.
+    pub(super) place: Box<dyn Send>,
+}
+
+impl Driven {
+    /// What it says, then its end: 0, or the exit code of its error with a problem document on standard error.
+    pub(super) fn progress(self) -> impl Stream<Item = Result<JobProgress>> + Send + 'static {
+        enum At {
+            Working(Driven),
+            Ending(std::collections::VecDeque<JobProgress>),
+        }
+        stream::unfold(At::Working(self), |at| async move {
+            match at {
+                At::Ending(mut rest) => rest.pop_front().map(|next| (Ok(next), At::Ending(rest))),
+                At::Working(mut driven) => {
+                    let ended = tokio::select! {
+                        biased;
+                        Some(line) = driven.reports.recv() => {
+                            return Some((Ok(JobProgress::Output(OutputKind::Stdout, line)), At::Working(driven)));
+                        }
+                        done = &mut driven.work => done.map(drop),
+                        () = &mut driven.ending => Err(Error::new(
+                            ErrorKind::Cancelled,
+                            "the server ends; the move goes on when it is started again",
+                        )),
+                    };
+                    let mut rest = std::collections::VecDeque::new();
+                    while let Ok(line) = driven.reports.try_recv() {
+                        rest.push_back(JobProgress::Output(OutputKind::Stdout, line));
+                    }
+                    let code = match ended {
+                        Ok(()) => 0,
+                        Err(error) => {
+                            let code = i32::from(error.kind().row().exit_code);
+                            rest.push_back(JobProgress::Output(OutputKind::Stderr, line(&Problem::from(error))));
+                            code
+                        }
+                    };
+                    rest.push_back(JobProgress::Ended(code));
+                    // Before the job is seen to end, so that whoever waited for it may apply the move again.
+                    drop(driven.work);
+                    drop(driven.place);
+                    rest.pop_front().map(|next| (Ok(next), At::Ending(rest)))
+                }
+            }
+        })
+    }
+}

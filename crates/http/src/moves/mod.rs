@@ -1,0 +1,236 @@
+//! Moves of containers as work of the server: each is a job whose output tells how far it is, and a record on the disk, from
+//! which the next server goes on.
+
+mod job;
+mod log;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, Step};
+use roadstead_core::{Error, ErrorKind, Job, Result};
+
+use crate::state::App;
+use crate::state_dir::StateDir;
+use job::{Driven, Reporter};
+
+pub(crate) use log::FileLog;
+
+/// Between two attempts to go on with what a former server left, doubled each time.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Which way a move is driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forward,
+    Back,
+}
+
+/// A move that somebody works at.
+#[derive(Clone, Debug)]
+pub(crate) struct Active {
+    /// Its newest record.
+    record: Arc<Mutex<MoveRecord>>,
+    canceller: Canceller,
+    pub(crate) job: Arc<dyn Job>,
+}
+
+/// Every move of the server.
+#[derive(Debug)]
+pub(crate) struct Moves {
+    log: Arc<dyn MoveLog>,
+    active: Arc<Mutex<BTreeMap<String, Active>>>,
+}
+
+/// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Taken out of the table of active moves however the work on it ends.
+struct Place {
+    id: String,
+    active: Arc<Mutex<BTreeMap<String, Active>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.active).remove(&self.id);
+    }
+}
+
+impl Moves {
+    pub(crate) fn new(state: StateDir) -> Self {
+        Moves { log: Arc::new(FileLog::new(state)), active: Arc::default() }
+    }
+
+    /// What will be done.
+    ///
+    /// # Errors
+    /// As [`migration::plan`], and what keeps a node from answering.
+    pub(crate) async fn plan(&self, app: &App, source: &str, target: &str, spec: &MoveSpec) -> Result<MovePlan> {
+        spec.validate()?;
+        // Both are looked up first, so that a misspelt name is told before a node that is away.
+        let (from, to) = (app.nodes.get(source)?, app.nodes.get(target)?);
+        let (from, to) = (from.node(app.deadline()).await?, to.node(app.deadline()).await?);
+        migration::plan(&from, &to, spec).await
+    }
+
+    /// Every move, oldest first, and whether it is being worked at.
+    pub(crate) async fn list(&self) -> Result<Vec<(MoveRecord, Option<Active>)>> {
+        let kept = self.log.list().await?;
+        Ok(kept.into_iter().map(|record| self.newest(record)).collect())
+    }
+
+    /// The move with this id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) async fn get(&self, id: &str) -> Result<(MoveRecord, Option<Active>)> {
+        let kept = self.log.load(id).await?;
+        kept.map(|record| self.newest(record)).ok_or_else(|| Error::not_found("migration", id))
+    }
+
+    fn newest(&self, record: MoveRecord) -> (MoveRecord, Option<Active>) {
+        match lock(&self.active).get(record.id()).cloned() {
+            None => (record, None),
+            Some(active) => {
+                let newest = lock(&active.record).clone();
+                (newest, Some(active))
+            }
+        }
+    }
+
+    /// Begins a planned move. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Moves::drive`].
+    pub(crate) async fn begin(&self, app: &App, plan: MovePlan) -> Result<Arc<dyn Job>> {
+        let record = MoveRecord::new(plan);
+        self.log.save(&record).await?;
+        self.drive(app, record, Direction::Forward).await
+    }
+
+    /// Works at a move as a job of the target's node.
+    ///
+    /// # Errors
+    /// `Conflict` when it is being worked at, `Unavailable` when a node is away.
+    pub(crate) async fn drive(&self, app: &App, record: MoveRecord, direction: Direction) -> Result<Arc<dyn Job>> {
+        let (from, to) = (app.nodes.get(&record.plan.source)?, app.nodes.get(&record.plan.target)?);
+        let (source, target) = (from.node(app.deadline()).await?, to.node(app.deadline()).await?);
+        let id = record.id().to_owned();
+        let canceller = Canceller::default();
+        let shared = Arc::new(Mutex::new(record.clone()));
+        let (reporter, reports) = Reporter::new(Arc::clone(&shared));
+        let mover = Mover::new(source, target, Arc::clone(&self.log))
+            .observed_by(Arc::new(reporter))
+            .cancelled_by(canceller.clone());
+        let words = match direction {
+            Direction::Forward => "container.move",
+            Direction::Back => "container.move.rollback",
+        };
+        let command = [words, &record.plan.container, &record.plan.source, &record.plan.target];
+        let spec = roadstead_core::JobSpec::new(command);
+        let (job, place) = {
+            let mut active = lock(&self.active);
+            if active.contains_key(&id) {
+                return Err(Error::new(ErrorKind::Conflict, "the migration is being worked at").with_resource(id));
+            }
+            let slot = to.keeper().admit(None, &spec)?;
+            let work = async move {
+                match direction {
+                    Direction::Forward => mover.apply(record).await,
+                    Direction::Back => mover.roll_back(record).await,
+                }
+            };
+            let place = Place { id: id.clone(), active: Arc::clone(&self.active) };
+            let driven =
+                Driven { work: Box::pin(work), reports, ending: Box::pin(app.ending()), place: Box::new(place) };
+            let (job, feed) = slot.started(Arc::new(job::CallOff(canceller.clone())), driven.progress());
+            active.insert(id, Active { record: shared, canceller, job: Arc::clone(&job) });
+            (job, feed)
+        };
+        tokio::spawn(place);
+        Ok(job)
+    }
+
+    /// Calls a move off: one that is worked at goes back by itself, any other is driven back.
+    ///
+    /// # Errors
+    /// `Conflict` when the commit was made.
+    pub(crate) async fn cancel(&self, app: &App, id: &str) -> Result<Option<Arc<dyn Job>>> {
+        let (record, active) = self.get(id).await?;
+        let committed = record.steps.iter().any(|step| step.step == Step::RetireSource && step.finished_at.is_some());
+        if record.state == MoveState::Done || (committed && record.state == MoveState::Moving) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the container is on the target already: only finishing helps",
+            )
+            .with_resource(id.to_owned()));
+        }
+        if let Some(active) = active {
+            active.canceller.cancel();
+            return Ok(Some(active.job));
+        }
+        if record.state == MoveState::RolledBack {
+            return Ok(None);
+        }
+        self.drive(app, record, Direction::Back).await.map(Some)
+    }
+
+    /// Forgets a move that is over.
+    ///
+    /// # Errors
+    /// `Conflict` when it is not over.
+    pub(crate) async fn forget(&self, id: &str) -> Result<()> {
+        let (record, active) = self.get(id).await?;
+        if active.is_some() || !record.state.is_final() {
+            return Err(Error::new(ErrorKind::Conflict, "the migration is not over: finish it or call it off")
+                .with_resource(id.to_owned()));
+        }
+        self.log.remove(id).await
+    }
+
+    /// Goes on with what a former server left: forward what was on its way forward, back what was on its way back. A node that
+    /// is away is waited for.
+    pub(crate) async fn resume(app: actix_web::web::Data<App>) {
+        let left = match app.moves.log.list().await {
+            Ok(records) => records.into_iter().filter(|record| !record.state.is_final()).collect::<Vec<_>>(),
+            Err(error) => return tracing::error!(%error, "the records of moves cannot be read"),
+        };
+        for record in left {
+            let app = app.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = app.ending() => {}
+                    () = app.moves.finish(&app, record.id()) => {}
+                }
+            });
+        }
+    }
+
+    async fn finish(&self, app: &App, id: &str) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let record = match self.get(id).await {
+                Ok((record, None)) if !record.state.is_final() => record,
+                // Over, forgotten, or somebody else works at it.
+                _ => return,
+            };
+            let back = record.state == MoveState::RollingBack;
+            tracing::info!(migration = id, back, "going on with a move that was interrupted");
+            match self.drive(app, record, if back { Direction::Back } else { Direction::Forward }).await {
+                Ok(job) => {
+                    // It has deadlines of its own.
+                    let _ = job.wait(Duration::from_secs(24 * 60 * 60)).await;
+                }
+                Err(error) => tracing::warn!(migration = id, %error, "the move cannot go on yet"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Migrations between two nodes in memory, one of which outlives the server.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use roadstead_core::memory::{MemoryNode, MemoryOptions};
+use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Registry, Result};
+use roadstead_http::{NodeConfig, Server};
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, client, config};
+
+/// Nodes in memory that are the same for every server, as real engines are.
+#[derive(Clone, Debug, Default)]
+struct Lasting(Arc<Mutex<BTreeMap<String, Arc<MemoryNode>>>>);
+
+impl Lasting {
+    fn node(&self, name: &str) -> Arc<MemoryNode> {
+        let mut nodes = self.0.lock().unwrap();
+        let made = || Arc::new(MemoryNode::new(name, MemoryOptions::default()).unwrap());
+        Arc::clone(nodes.entry(name.to_owned()).or_insert_with(made))
+    }
+}
+
+#[async_trait]
+impl Engine for Lasting {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["lasting"]
+    }
+
+    async fn connect(&self, name: &str, _: &NodeUri, _: &ConnectOptions) -> Result<Arc<dyn Node>> {
+        Ok(self.node(name))
+    }
+
+    fn discover(&self) -> Vec<Discovered> {
+        Vec::new()
+    }
+}
+
+async fn start_in(nodes: &Lasting, directory: tempfile::TempDir) -> Rig {
+    let mut config = config(&directory);
+    for name in ["sea", "lake"] {
+        config.nodes.insert(name.to_owned(), NodeConfig::Uri("lasting:".to_owned()));
+    }
+    let running = Server::start(config, Registry::new().with(nodes.clone())).await.unwrap();
+    Rig { directory, running, client: client() }
+}
+
+async fn start(nodes: &Lasting) -> Rig {
+    start_in(nodes, tempfile::tempdir().unwrap()).await
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "callers write it in place")]
+fn request(container: &str, more: Value) -> Value {
+    let mut request = json!({"source": {"node": "sea", "container": container}, "target": {"node": "lake"},
+                             "stop_timeout_seconds": 0});
+    request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    request
+}
+
+async fn state_of(rig: &Rig, path: &str, wanted: &str) -> Value {
+    for _ in 0..400 {
+        let migration = rig.get(path).await.is(200).json();
+        if migration["state"] == wanted && migration["active"] == false {
+            return migration;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never {wanted}: {}", rig.get(path).await.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_planned_moved_listed_and_forgotten() {
+    let rig = start(&Lasting::default()).await;
+    rig.container("web").await;
+    let plan = rig.post("/v1/migrations/plan", request("web", json!({"way": "portable"}))).await.is(200).json();
+    assert_eq!((&plan["way"]["kind"], &plan["running"]), (&json!("portable"), &json!(true)));
+    assert_eq!(plan["not_carried"][0]["field"], "image");
+    assert_eq!(rig.get("/v1/migrations").await.is(200).json()["items"], json!([]), "a plan is no migration");
+    let reply = rig.post("/v1/migrations?wait=20", request("web", json!({"target": {"node": "lake", "name": "web2"}})));
+    let reply = reply.await.is(200);
+    let moved = reply.json();
+    assert_eq!((&moved["state"], &moved["active"]), (&json!("done"), &json!(false)), "{moved}");
+    assert!(moved["steps"].as_array().unwrap().iter().all(|step| step["finished_at"].is_string()));
+    rig.get("/v1/nodes/sea/containers/web").await.problem(404, "not_found");
+    assert_eq!(rig.get("/v1/nodes/lake/containers/web2").await.is(200).json()["state"], "running");
+    let path = reply.header("location").to_owned();
+    assert_eq!(path, format!("/v1/migrations/{}", moved["id"].as_str().unwrap()));
+    let job = &rig.get("/v1/nodes/lake/jobs").await.is(200).json()["items"][0];
+    assert_eq!(job["command"], json!(["container.move", "web", "sea", "lake"]));
+    let output = rig.events(&format!("/v1/jobs/{}/output", job["id"].as_str().unwrap()), None).await.all().await;
+    let lines: String = output.iter().filter_map(|event| event.data["text"].as_str()).collect();
+    for step in ["prepare", "retire_source", "finish"] {
+        assert!(lines.contains(step), "{step} in {lines}");
+    }
+    let page = rig.get("/v1/migrations?fields=id,state").await.is(200).json();
+    assert_eq!(page["items"], json!([{"id": moved["id"], "state": "done"}]));
+    rig.act(&format!("{path}/cancel")).await.problem(409, "conflict");
+    assert_eq!(rig.act(&format!("{path}/apply?wait=10")).await.is(200).json()["state"], "done");
+    rig.delete(&path).await.is(204);
+    rig.get(&path).await.problem(404, "not_found");
+    rig.delete(&path).await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_is_called_off_and_made_after_all() {
+    let nodes = Lasting::default();
+    let rig = start(&nodes).await;
+    rig.container("web").await;
+    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
+    nodes.node("lake").faults().script("image.import", slow, 1).unwrap();
+    let reply = rig.post("/v1/migrations", request("web", json!({"way": "portable"}))).await.is(202);
+    let path = reply.header("location").to_owned();
+    let job = rig.get(&path).await.is(200).json();
+    assert_eq!(job["active"], true, "{job}");
+    rig.get(job["job_path"].as_str().unwrap()).await.is(200);
+    rig.act(&format!("{path}/apply")).await.problem(409, "conflict");
+    rig.delete(&path).await.problem(409, "conflict");
+    let second = rig.post("/v1/migrations?wait=10", request("web", json!({"way": "portable"}))).await.is(200).json();
+    assert_eq!((&second["state"], &second["failure"]["code"]), (&json!("rolled_back"), &json!("conflict")), "{second}");
+    let off = rig.act(&format!("{path}/cancel?wait=10")).await.is(200).json();
+    assert_eq!((&off["state"], &off["failure"]["code"]), (&json!("rolled_back"), &json!("cancelled")), "{off}");
+    assert_eq!(rig.get("/v1/nodes/sea/containers/web").await.is(200).json()["state"], "running");
+    rig.get("/v1/nodes/lake/containers/web").await.problem(404, "not_found");
+    assert_eq!(rig.act(&format!("{path}/cancel?wait=10")).await.is(200).json()["state"], "rolled_back");
+    assert_eq!(rig.act(&format!("{path}/apply?wait=10")).await.is(200).json()["state"], "done");
+    assert_eq!(rig.get("/v1/nodes/lake/containers/web").await.is(200).json()["state"], "running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_server_finishes_what_the_last_one_left() {
+    let nodes = Lasting::default();
+    let rig = start(&nodes).await;
+    rig.container("web").await;
+    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
+    nodes.node("lake").faults().script("image.import", slow, 1).unwrap();
+    let reply = rig.post("/v1/migrations", request("web", json!({"way": "portable"}))).await.is(202);
+    let path = reply.header("location").to_owned();
+    for _ in 0..400 {
+        if nodes.node("lake").faults().calls().contains(&"image.import") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let Rig { directory, running, .. } = rig;
+    running.shutdown().await.unwrap();
+    let records = std::fs::read_dir(directory.path().join("state/moves")).unwrap().count();
+    assert_eq!(records, 1);
+    // The target is away at first.
+    nodes.node("lake").faults().leave();
+    let rig = start_in(&nodes, directory).await;
+    rig.get(&path).await.is(200);
+    nodes.node("lake").faults().come_back();
+    let done = state_of(&rig, &path, "done").await;
+    assert_eq!(done["ran"], true);
+    assert_eq!(rig.get("/v1/nodes/lake/containers/web").await.is(200).json()["state"], "running");
+    rig.get("/v1/nodes/sea/containers/web").await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_moved_is_refused_by_field_and_leaves_nothing() {
+    let rig = start(&Lasting::default()).await;
+    rig.container("web").await;
+    let same = json!({"source": {"node": "sea", "container": "web"}, "target": {"node": "sea"}});
+    for (body, field) in [
+        (same, "target.node"),
+        (request("web", json!({"wya": "auto"})), "wya"),
+        (request("web", json!({"way": "swim"})), "way"),
+        (request("a b", json!({})), "source.container"),
+        (request("web", json!({"target": {"node": "lake", "name": "a b"}})), "target.name"),
+        (request("web", json!({"target": {"node": "lake", "more": 1}})), "target.more"),
+        (request("web", json!({"stop_timeout_seconds": 9999})), "stop_timeout_seconds"),
+        (json!({"source": {"node": "sea", "container": "web"}}), "target"),
+        (json!([]), "body"),
+    ] {
+        for path in ["/v1/migrations", "/v1/migrations/plan"] {
+            let problem = rig.post(path, body.clone()).await.problem(400, "invalid_input");
+            assert_eq!(problem["field"], field, "{body}");
+        }
+    }
+    let nowhere = json!({"source": {"node": "sea", "container": "web"}, "target": {"node": "pond"}});
+    rig.post("/v1/migrations", nowhere).await.problem(404, "not_found");
+    rig.post("/v1/migrations", request("absent", json!({}))).await.problem(404, "not_found");
+    rig.post("/v1/migrations", request("web", json!({"live": true}))).await.problem(501, "unsupported");
+    rig.post("/v1/migrations?wait=x", request("web", json!({}))).await.problem(400, "invalid_input");
+    rig.get("/v1/migrations?nope=1").await.problem(400, "invalid_input");
+    for id in ["absent", "..%2F..%2Fadmin.token", &"0".repeat(32)] {
+        for (method, rest) in
+            [(Method::GET, ""), (Method::DELETE, ""), (Method::POST, "/apply"), (Method::POST, "/cancel")]
+        {
+            let answer = rig.send(rig.request(method, &format!("/v1/migrations/{id}{rest}"))).await;
+            assert_eq!(answer.status, 404, "{id}{rest}");
+        }
+    }
+    assert_eq!(rig.get("/v1/migrations").await.is(200).json()["items"], json!([]));
+    assert_eq!(rig.get("/v1/nodes/sea/containers/web").await.is(200).json()["state"], "running");
+}
