@@ -13,6 +13,7 @@ pub mod cut;
 pub mod engines;
 pub mod left_out;
 pub mod lxd;
+pub mod moves;
 pub mod outcomes;
 pub mod proxy;
 pub mod raw;

@@ -1,0 +1,77 @@
+//! Moves between real engines, cut at every point.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test says that it failed"
+)]
+
+use roadstead_core::migration::{MoveSpec, WayChoice};
+use roadstead_core::{ContainerSpec, Mount, MountKind, RestartPolicy};
+use roadstead_tests::engines::{self, OwnEngine, image};
+use roadstead_tests::moves::{Away, Cut, End, Trial};
+
+/// A container with as much to lose as two engines of one kind can carry.
+fn rich() -> ContainerSpec {
+    let mut spec = ContainerSpec::new(image()).label("team", "sea");
+    spec.env.insert("KEY".to_owned(), "two  words".to_owned());
+    spec.hostname = Some("moving-host".to_owned());
+    spec.working_directory = Some("/tmp".to_owned());
+    spec.restart = RestartPolicy::UnlessStopped;
+    spec.stop_timeout_seconds = Some(5);
+    spec.limits.memory_bytes = Some(64 << 20);
+    spec.mounts = vec![
+        Mount {
+            kind: MountKind::Volume,
+            source: None,
+            target: "/store".to_owned(),
+            read_only: false,
+            size_bytes: None,
+        },
+        Mount {
+            kind: MountKind::Tmpfs,
+            source: None,
+            target: "/scratch".to_owned(),
+            read_only: false,
+            size_bytes: None,
+        },
+    ];
+    spec
+}
+
+fn portable() -> MoveSpec {
+    let mut how = MoveSpec::default();
+    how.way = WayChoice::Portable;
+    how
+}
+
+/// Two dockerds of the test's own.
+fn dockers(name: &str) -> Option<(End, End)> {
+    let source = OwnEngine::docker(&format!("{name}-a"))?;
+    let target = OwnEngine::docker(&format!("{name}-b"))?;
+    Some((End::own("here", source), End::own("there", target)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_to_docker_survives_every_cut_of_the_line_and_of_the_server() {
+    let Some((source, target)) = dockers("mvl") else { return };
+    Trial::new(&source, &target, rich()).how(portable()).cut_everywhere(&Cut::GENTLE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_to_docker_survives_the_death_of_either_engine_anywhere() {
+    let Some((source, target)) = dockers("mvk") else { return };
+    let killed = [Cut::Source(Away::Killed), Cut::Target(Away::Killed)];
+    Trial::new(&source, &target, rich()).how(portable()).cut_everywhere(&killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_docker_and_podman_both_ways_running_and_stopped() {
+    let (Some(docker), Some(podman)) = (engines::docker(), engines::podman()) else { return };
+    let (docker, podman) = (End::shared("docker", docker), End::shared("podman", podman));
+    for (source, target) in [(&docker, &podman), (&podman, &docker)] {
+        Trial::new(source, target, rich()).how(portable()).uncut().await;
+        Trial::new(source, target, rich()).how(portable()).stopped().uncut().await;
+    }
+}
