@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use roadstead_core::{AttachOptions, LogOptions, StopOptions, TerminalSize};
 
-use crate::scene::{Scene, soon};
+use crate::scene::{SOON, Scene, soon};
 
 async fn our_log(scene: &Scene, name: &str) -> String {
     let mut records = scene.container(name).logs(&LogOptions::default()).await.expect("we read the log");
@@ -50,6 +50,12 @@ pub(crate) async fn we_type(scene: &Scene) {
     let mut attachment = container.attach(&options).await.expect("we attach");
     let input = attachment.input.as_mut().expect("it has an input");
     input.write(Bytes::from_static(b"typed\n")).await.expect("we type");
+    // What was typed is shown once the terminal has it.
+    let mut shown = Vec::new();
+    while !shown.windows(5).any(|piece| piece == b"typed") {
+        let piece = tokio::time::timeout(SOON, attachment.output.next()).await.expect("it is shown");
+        shown.extend_from_slice(&piece.expect("the output goes on").expect("no error").data);
+    }
     soon("they see it done", async || {
         let seen = scene.they_run(container.id(), "cat /typed 2>/dev/null || true");
         (seen == "typed\n").then_some(())
