@@ -1,8 +1,8 @@
 //! What of a container does not suit the target: it is told before, and the copy is as like the original as it can be.
 
 use roadstead_core::memory::{MemoryNode, MemoryOptions};
-use roadstead_core::{CopyTransport, CopyWay, ErrorKind};
-use roadstead_tests::engines::{incus, lxd, lxd_second};
+use roadstead_core::{ContainerSpec, CopyTransport, CopyWay, ErrorKind};
+use roadstead_tests::engines::{image, incus, lxd, lxd_second};
 use serde_json::{Value, json};
 
 use super::{change, copy, exists, instance, node, options, original};
@@ -126,4 +126,32 @@ async fn what_is_refused_leaves_nothing() {
     // Another engine has nothing in common.
     let other = MemoryNode::new("memory", MemoryOptions::default()).unwrap();
     assert!(to.copy_ways(&other, "any").await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fixed_addresses_are_of_the_network_they_come_to() {
+    let (Some(source), Some(target)) = (lxd(), lxd_second()) else { return };
+    let _cleaners = (source.cleaner(), target.cleaner());
+    let (from, to) = (node(&source).await, node(&target).await);
+    // Nobody in it asks for an address.
+    let spec = ContainerSpec::new(image()).name(source.name("original")).command(["sleep", "1000"]);
+    let made = from.create_container(&spec).await.unwrap();
+    let beside = source.name("beside");
+    copy(&*from, &*from, &options(&made.id, &beside, CopyTransport::Local, false)).await.unwrap();
+    let copied = target.name("elsewhere");
+    copy(&*to, &*from, &options(&made.id, &copied, CopyTransport::Push, false)).await.unwrap();
+    let mut seen = Vec::new();
+    for (engine, node, name) in [(&source, &from, &made.id), (&source, &from, &beside), (&target, &to, &copied)] {
+        node.container(name).start().await.unwrap();
+        let shown = instance(engine, name)["expanded_devices"]["eth0"].clone();
+        let (address, network) = (shown["ipv4.address"].as_str().unwrap(), shown["network"].as_str().unwrap());
+        let bridge = engine.get(&format!("/1.0/networks/{network}"))["metadata"]["config"]["ipv4.address"].clone();
+        let (gateway, length) = bridge.as_str().unwrap().split_once('/').unwrap();
+        let inside = engine.client_text(&["exec", name, "--", "ip", "-o", "-4", "addr", "show", "eth0"]);
+        assert!(inside.contains(&format!("inet {address}/{length} ")), "{inside}");
+        let reached = engine.client(&["exec", name, "--", "ping", "-c", "1", "-W", "5", gateway]);
+        assert!(reached.status.success(), "{}", String::from_utf8_lossy(&reached.stdout));
+        seen.push(address.to_owned());
+    }
+    assert_ne!(seen[0], seen[1]);
 }

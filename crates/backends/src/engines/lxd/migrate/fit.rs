@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::super::instance::{Config, Devices};
 use super::super::shared::Lxd;
+use super::super::spec::{self, RawLxc};
+use super::super::surroundings;
 use super::facts::{self, Facts};
 use super::original::{Original, is_root, is_volatile, pool_of};
 
@@ -19,6 +21,8 @@ use super::original::{Original, is_root, is_volatile, pool_of};
 const LABEL: &str = "user.";
 /// A container with this label is being moved, and shall be the same container to its network and to cloud-init.
 const MOVE: &str = "roadstead.move";
+/// Where lines for LXC itself stand.
+const RAW: &str = "raw.lxc";
 /// The key of our own that tells which copy made a container.
 pub(super) const MARK: &str = "user.roadstead.copy";
 
@@ -41,7 +45,7 @@ struct Draft<'a> {
 }
 
 /// For a copy on the server where the original is.
-pub(super) fn on_the_same_server(original: &Original, options: &CopyOptions) -> Fitted {
+pub(super) async fn on_the_same_server(lxd: &Lxd, original: &Original, options: &CopyOptions) -> Result<Fitted> {
     let mut draft = Draft::of(original);
     draft.profiles.clone_from(&original.profiles);
     for (name, device) in &original.all_devices {
@@ -53,7 +57,8 @@ pub(super) fn on_the_same_server(original: &Original, options: &CopyOptions) -> 
             draft.devices.insert(name.clone(), changed);
         }
     }
-    draft.finish(options, false)
+    draft.settle_addresses(lxd, &Devices::new(), false).await?;
+    Ok(draft.finish(options, false))
 }
 
 /// For a copy on another server.
@@ -63,7 +68,8 @@ pub(super) async fn on_another_server(
     facts: &Facts,
     options: &CopyOptions,
 ) -> Result<Fitted> {
-    let mut draft = elsewhere(original, facts);
+    let (mut draft, given) = elsewhere(original, facts);
+    draft.settle_addresses(lxd, &given, true).await?;
     for (name, why) in facts::bad_devices(lxd, draft.devices.clone()).await? {
         draft.devices.remove(&name);
         draft.lose(format!("devices.{name}"), format!("the target does not take it: {why}"));
@@ -71,7 +77,7 @@ pub(super) async fn on_another_server(
     Ok(draft.finish(options, true))
 }
 
-fn elsewhere<'a>(original: &'a Original, facts: &Facts) -> Draft<'a> {
+fn elsewhere<'a>(original: &'a Original, facts: &Facts) -> (Draft<'a>, Devices) {
     let mut draft = Draft::of(original);
     let (config, devices) = draft.choose_profiles(facts);
     draft.fit_config(facts, &config);
@@ -81,7 +87,7 @@ fn elsewhere<'a>(original: &'a Original, facts: &Facts) -> Draft<'a> {
     if driver.is_none_or(|driver| *driver != original.driver || !SENDS_WHOLE.contains(&driver.as_str())) {
         draft.lose("hard_links", "the servers copy file by file: a file with several names becomes several files");
     }
-    draft
+    (draft, devices)
 }
 
 impl<'a> Draft<'a> {
@@ -98,6 +104,31 @@ impl<'a> Draft<'a> {
 
     fn lose(&mut self, field: impl Into<String>, reason: impl Into<String>) {
         self.lost.push(NotCarried::new(field, reason));
+    }
+
+    /// An address that stands in `raw.lxc`, too, for want of a program that asks for one, becomes one of the network that
+    /// the copy is on: the same, where it may be kept and is free.
+    async fn settle_addresses(&mut self, lxd: &Lxd, given: &Devices, keep: bool) -> Result<()> {
+        let original = self.original;
+        let mut raw = RawLxc::parse(self.config.get(RAW).map(String::as_str).unwrap_or_default());
+        let mut changed = false;
+        for (name, device) in &original.all_devices {
+            let Some(before) = device.get("ipv4.address") else { continue };
+            let Some(mut keys) = self.devices.get(name).or_else(|| given.get(name)).cloned() else { continue };
+            let Some(network) = keys.get("network").cloned() else { continue };
+            let Some(joined) = surroundings::with_leases(lxd, &network).await? else { continue };
+            let Some(address) = spec::settle_address(before, keep, &mut keys, &joined, &mut raw) else { continue };
+            let told = self.lost.iter().any(|lost| lost.reason.contains("address"));
+            if address.to_string() != *before && !told {
+                self.lose(format!("devices.{name}"), "its address is not free there; the copy gets another one");
+            }
+            self.devices.insert(name.clone(), keys);
+            changed = true;
+        }
+        if changed {
+            self.config.insert(RAW.to_owned(), raw.to_string());
+        }
+        Ok(())
     }
 
     /// The profiles that the target has, too; and what they give there.

@@ -46,7 +46,7 @@ pub(super) async fn copy_ways(lxd: &Arc<Lxd>, source: &dyn Node, container: &str
         let mut way = CopyWay::new(CopyTransport::Local);
         way.snapshots = true;
         way.not_carried =
-            fit::on_the_same_server(&original, &CopyOptions::new(container, container, way.transport)).lost;
+            fit::on_the_same_server(lxd, &original, &CopyOptions::new(container, container, way.transport)).await?.lost;
         return Ok(vec![way]);
     }
     // What is mounted does not belong to the container, and would be another thing on another machine.
@@ -122,7 +122,7 @@ pub(super) async fn copy_container(
         return Err(Error::unsupported("this way of copying"));
     }
     let mut order = if local {
-        let Fitted { body, .. } = fit::on_the_same_server(&original, options);
+        let Fitted { body, .. } = fit::on_the_same_server(lxd, &original, options).await?;
         carry::Order::new(lxd, peer, options, original, body)
     } else {
         if original.has_mounts() {

@@ -219,6 +219,17 @@ fn publish(spec: &ContainerSpec, plan: &mut Plan, kept: &mut Kept) -> Result<()>
     Ok(())
 }
 
+/// See [`networks::settle_address`].
+pub(super) fn settle_address(
+    before: &str,
+    keep: bool,
+    keys: &mut Config,
+    joined: &Joined,
+    raw: &mut RawLxc,
+) -> Option<std::net::Ipv4Addr> {
+    networks::settle_address(before, keep, keys, joined, u32::try_from(chance() >> 32).unwrap_or_default(), raw)
+}
+
 /// Gives the interface of `keys` another address than its original has; none when nobody here gave it that one.
 pub(super) fn move_address(keys: &mut Config, joined: &Joined, raw: &mut RawLxc) -> Option<std::net::Ipv4Addr> {
     networks::move_address(keys, joined, u32::try_from(chance() >> 32).unwrap_or_default(), raw)

@@ -30,6 +30,18 @@ impl Joined {
         Some((address.parse().ok()?, length.parse().ok().filter(|length| (1..=30).contains(length))?))
     }
 
+    /// Whether the address is one of the network's and nobody's.
+    fn offers(&self, address: Ipv4Addr) -> bool {
+        let Some((gateway, length)) = self.gateway else { return false };
+        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or_default();
+        let (own, asked) = (u32::from(gateway), u32::from(address));
+        own & mask == asked & mask
+            && asked & !mask != 0
+            && asked & !mask != !mask
+            && address != gateway
+            && !self.taken.contains(&address)
+    }
+
     /// An address that nobody has, by chance: whoever looks at the same time shall not find the same one.
     fn free(&self, chance: u32) -> Option<Ipv4Addr> {
         let (gateway, length) = self.gateway?;
@@ -88,6 +100,30 @@ pub(in super::super) fn move_address(
     let address = joined.free(chance)?;
     keys.insert("ipv4.address".to_owned(), address.to_string());
     raw.set(&key, format!("{address}/{length}"));
+    Some(address)
+}
+
+/// Gives an interface whose address `before` [`fix`] gave it, perhaps on another server, one that is right on `joined`: the
+/// same when it may be kept and nobody there has it. None when it was not [`fix`] that gave it.
+pub(in super::super) fn settle_address(
+    before: &str,
+    keep: bool,
+    keys: &mut Config,
+    joined: &Joined,
+    chance: u32,
+    raw: &mut RawLxc,
+) -> Option<Ipv4Addr> {
+    let (gateway, length) = joined.gateway?;
+    let key = |number: usize| format!("lxc.net.{number}.ipv4.address");
+    let is_it = |written: &str| written.split('/').next() == Some(before);
+    let number = (0..MAX).find(|number| raw.get(&key(*number)).is_some_and(is_it))?;
+    let same = before.parse().ok().filter(|address| keep && joined.offers(*address));
+    let address = same.or_else(|| joined.free(chance))?;
+    keys.insert("ipv4.address".to_owned(), address.to_string());
+    raw.set(&key(number), format!("{address}/{length}"));
+    if number == 0 && raw.get("lxc.net.0.ipv4.gateway").is_some() {
+        raw.set("lxc.net.0.ipv4.gateway", gateway.to_string());
+    }
     Some(address)
 }
 
@@ -161,5 +197,28 @@ mod tests {
         attachment.aliases = vec!["x".to_owned()];
         assert!(device(0, &attachment).is_err());
         assert!(device(0, &NetworkAttachment::new("host")).is_err());
+    }
+
+    #[test]
+    fn an_address_is_settled_on_another_network() {
+        let lines = "lxc.net.0.ipv4.address = 10.1.2.9/24\nlxc.net.0.ipv4.gateway = 10.1.2.1";
+        let settle = |keep: bool, network: &str, taken: &[&str]| {
+            let taken = taken.iter().map(|address| address.parse().unwrap()).collect();
+            let joined = Joined { gateway: Joined::gateway(network), taken };
+            let (mut raw, mut keys) = (RawLxc::parse(lines), Config::new());
+            let address = settle_address("10.1.2.9", keep, &mut keys, &joined, 4, &mut raw)?;
+            assert_eq!(keys["ipv4.address"], address.to_string());
+            let line = |key: &str| raw.get(key).unwrap_or_default().to_owned();
+            Some((line("lxc.net.0.ipv4.address"), line("lxc.net.0.ipv4.gateway")))
+        };
+        let told = |address: &str, gateway: &str| Some((address.to_owned(), gateway.to_owned()));
+        assert_eq!(settle(true, "10.1.2.2/16", &[]), told("10.1.2.9/16", "10.1.2.2"));
+        assert_eq!(settle(true, "10.7.7.1/24", &[]), told("10.7.7.5/24", "10.7.7.1"));
+        assert_eq!(settle(true, "10.1.2.1/24", &["10.1.2.9"]), told("10.1.2.5/24", "10.1.2.1"));
+        assert_eq!(settle(false, "10.1.2.1/24", &[]), told("10.1.2.5/24", "10.1.2.1"));
+        assert_eq!(settle(true, "none", &[]), None);
+        let mut raw = RawLxc::default();
+        let joined = Joined { gateway: Joined::gateway("10.1.2.1/24"), taken: Vec::new() };
+        assert_eq!(settle_address("10.1.2.9", true, &mut Config::new(), &joined, 4, &mut raw), None);
     }
 }
