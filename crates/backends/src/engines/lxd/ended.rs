@@ -3,8 +3,11 @@
 //! No server keeps it. But the library below the server tells it in its log, on the level that containers of ours are
 //! created with, and the server hands that log out until the next start.
 
+use std::time::Duration;
+
 use futures_util::TryStreamExt;
 use roadstead_core::{ErrorKind, Result, Timestamp};
+use tokio::time::{Instant, sleep};
 
 use super::request::Request;
 use super::shared::Lxd;
@@ -18,11 +21,50 @@ pub(super) struct End {
     /// 128 + n when signal n ended it.
     pub(super) exit_code: i32,
     pub(super) at: Option<Timestamp>,
+    /// How far the library has come with it.
+    stage: Stage,
 }
+
+/// What stands in the log after the end, which the library writes in this order within a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// That there was an end; the exit code may come yet.
+    Noticed,
+    /// The exit code, or what comes after it.
+    Coded,
+    /// The server was told.
+    Told,
+}
+
+/// A look again after so long.
+const PAUSE: Duration = Duration::from_millis(25);
+/// The exit code follows its end within so much.
+const CODED: Duration = Duration::from_secs(1);
+/// A server is told within so much.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// Asks for the last end of a container that does not run; nothing when it is not told.
 pub(super) async fn read(lxd: &Lxd, id: &str) -> Result<Option<End>> {
-    Ok(parse(&log(lxd, id).await?))
+    reach(lxd, id, Stage::Coded, CODED).await
+}
+
+/// The same, once the server knows of it, too.
+///
+/// For some hundred milliseconds a server says that the container is stopped and has not heard of its end yet. Who then
+/// deletes it makes the server forget the end: no event tells of it, and what was written to the console is lost.
+pub(super) async fn settled(lxd: &Lxd, id: &str) -> Result<Option<End>> {
+    reach(lxd, id, Stage::Told, TOLD).await
+}
+
+async fn reach(lxd: &Lxd, id: &str, stage: Stage, patience: Duration) -> Result<Option<End>> {
+    let until = Instant::now() + patience;
+    loop {
+        let end = parse(&log(lxd, id).await?);
+        if end.is_none_or(|end| end.stage >= stage) || Instant::now() >= until {
+            return Ok(end);
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Why the last start failed, when it was for the command.
@@ -55,20 +97,27 @@ async fn log(lxd: &Lxd, id: &str) -> Result<String> {
 
 fn parse(log: &str) -> Option<End> {
     const EXITED: &str = "Container init process ";
-    let mut end = None;
+    let mut end: Option<(String, End)> = None;
     for line in log.lines() {
         if let Some((_, rest)) = line.split_once(EXITED).filter(|(_, rest)| rest.ends_with(" exited")) {
+            let at = line.split_ascii_whitespace().find_map(time);
             let pid = rest.trim_end_matches(" exited").to_owned();
-            end = Some((pid, End { exit_code: 0, at: line.split_ascii_whitespace().find_map(time) }));
+            end = Some((pid, End { exit_code: 0, at, stage: Stage::Noticed }));
+            continue;
         }
         let Some((pid, end)) = &mut end else { continue };
-        // Of an end with code 0, nothing more is said.
-        let Some((_, how)) = line.split_once(&format!("Child <{pid}> ended on ")) else { continue };
-        let number = how.rsplit_once('(').and_then(|(_, rest)| rest.split(')').next()?.parse::<i32>().ok());
-        match number {
-            Some(number) if how.starts_with("error") => end.exit_code = number,
-            Some(number) if how.starts_with("signal") => end.exit_code = number.saturating_add(128),
-            _ => {}
+        if let Some((_, how)) = line.split_once(&format!("Child <{pid}> ended on ")) {
+            let number = how.rsplit_once('(').and_then(|(_, rest)| rest.split(')').next()?.parse::<i32>().ok());
+            match number {
+                Some(number) if how.starts_with("error") => end.exit_code = number,
+                Some(number) if how.starts_with("signal") => end.exit_code = number.saturating_add(128),
+                _ => {}
+            }
+            end.stage = end.stage.max(Stage::Coded);
+        } else if line.contains("Deleted network devices") || line.contains("Executing script ") {
+            // Of an end with code 0 no more is said; this comes after it.
+            let told = line.contains(" callhook ") && line.contains(" stop\" ");
+            end.stage = end.stage.max(if told { Stage::Told } else { Stage::Coded });
         }
     }
     end.map(|(_, end)| end)
@@ -95,6 +144,22 @@ mod tests {
 
     fn end(rest: &str) -> Option<(i32, String)> {
         parse(&format!("{FIRST}{EXITED}{rest}")).map(|end| (end.exit_code, end.at.unwrap().to_string()))
+    }
+
+    #[test]
+    fn what_follows_an_end_is_waited_for() {
+        let stage = |rest: &str| parse(&format!("{EXITED}{rest}")).unwrap().stage;
+        let script = |words: &str| {
+            format!(
+                "lxc INFO conf - Executing script \"/usr/bin/lxd callhook /d \"default\" \"x\" {words}\" for container \"x\"\n"
+            )
+        };
+        assert_eq!(stage("lxc x 2 TRACE start - something\n"), Stage::Noticed);
+        assert_eq!(stage("lxc INFO error - Child <26248> ended on error (7)\n"), Stage::Coded);
+        assert_eq!(stage("lxc DEBUG network - lxc_delete_network:4173 - Deleted network devices\n"), Stage::Coded);
+        assert_eq!(stage(&script("stopns")), Stage::Coded);
+        assert_eq!(stage(&format!("{}{}", script("stopns"), script("stop"))), Stage::Told);
+        assert_eq!(stage(&format!("{}{EXITED}", script("stop"))), Stage::Noticed, "the next end");
     }
 
     #[test]

@@ -86,7 +86,7 @@ async fn look(lxd: &Lxd, id: &str) -> Result<Option<ContainerExit>> {
     if Instance::read(lxd, id).await?.state().has_processes() {
         return Ok(None);
     }
-    let end = ended::read(lxd, id).await?;
+    let end = ended::settled(lxd, id).await?;
     let mut exit = ContainerExit::new(end.map_or(0, |end| end.exit_code));
     if end.is_none() {
         exit.error = Some("the engine does not tell how it ended".to_owned());

@@ -29,6 +29,7 @@ pub(super) use raw::RawLxc;
 
 /// Key of the lines for the library below the server.
 pub(super) const RAW: &str = "raw.lxc";
+const CONSOLE: &str = "4MB";
 const ENVIRONMENT: &str = "environment.";
 const INIT: &str = "lxc.init.cmd";
 const HALT: &str = "lxc.signal.halt";
@@ -119,6 +120,9 @@ pub(super) fn plan(spec: &ContainerSpec, around: &Surroundings) -> Result<Plan> 
     let mut kept = Kept::of(spec);
     // Only on this level the library tells how the main process ended; nobody else keeps it.
     raw.push("lxc.log.level", "debug");
+    // What is kept of the output of the main process; the library's own choice is 128 KiB.
+    raw.push("lxc.console.buffer.size", CONSOLE);
+    raw.push("lxc.console.size", CONSOLE);
     process(spec, &mut plan, &mut raw)?;
     plan.warnings.extend(privileges::write(spec, &mut plan.config, &mut raw)?);
     if spec.read_only_root {
