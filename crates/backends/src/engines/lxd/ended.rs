@@ -43,28 +43,43 @@ const CODED: Duration = Duration::from_secs(1);
 /// A server is told within so much.
 const TOLD: Duration = Duration::from_secs(5);
 
-/// Asks for the last end of a container that does not run; nothing when it is not told.
+/// Asks for the last end of a container; nothing when there was none since its start, or it is not told.
 pub(super) async fn read(lxd: &Lxd, id: &str) -> Result<Option<End>> {
-    reach(lxd, id, Stage::Coded, CODED).await
+    reach(lxd, id, Stage::Coded, CODED, false).await
 }
 
-/// The same, once the server knows of it, too.
+/// The same of a container that is said to be stopped: for a moment after its start some servers say so before the end.
+pub(super) async fn stopped(lxd: &Lxd, id: &str) -> Result<Option<End>> {
+    reach(lxd, id, Stage::Coded, CODED, true).await
+}
+
+/// The same, once the server knows of the end, too.
 ///
 /// For some hundred milliseconds a server says that the container is stopped and has not heard of its end yet. Who then
 /// deletes it makes the server forget the end: no event tells of it, and what was written to the console is lost.
 pub(super) async fn settled(lxd: &Lxd, id: &str) -> Result<Option<End>> {
-    reach(lxd, id, Stage::Told, TOLD).await
+    reach(lxd, id, Stage::Told, TOLD, true).await
 }
 
-async fn reach(lxd: &Lxd, id: &str, stage: Stage, patience: Duration) -> Result<Option<End>> {
+async fn reach(lxd: &Lxd, id: &str, stage: Stage, patience: Duration, has_ended: bool) -> Result<Option<End>> {
     let until = Instant::now() + patience;
     loop {
-        let end = parse(&log(lxd, id).await?);
-        if end.is_none_or(|end| end.stage >= stage) || Instant::now() >= until {
+        let log = log(lxd, id).await?;
+        let end = parse(&log);
+        let enough = match end {
+            Some(end) => end.stage >= stage,
+            None => !has_ended || !began(&log),
+        };
+        if enough || Instant::now() >= until {
             return Ok(end);
         }
         sleep(PAUSE).await;
     }
+}
+
+/// Whether the log, on the level of ours, tells of a start that went well, and so will tell of its end.
+fn began(log: &str) -> bool {
+    log.contains(" DEBUG ") && !log.contains("Failed to spawn container")
 }
 
 /// Why the last start failed, when it was for the command.
@@ -177,5 +192,9 @@ mod tests {
         assert_eq!(end("lxc INFO Child <1> ended on error (7)\n"), Some((0, at)));
         assert_eq!(parse(FIRST), None);
         assert_eq!(parse(""), None);
+        assert!(began(FIRST) && !began(""));
+        assert!(!began(&format!(
+            "{FIRST}lxc en 2 ERROR start - __lxc_start:2107 - Failed to spawn container \"en\"\n"
+        )));
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
         details.pid = now.pid();
         details.endpoints = endpoints(lxd, &instance, now.network.as_ref()).await;
     } else if details.started_at.is_some() {
-        let end = ended::read(lxd, id).await?;
+        let end = ended::stopped(lxd, id).await?;
         details.exit_code = end.map(|end| end.exit_code);
         details.finished_at = end.and_then(|end| end.at);
     }

@@ -15,6 +15,9 @@ use super::websocket::{Message, Socket};
 
 /// Between two tries to listen again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// A state that is still to change is looked at again after so long, and so often.
+const SETTLE: Duration = Duration::from_millis(50);
+const SETTLES: u32 = 60;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -87,6 +90,14 @@ async fn look(lxd: &Lxd, id: &str) -> Result<Option<ContainerExit>> {
         return Ok(None);
     }
     let end = ended::settled(lxd, id).await?;
+    // Incus says once more that it runs, until it has cleaned up after it. Whoever was told of the end may go on with what
+    // can be done to a stopped container.
+    for _ in 0..SETTLES {
+        if !Instance::read(lxd, id).await?.state().has_processes() {
+            break;
+        }
+        sleep(SETTLE).await;
+    }
     let mut exit = ContainerExit::new(end.map_or(0, |end| end.exit_code));
     if end.is_none() {
         exit.error = Some("the engine does not tell how it ended".to_owned());
