@@ -11,10 +11,13 @@ use super::ended;
 use super::instance::Instance;
 use super::request::Request;
 use super::shared::Lxd;
-use super::websocket::{Message, Socket};
+use super::watch::{Heard, Watched};
+use super::websocket::Message;
 
 /// Between two tries to listen again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often it is looked whether the server is there, when nothing happens.
+const TICK: Duration = Duration::from_secs(5);
 /// A state that is still to change is looked at again after so long, and so often.
 const SETTLE: Duration = Duration::from_millis(50);
 const SETTLES: u32 = 60;
@@ -71,32 +74,36 @@ async fn until(lxd: &Lxd, id: &str, condition: WaitFor) -> Result<ContainerExit>
             }
             first = false;
             match heard(&mut socket, id).await {
-                Some(Heard::Started) => ran = true,
+                Some(Word::Started) => ran = true,
                 // An end that was so short that a start has already followed it is an end all the same.
-                Some(Heard::Ended) => {}
+                Some(Word::Ended) => {}
                 None => break,
             }
         }
     }
 }
 
-async fn listen(lxd: &Lxd) -> Result<Socket> {
-    lxd.client.websocket(Request::get(&["events"]).query("type", "lifecycle")).await
+/// When this returns, the server has begun to listen for us.
+async fn listen(lxd: &Lxd) -> Result<Watched> {
+    let socket = lxd.client.websocket(Request::get(&["events"]).query("type", "lifecycle")).await?;
+    Ok(Watched::new(socket).registered().await)
 }
 
 /// How it ended; nothing while it runs.
 async fn look(lxd: &Lxd, id: &str) -> Result<Option<ContainerExit>> {
-    if Instance::read(lxd, id).await?.state().has_processes() {
+    // Of an end soon after the start Incus says, for a moment, that it runs, and then sends no word of the end. The log
+    // begins anew with every start.
+    if Instance::read(lxd, id).await?.state().has_processes() && ended::read(lxd, id).await?.is_none() {
         return Ok(None);
     }
     let end = ended::settled(lxd, id).await?;
-    // Incus says once more that it runs, until it has cleaned up after it. Whoever was told of the end may go on with what
-    // can be done to a stopped container.
+    // Whoever is told of the end may go on with what can be done to a stopped container.
     for _ in 0..SETTLES {
-        if !Instance::read(lxd, id).await?.state().has_processes() {
-            break;
+        match Instance::read(lxd, id).await {
+            Ok(instance) if instance.state().has_processes() => sleep(SETTLE).await,
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => break,
         }
-        sleep(SETTLE).await;
     }
     let mut exit = ContainerExit::new(end.map_or(0, |end| end.exit_code));
     if end.is_none() {
@@ -105,18 +112,19 @@ async fn look(lxd: &Lxd, id: &str) -> Result<Option<ContainerExit>> {
     Ok(Some(exit))
 }
 
-enum Heard {
+enum Word {
     Started,
     Ended,
 }
 
-/// The next news of this container; nothing when the connection breaks.
-async fn heard(socket: &mut Socket, id: &str) -> Option<Heard> {
+/// The next word of this container; nothing when the connection breaks.
+async fn heard(socket: &mut Watched, id: &str) -> Option<Word> {
     loop {
-        let bytes = match socket.reader.next().await? {
-            Ok(Message::Text(text)) => text.into_bytes(),
-            Ok(Message::Binary(bytes)) => bytes.to_vec(),
-            Err(_) => return None,
+        let bytes = match socket.next(TICK).await {
+            Heard::Message(Message::Text(text)) => text.into_bytes(),
+            Heard::Message(Message::Binary(bytes)) => bytes.to_vec(),
+            Heard::Nothing => continue,
+            Heard::Broken => return None,
         };
         let news: News = serde_json::from_slice(&bytes).unwrap_or_default();
         let happened = news.metadata.unwrap_or_default();
@@ -126,9 +134,9 @@ async fn heard(socket: &mut Socket, id: &str) -> Option<Heard> {
             continue;
         }
         match happened.action.as_deref().unwrap_or_default() {
-            "instance-started" | "container-started" => return Some(Heard::Started),
+            "instance-started" | "container-started" => return Some(Word::Started),
             action if ["stopped", "shutdown", "deleted", "restarted"].iter().any(|word| action.ends_with(word)) => {
-                return Some(Heard::Ended);
+                return Some(Word::Ended);
             }
             _ => {}
         }
