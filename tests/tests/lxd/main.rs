@@ -35,6 +35,7 @@ macro_rules! on_lxd_and_incus {
 
 mod certificates;
 mod joining;
+mod many;
 mod outages;
 mod remotes;
 

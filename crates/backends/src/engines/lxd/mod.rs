@@ -1,8 +1,7 @@
 //! LXD and Incus, which speak one protocol. What a server can do is decided by the extensions of its API, never by its
 //! name.
 
-// The rooms are filled one by one; this goes with the last of them.
-#![allow(dead_code, clippy::unused_async)]
+#![allow(clippy::unused_async)]
 
 mod apart;
 mod attach;

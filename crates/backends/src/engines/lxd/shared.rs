@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use roadstead_core::Capabilities;
 use roadstead_core::jobs::JobKeeper;
-use roadstead_core::{Capabilities, Capability, Error, Result};
 
 use super::client::Client;
 use super::console::Consoles;
@@ -37,21 +37,5 @@ impl Lxd {
     /// Whether the server's API has this extension.
     pub(super) fn has(&self, extension: &str) -> bool {
         self.extensions.contains(extension)
-    }
-
-    /// `Unsupported` when the engine lacks `capability`; otherwise what names operation, node and resource (none when
-    /// empty) in an error.
-    pub(super) fn call<'a>(
-        &'a self,
-        operation: &'static str,
-        capability: Capability,
-        resource: &'a str,
-    ) -> Result<impl Fn(Error) -> Error + 'a> {
-        let name = move |error: Error| {
-            let error = error.with_operation(operation).with_node(&self.name);
-            if resource.is_empty() { error } else { error.with_resource(resource) }
-        };
-        self.capabilities.require(capability).map_err(name)?;
-        Ok(name)
     }
 }

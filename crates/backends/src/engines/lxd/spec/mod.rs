@@ -412,8 +412,12 @@ mod tests {
     fn every_member_comes_back() {
         let asked = full();
         asked.validate().unwrap();
-        let plan = plan(&asked, &around()).unwrap();
+        let mut plan = plan(&asked, &around()).unwrap();
         assert_eq!(plan.devices["eth9"]["type"], "none", "the profile's interface is masked");
+        // As creating does, once the image has told the number.
+        let mut raw = RawLxc::parse(&plan.config[RAW]);
+        set_user(&mut raw, 65534, 65534);
+        plan.config.insert(RAW.to_owned(), raw.to_string());
         assert_eq!(read(&instance(&plan)), asked);
         assert!(plan.warnings.is_empty());
     }
