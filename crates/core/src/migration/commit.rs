@@ -52,9 +52,6 @@ impl Mover {
 
     /// Starts the copy, and looks whether it stays up for a moment: then the source may go.
     pub(super) async fn start_target(&self, record: &mut MoveRecord) -> Result<()> {
-        if !record.ran {
-            return Ok(());
-        }
         let copy = self.copy_there(record).await?;
         let container = handle(&*self.target, &copy);
         if copy.summary.state.has_processes() {

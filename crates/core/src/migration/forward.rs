@@ -36,11 +36,12 @@ impl Mover {
         record.source_created_at = own.summary.created_at;
         record.restart = own.spec.restart;
         record.ran = running;
-        if record.plan.running != running {
-            // It was started or stopped since the plan was made.
-            record.plan.running = running;
-            let steps = steps_of(running, record.plan.keep_source);
-            record.replan(steps);
+        if running && !record.plan.running {
+            record.plan.running = true;
+            record.replan(steps_of(true, record.plan.keep_source));
+        } else if record.plan.running && !running {
+            // An engine that was killed may not have started it again yet; the plan says that it shall run.
+            record.note("it did not run when the move began, and is started on the target as planned");
         }
         Ok(())
     }

@@ -153,7 +153,7 @@ pub struct MovePlan {
     pub container_id: String,
     /// Its name on the target.
     pub name: String,
-    /// Whether it runs, and shall run afterwards.
+    /// Whether it runs, and shall run afterwards. One that is started before the move begins shall run, too.
     pub running: bool,
     /// The way.
     pub way: MoveWay,

@@ -91,6 +91,21 @@ async fn a_plan_tells_the_way_the_steps_and_what_is_not_carried() {
     assert!(!text.contains("\"value\""), "the environment is nobody's business");
 }
 
+#[tokio::test]
+async fn what_shall_run_is_what_was_planned_or_runs_by_now() {
+    let stopped = Rig::new(true, By::Engines).await;
+    let record = stopped.planned().await;
+    stopped.source.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
+    let record = stopped.mover().apply(record).await.unwrap();
+    assert!(!record.ran && record.notes.iter().any(|note| note.contains("as planned")));
+    stopped.moved(&record).await;
+    let mut started = Rig::new(false, By::Engines).await;
+    let record = started.planned().await;
+    started.source.container(NAME).start().await.unwrap();
+    started.ran = true;
+    started.moved(&started.mover().apply(record).await.unwrap()).await;
+}
+
 /// Does something once at a point.
 struct Once<F> {
     at: Point,
