@@ -42,9 +42,27 @@ fn rich() -> ContainerSpec {
 }
 
 fn portable() -> MoveSpec {
+    by(WayChoice::Portable)
+}
+
+/// The same for engines that have neither anonymous volumes nor restart policies.
+fn rich_system() -> ContainerSpec {
+    let mut spec = rich();
+    spec.mounts.retain(|mount| mount.kind != MountKind::Volume);
+    spec.restart = RestartPolicy::Never;
+    spec
+}
+
+fn by(way: WayChoice) -> MoveSpec {
     let mut how = MoveSpec::default();
-    how.way = WayChoice::Portable;
+    how.way = way;
     how
+}
+
+/// Running and stopped, by `way`.
+async fn running_and_stopped(source: &End, target: &End, spec: ContainerSpec, way: WayChoice) {
+    Trial::new(source, target, spec.clone()).how(by(way)).uncut().await;
+    Trial::new(source, target, spec).how(by(way)).stopped().uncut().await;
 }
 
 /// Two dockerds of the test's own.
@@ -81,5 +99,42 @@ async fn between_docker_and_podman_both_ways_running_and_stopped() {
     for (source, target) in [(&docker, &podman), (&podman, &docker)] {
         Trial::new(source, target, rich()).how(portable()).uncut().await;
         Trial::new(source, target, rich()).how(portable()).stopped().uncut().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lxd_to_lxd_by_every_way_running_and_stopped() {
+    let (Some(source), Some(target)) = (engines::lxd(), engines::lxd_second()) else { return };
+    let (source, target) = (End::shared("here", source), End::shared("there", target));
+    for way in [WayChoice::Auto, WayChoice::Pull, WayChoice::Push, WayChoice::Relay, WayChoice::Portable] {
+        println!("{way:?}");
+        running_and_stopped(&source, &target, rich_system(), way).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_lxd_and_incus_both_ways_running_and_stopped() {
+    let (Some(lxd), Some(incus)) = (engines::lxd(), engines::incus()) else { return };
+    let (lxd, incus) = (End::shared("lxd", lxd), End::shared("incus", incus));
+    for (source, target) in [(&lxd, &incus), (&incus, &lxd)] {
+        running_and_stopped(source, target, rich_system(), WayChoice::Auto).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_docker_to_lxd_and_incus_running_and_stopped() {
+    let (Some(docker), Some(lxd), Some(incus)) = (engines::docker(), engines::lxd(), engines::incus()) else { return };
+    let docker = End::shared("docker", docker);
+    for target in [End::shared("lxd", lxd), End::shared("incus", incus)] {
+        running_and_stopped(&docker, &target, rich(), WayChoice::Auto).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_lxd_and_incus_to_docker_running_and_stopped() {
+    let (Some(docker), Some(lxd), Some(incus)) = (engines::docker(), engines::lxd(), engines::incus()) else { return };
+    let docker = End::shared("docker", docker);
+    for source in [End::shared("lxd", lxd), End::shared("incus", incus)] {
+        running_and_stopped(&source, &docker, rich_system(), WayChoice::Auto).await;
     }
 }

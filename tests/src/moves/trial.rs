@@ -55,7 +55,7 @@ pub struct Trial<'a> {
 }
 
 /// Marks the containers of trials, so that they are found again whatever they are called by then.
-const LABEL: &str = "roadstead.trial";
+const LABEL: &str = "trial";
 
 /// Passes points, and dies or lets an engine go at one of them.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::check::{Check, During, drain_bytes, ensure, equal, failed, refused};
 use super::declare;
 use super::scene::{Scene, details, ended, read_file};
-use super::tar::{self, File};
+use super::tar::{self, Entry, File};
 use crate::container::{CommitOptions, CopyInOptions};
 use crate::error::ErrorKind;
 
@@ -11,6 +11,7 @@ declare! {
     C110 "commit: the image has the container's files" [Create Commit Files] commit;
     C120 "export: a tar archive with the files written inside" [Create Export] export;
     C130 "what was copied in comes out, content and mode" [Create Files] in_and_out;
+    C134 "owners come out as they went in, of directories too" [Create Files FileOwners] owners;
     C131 "copy out: a path that does not exist" [Create Files] out_of_nowhere;
     C132 "copy in: a directory that does not exist" [Create Files] into_nowhere;
     C133 "copy in: a broken archive" [Create Files] broken_archive;
@@ -61,6 +62,22 @@ async fn in_and_out(scene: &Scene) -> Check {
             let path = format!("bin/{}", file.path);
             ensure(directory.iter().any(|entry| entry.path == path), format!("{path} is not in the directory"))?;
         }
+    }
+    Ok(())
+}
+
+async fn owners(scene: &Scene) -> Check {
+    let entries = [
+        Entry::new("owned", true, 0o2750, (1234, 4321)),
+        Entry::new("owned/within", true, 0o1777, (0, 7)),
+        Entry::new("owned/within/set-id", false, 0o6751, (5, 0)),
+    ];
+    for container in [scene.running("running").await?, scene.created("created").await?] {
+        let archive = tar::stream_of(tar::write_entries(&entries));
+        container.copy_in("/bin", archive, &CopyInOptions::default()).await.during("copy in")?;
+        let mut stream = container.copy_out("/bin/owned").await.during("copy out")?;
+        let found = tar::read_entries(&drain_bytes("copy out", &mut stream).await?).or_else(failed)?;
+        equal("what comes out", found.as_slice(), entries.as_slice())?;
     }
     Ok(())
 }

@@ -169,6 +169,7 @@ pub trait Container: Debug + Send + Sync {
     ///
     /// * **C130**: what was copied in comes out with equal content and mode.
     /// * **C131**: a path that does not exist is `NotFound`.
+    /// * **C134**: owners, groups and modes of files and directories come out as they went in (`file_owners`).
     async fn copy_out(&self, path: &str) -> Result<ByteStream>;
 
     /// Unpacks a plain tar stream into the directory `path`. Some engines take compressed streams, too.

@@ -104,6 +104,6 @@ impl Mover {
 
 /// `Conflict` when the source ran since it was stopped: the copy is then not what it is.
 fn untouched(record: &MoveRecord, details: &ContainerDetails) -> Result<()> {
-    let same = record.stopped.as_ref().is_none_or(|stopped| *stopped == Stopped::of(details));
-    if same && at_rest(details.summary.state) { Ok(()) } else { Err(runs(record, details)) }
+    let ran = record.stopped.as_ref().is_some_and(|stopped| stopped.ran_since(&Stopped::of(details)));
+    if !ran && at_rest(details.summary.state) { Ok(()) } else { Err(runs(record, details)) }
 }

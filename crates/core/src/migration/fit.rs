@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::record::MARK;
 use super::spec::CopiedMount;
 use crate::capabilities::{Capabilities, Capability};
 use crate::container::{ContainerSpec, Limits, Mount, MountKind, NetworkAttachment, RestartPolicy};
 use crate::copy::NotCarried;
+
+/// What the labels begin with that are Roadstead's bookkeeping.
+const OWN_LABELS: &str = "roadstead.";
 
 /// The configuration of the copy, and what it lacks.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub(super) fn fit(original: &ContainerSpec, able: &Capabilities, networks: Optio
     fitted.lose("image", format!("{} becomes an image of the container's own file system", original.image));
     // Says what engine it is on, by a convention of systemd; Podman sets it, and shows it as if it had been asked for.
     fitted.spec.env.remove("container");
+    labels(&mut fitted);
     mounts(&mut fitted, able);
     attachments(&mut fitted, networks);
     limits(&mut fitted, able);
@@ -63,6 +68,17 @@ pub(super) fn fit(original: &ContainerSpec, able: &Capabilities, networks: Optio
         fitted.lacks(field, capability);
     }
     fitted
+}
+
+/// Labels under our own prefix are bookkeeping of the source's engine, and some engines refuse them from others.
+fn labels(fitted: &mut Fitted) {
+    // The mark of an earlier move gives way to that of this one.
+    fitted.spec.labels.remove(MARK);
+    let own: Vec<String> = fitted.spec.labels.keys().filter(|key| key.starts_with(OWN_LABELS)).cloned().collect();
+    for key in own {
+        fitted.spec.labels.remove(&key);
+        fitted.lose(format!("labels.{key}"), format!("labels under `{OWN_LABELS}` are Roadstead's own"));
+    }
 }
 
 /// Whether a path of the node is the machine's own, which belongs to no container.
@@ -206,6 +222,16 @@ mod tests {
         assert_eq!((fitted.spec.networks.len(), fitted.spec.networks[0].address), (1, None));
         assert_eq!((fitted.spec.limits, fitted.spec.restart), (full().limits, RestartPolicy::Always));
         assert_eq!((fitted.spec.env, fitted.spec.ports), (full().env, full().ports));
+    }
+
+    #[test]
+    fn labels_of_our_own_are_not_carried() {
+        let mut spec = ContainerSpec::new("a:1").label("l", "v").label(MARK, "0").label("roadstead.x", "1");
+        spec.env.insert("roadstead.y".to_owned(), "kept".to_owned());
+        let fitted = fit(&spec, &Capabilities::all(), None);
+        assert_eq!(fields(&fitted), ["image", "labels.roadstead.x"]);
+        assert_eq!(fitted.spec.labels, ContainerSpec::new("a:1").label("l", "v").labels);
+        assert_eq!(fitted.spec.env, spec.env);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Mover {
             return Err(runs(record, &stopped));
         }
         let stopped = Stopped::of(&stopped);
-        if record.stopped.as_ref().is_some_and(|before| *before != stopped) {
+        if record.stopped.as_ref().is_some_and(|before| before.ran_since(&stopped)) {
             // It ran since it was copied.
             (record.copied, record.verified) = (false, false);
         }

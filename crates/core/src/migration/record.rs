@@ -80,7 +80,7 @@ pub struct StepRecord {
     pub finished_at: Option<Timestamp>,
 }
 
-/// What is known of the source at the moment at which it was stopped: a difference means that somebody started it since.
+/// What is known of the source at the moment at which it was stopped: see [`Stopped::ran_since`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
@@ -89,6 +89,16 @@ pub struct Stopped {
     pub started_at: Option<Timestamp>,
     /// When it last ended.
     pub finished_at: Option<Timestamp>,
+}
+
+impl Stopped {
+    /// Whether somebody started it since, by what is known of it now. Engines may forget the end of a container that was
+    /// renamed, but not that it was started.
+    #[must_use]
+    pub fn ran_since(&self, now: &Stopped) -> bool {
+        let ended = self.finished_at.zip(now.finished_at);
+        self.started_at != now.started_at || ended.is_some_and(|(before, now)| before != now)
+    }
 }
 
 /// Everything that is known of one move.

@@ -243,9 +243,7 @@ impl Unpack {
             at += length;
         }
         self.sftp.close(handle).await?;
-        // Changing the owner takes set-id bits away: the mode comes after it.
-        self.sftp.set(&path, &Attributes { owner: attributes.owner, ..Attributes::default() }).await?;
-        self.sftp.set(&path, &Attributes { owner: None, ..attributes }).await
+        self.sftp.set(&path, &attributes).await
     }
 
     /// The directory with these parts below the root, made where it is missing. A link on the way is followed within the

@@ -150,9 +150,18 @@ impl Sftp {
     }
 
     /// Sets what is given; behind a link, of what the link goes to.
+    ///
+    /// The owner goes first and alone: the servers of LXD 5.0 read it behind mode and times, not before them as the standard
+    /// has it, and so take each for another. Changing it takes set-id bits away, which the mode brings back.
     pub(super) async fn set(&mut self, path: &[u8], attributes: &Attributes) -> Result<()> {
-        let (id, packet) = self.packet(Ask::Setstat);
-        self.done(path, id, packet.text(path).attributes(attributes)).await
+        let owner = Attributes { owner: attributes.owner, ..Attributes::default() };
+        let mode = attributes.mode.map(with_set_id);
+        let others = Attributes { owner: None, mode, ..attributes.clone() };
+        for part in [owner, others].iter().filter(|part| **part != Attributes::default()) {
+            let (id, packet) = self.packet(Ask::Setstat);
+            self.done(path, id, packet.text(path).attributes(part)).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn open_to_read(&mut self, path: &[u8]) -> Result<Handle> {
@@ -232,6 +241,13 @@ impl Sftp {
         }
         Ok(())
     }
+}
+
+/// A mode with the set-id and sticky bits a second time, where the Go language has them: servers take the number as it is for
+/// such a one, and ignore the bits where POSIX has them. Servers that read modes by the standard ignore the others.
+fn with_set_id(mode: u32) -> u32 {
+    let also = |bit: u32, there: u32| if mode & bit == 0 { 0 } else { there };
+    mode | also(0o4000, 1 << 23) | also(0o2000, 1 << 22) | also(0o1000, 1 << 20)
 }
 
 fn handle(path: &[u8], answer: Answer) -> Result<Handle> {
