@@ -119,6 +119,23 @@ add_remotes() {
   done
 }
 
+network_is_up() { [[ $(api GET "/1.0/networks/$bridge" | jq --raw-output .metadata.status) == Created ]]; }
+
+# Incus gives a network up, for a minute, when an interface of another daemon vanishes while it looks at all there are.
+start_daemon() {
+  local try
+  for try in 1 2 3 4 5 6; do
+    rm -f "$socket"
+    spawn "$pidfile" "$log" "${environment[@]}" "$mark" "$daemon" --group root --logfile "$daemon_log"
+    ready 60 "$log" ready_to_serve
+    [[ -e $dir/configured ]] || return 0
+    if network_is_up; then return 0; fi
+    echo "$name: its network is not up, starting it again ($try)" >&2
+    kill_pid "$spawned"
+  done
+  die "$name: its network does not come up"
+}
+
 start() {
   local address
   require "$daemon" "$client" curl jq openssl ip dnsmasq rsync setfattr mksquashfs xz setpriv
@@ -128,11 +145,10 @@ start() {
   address=127.0.0.1:$(port_of "$name")
   if running "$pidfile" "$daemon_log"; then
     spawned=$(cat "$pidfile")
+    ready 60 "$log" ready_to_serve
   else
-    rm -f "$socket"
-    spawn "$pidfile" "$log" "${environment[@]}" "$mark" "$daemon" --group root --logfile "$daemon_log"
+    start_daemon
   fi
-  ready 60 "$log" ready_to_serve
   make_client
   [[ -e $dir/configured ]] || configure
   # Under one lock, so that of two which start at once the later one sees the other.
