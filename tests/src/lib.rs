@@ -9,6 +9,7 @@
     reason = "a panic is how a test says that it failed"
 )]
 
+pub mod core0;
 pub mod cut;
 pub mod engines;
 pub mod left_out;

@@ -1,5 +1,7 @@
 //! One folder for each kind of engine.
 
+#[cfg(feature = "core0")]
+pub mod core0;
 #[cfg(feature = "docker")]
 pub mod docker;
 #[cfg(feature = "lxd")]

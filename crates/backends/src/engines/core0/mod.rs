@@ -1,0 +1,19 @@
+//! Zero-OS core0, the agent that is process 1 of a node, and coreX, which is process 1 of each container on it.
+//!
+//! They are spoken to through the node's Redis: a command is pushed to a list, and its result appears in another one.
+
+mod command;
+mod outcome;
+
+pub use command::Command;
+pub use outcome::{Outcome, OutcomeState};
+
+/// Where a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// On the node itself.
+    Host,
+    /// In the container with this id.
+    Container(u64),
+}

@@ -1,0 +1,3 @@
+//! See `roadstead_tests::core0`.
+
+fn main() {}

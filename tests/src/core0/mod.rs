@@ -1,0 +1,2 @@
+//! A core0 to test against, since the real one cannot be had here: it answers the protocol on a real Redis, and really runs
+//! what it is told. What makes it honest is the replay of captures of a real core0.
