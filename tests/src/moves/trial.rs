@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use roadstead_core::migration::{
-    self, MARK, MemoryLog, MoveLog, MoveRecord, MoveSpec, MoveState, Mover, Observer, Point, Side,
+    self, MARK, MemoryLog, MoveLog, MoveRecord, MoveSpec, MoveState, Mover, Observer, Phase, Point, Side, Step,
 };
 use roadstead_core::{
     ByteStream, ContainerDetails, ContainerFilter, ContainerSpec, ContainerState, CopyInOptions, DeleteOptions,
@@ -224,7 +224,7 @@ impl<'a> Trial<'a> {
         let watch = Arc::new(passes);
         let mover = self.mover(&log, Some(Arc::clone(&watch) as Arc<dyn Observer>)).await;
         let record = mover.apply(self.planned(&ready).await).await.expect("the move");
-        self.moved(&ready, &record).await;
+        self.moved(&ready, &record, self.running).await;
         let passed = watch.passed.lock().expect("no panic").clone();
         for point in Point::all().filter(|point| record.plan.steps.contains(&point.step)) {
             assert!(passed.contains(&point), "{point} is not passed");
@@ -285,7 +285,13 @@ impl<'a> Trial<'a> {
         self.one_runnable_copy(&ready, &kept, &told).await;
         let again = self.mover(&log, None).await.apply(kept).await;
         let again = again.unwrap_or_else(|error| panic!("{told}: applied again: {error:?}"));
-        self.moved(&ready, &again).await;
+        // An engine that was killed starts again what it has a policy for, and LXD what ran: the rest ended with it, after
+        // it had been moved and started.
+        let ended_with_its_engine = cut == Cut::Target(Away::Killed)
+            && (point.step > Step::StartTarget || point == Point { step: Step::StartTarget, phase: Phase::After })
+            && !self.target.engine().speaks_lxd()
+            && self.spec.restart == RestartPolicy::Never;
+        self.moved(&ready, &again, self.running && !ended_with_its_engine).await;
     }
 
     /// Exactly one of all containers of the trial is the container, it is complete, and no other runs or would be started.
@@ -317,7 +323,7 @@ impl<'a> Trial<'a> {
     }
 
     /// It is on the target as it was, and nowhere else.
-    async fn moved(&self, ready: &Ready, record: &MoveRecord) {
+    async fn moved(&self, ready: &Ready, record: &MoveRecord, runs: bool) {
         assert_eq!(record.state, MoveState::Done);
         let (source, target) = (self.source.direct().await, self.target.direct().await);
         let left: Vec<_> = trials(&*source).await.into_iter().map(|found| found.summary.name).collect();
@@ -327,7 +333,7 @@ impl<'a> Trial<'a> {
         let copy = loop {
             let copy = container.inspect().await.expect("the copy is there");
             // An engine that was killed starts its containers again by their policy.
-            if !self.running || copy.summary.state == ContainerState::Running {
+            if !runs || copy.summary.state == ContainerState::Running {
                 break copy;
             }
             assert!(Instant::now() < until, "the copy does not run: {copy:#?}");

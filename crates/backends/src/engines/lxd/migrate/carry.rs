@@ -39,6 +39,8 @@ const UNDO_PUSH: Duration = Duration::from_secs(6 * 3600);
 const QUEUE: usize = 16;
 /// How often the bytes that pass through our hands are told.
 const TICK: Duration = Duration::from_secs(1);
+/// What is told last of a copy that is complete.
+const COPIED: &str = "copied";
 
 /// Where one server shall connect to, and how it knows that it has the right one.
 #[derive(Debug)]
@@ -132,7 +134,8 @@ impl Side {
                 Err(error) => Some((Err(error), None)),
             }
         });
-        Side { lxd: Arc::clone(lxd), id, last, lost: false, changes: Mutex::new(changes.boxed()) }
+        // The end of one side is asked for again as long as the other goes on.
+        Side { lxd: Arc::clone(lxd), id, last, lost: false, changes: Mutex::new(changes.fuse().boxed()) }
     }
 
     /// The next news; never, when there will be none.
@@ -189,7 +192,21 @@ pub(super) fn begin(order: Order) -> ItemStream<CopyProgress> {
             let _ = sender.send(Err(named.with_resource(&order.options.container))).await;
         }
     });
-    stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }).boxed()
+    told_to_the_end(receiver)
+}
+
+/// What is told, which must not end without a last word: the end of the stream says that the copy is complete.
+fn told_to_the_end(receiver: mpsc::Receiver<Result<CopyProgress>>) -> ItemStream<CopyProgress> {
+    let is_last = |told: &Result<CopyProgress>| told.as_ref().map_or(true, |progress| progress.status == COPIED);
+    stream::unfold(Some(receiver), move |receiver| async move {
+        let mut receiver = receiver?;
+        let told = receiver.recv().await.unwrap_or_else(|| {
+            Err(Error::new(ErrorKind::Unexpected, "the copy was given up without a word").with_retry(Retry::Unknown))
+        });
+        let rest = (!is_last(&told)).then_some(receiver);
+        Some((told, rest))
+    })
+    .boxed()
 }
 
 async fn carry(order: &Order, running: &mut Running, sender: &mpsc::Sender<Result<CopyProgress>>) -> Result<()> {
@@ -236,7 +253,7 @@ async fn carry(order: &Order, running: &mut Running, sender: &mpsc::Sender<Resul
         }
     }
     finish(order, running).await?;
-    let mut done = CopyProgress::new("copied");
+    let mut done = CopyProgress::new(COPIED);
     done.current_bytes = progress.total(running.relay.as_ref().map(Relay::carried));
     let _ = sender.send(Ok(done)).await;
     Ok(())
@@ -419,5 +436,35 @@ async fn remove(order: &Order, deadline: Duration) -> Result<()> {
     match Request::delete(&["instances", name]).done(&target.client).await {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn told(words: Vec<Result<CopyProgress>>) -> Vec<std::result::Result<String, ErrorKind>> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        for word in words {
+            sender.send(word).await.unwrap();
+        }
+        drop(sender);
+        let mut stream = told_to_the_end(receiver).fuse();
+        let mut told = Vec::new();
+        while let Some(word) = stream.next().await {
+            told.push(word.map(|progress| progress.status).map_err(|error| error.kind()));
+        }
+        told
+    }
+
+    #[tokio::test]
+    async fn a_copy_never_ends_as_if_it_were_complete() {
+        let half = || Ok(CopyProgress::new("half"));
+        let broken = || Err(Error::new(ErrorKind::Unavailable, "broken"));
+        let half_then = |end| vec![Ok("half".to_owned()), end];
+        assert_eq!(told(vec![half(), Ok(CopyProgress::new(COPIED))]).await, half_then(Ok(COPIED.to_owned())));
+        assert_eq!(told(vec![half(), broken()]).await, half_then(Err(ErrorKind::Unavailable)));
+        assert_eq!(told(vec![half()]).await, half_then(Err(ErrorKind::Unexpected)));
+        assert_eq!(told(Vec::new()).await, [Err(ErrorKind::Unexpected)]);
     }
 }
