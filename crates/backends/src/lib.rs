@@ -14,6 +14,10 @@ pub mod engines;
 #[cfg(any(feature = "docker", feature = "lxd"))]
 mod flow;
 pub mod host;
+#[cfg(any(feature = "core0", feature = "lxd"))]
+mod link;
+#[cfg(any(feature = "core0", feature = "lxd"))]
+mod tls;
 
 /// Every engine that was compiled in, by its URI schemes; the in-memory one for trying things out is always there.
 #[must_use]

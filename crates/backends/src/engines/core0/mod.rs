@@ -2,11 +2,17 @@
 //!
 //! They are spoken to through the node's Redis: a command is pushed to a list, and its result appears in another one.
 
+mod address;
+mod client;
 mod command;
+mod failure;
+mod link;
 mod outcome;
+mod streams;
 
 pub use command::Command;
 pub use outcome::{Outcome, OutcomeState};
+pub use streams::Entry;
 
 /// Where a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use std::io;
 
 use roadstead_core::{Error, ErrorKind, Retry};
 
-use super::tls::Mistrust;
+use crate::tls::Mistrust;
 use ErrorKind::{
     AlreadyExists, Conflict, InvalidInput, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable,
     Unsupported,

@@ -48,7 +48,6 @@ mod spec;
 mod stats;
 mod storage;
 mod surroundings;
-mod tls;
 mod transport;
 mod trust;
 mod update;

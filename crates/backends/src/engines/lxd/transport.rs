@@ -3,18 +3,16 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use roadstead_core::{Error, ErrorKind, Result, Retry};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::error;
+pub(super) use crate::link::Link;
 
 /// How long an idle connection is kept. Short: it only serves calls that follow each other.
 const IDLE: Duration = Duration::from_secs(15);
@@ -39,51 +37,8 @@ impl Endpoint {
     async fn open(&self) -> io::Result<Link> {
         Ok(match self {
             Endpoint::Unix(path) => Link::new(UnixStream::connect(path).await?),
-            Endpoint::Tls { host, port, name, config } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                // Small messages must not wait for the acknowledgement of earlier ones.
-                stream.set_nodelay(true)?;
-                Link::new(tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?)
-            }
+            Endpoint::Tls { host, port, name, config } => Link::tls(host, *port, name, config).await?,
         })
-    }
-}
-
-/// A connection to the server, whatever it runs over.
-pub(super) struct Link(Box<dyn Io>);
-
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-impl Link {
-    pub(super) fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Link(Box::new(io))
-    }
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Link")
-    }
-}
-
-impl AsyncRead for Link {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Link {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
@@ -113,7 +68,7 @@ impl Transport {
                 builder
                     .unix_socket(path.clone())
                     .pool_max_idle_per_host(0)
-                    .tls_backend_preconfigured(super::tls::nobody()?),
+                    .tls_backend_preconfigured(crate::tls::nobody()?),
                 "http",
             ),
             Endpoint::Tls { config, .. } => {

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::connect::{self, Target};
 use super::request::Request;
 use super::server::Server;
-use super::tls::Fingerprint;
+use crate::tls::Fingerprint;
 
 /// Why a server should trust a certificate that it does not know.
 #[derive(Clone, Debug)]

@@ -25,11 +25,11 @@ use super::config::{self, Environment, Product};
 use super::request::{Request, encode};
 use super::server::Server;
 use super::shared::Lxd;
-use super::tls::{Fingerprint, Identity, Tls, Trust};
 use super::transport::{Endpoint, Transport};
 use super::trust::{self, Proof, Token};
 use super::{capabilities, error};
 use crate::host;
+use crate::tls::{Fingerprint, Identity, Tls, Trust};
 
 /// Every scheme that is served.
 pub(super) const SCHEMES: &[&str] = &["lxd+unix", "lxd+https", "lxd", "incus+unix", "incus+https", "incus"];

@@ -1,6 +1,6 @@
 //! TLS towards a server: which certificate is shown, and which certificate of the server is trusted.
 //!
-//! Servers have self-signed certificates, which are trusted one by one: by fingerprint (the SHA-256 of the certificate),
+//! The servers of LXD, Incus and core0 have self-signed certificates, which are trusted one by one: by fingerprint (the SHA-256 of the certificate),
 //! by a copy of it, or, when asked for in so many words, by whatever is shown first. A trusted certificate is one and the
 //! same, byte by byte; its names and dates then say nothing more. Certificates from an authority are checked as browsers do.
 
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 /// The SHA-256 of a certificate, as servers and their command lines write it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fingerprint([u8; 32]);
+pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     fn of(certificate: &CertificateDer<'_>) -> Self {
@@ -28,7 +28,7 @@ impl Fingerprint {
     }
 
     /// Of the first certificate in a file.
-    pub(super) fn of_file(field: &str, path: &Path) -> Result<Self> {
+    pub(crate) fn of_file(field: &str, path: &Path) -> Result<Self> {
         let certificates = certificates(field, path)?;
         certificates.first().map(Fingerprint::of).ok_or_else(|| empty(field, path))
     }
@@ -69,7 +69,7 @@ impl FromStr for Fingerprint {
 
 /// Which server is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
     /// The one with this certificate, and who says so.
     Pinned(Fingerprint, String),
     /// One whose certificate comes from an authority in this file.
@@ -78,18 +78,20 @@ pub(super) enum Trust {
     System,
     /// The one that answers first.
     FirstUse,
+    /// Whichever answers, every time: its certificate is not looked at. Only where that is asked for in so many words.
+    Unverified,
 }
 
 /// Our own certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(crate) struct Identity {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// How TLS is spoken with one server.
 #[derive(Clone, Debug)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     config: Arc<ClientConfig>,
     shown: Shown,
 }
@@ -110,11 +112,12 @@ impl Shown {
 
 impl Tls {
     /// Reads the files. The provider is named here, so that it does not matter whether the program has installed one.
-    pub(super) fn new(trust: &Trust, identity: Option<&Identity>) -> Result<Self> {
+    pub(crate) fn new(trust: &Trust, identity: Option<&Identity>) -> Result<Self> {
         let provider = Arc::new(ring::default_provider());
         let rule = match trust {
             Trust::Pinned(fingerprint, origin) => Rule::Pinned(*fingerprint, origin.clone()),
             Trust::FirstUse => Rule::FirstUse(Mutex::new(None)),
+            Trust::Unverified => Rule::Any,
             Trust::Authority(path) => Rule::Authority(authorities(file_roots(path)?, &provider)?),
             Trust::System => Rule::Authority(authorities(system_roots(), &provider)?),
         };
@@ -137,18 +140,18 @@ impl Tls {
     }
 
     /// For connections.
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 
     /// The certificate that the server showed last, if it was asked.
-    pub(super) fn shown(&self) -> Option<Fingerprint> {
+    pub(crate) fn shown(&self) -> Option<Fingerprint> {
         self.shown.get()
     }
 }
 
 /// Trusts nobody: for connections that are not encrypted.
-pub(super) fn nobody() -> Result<ClientConfig> {
+pub(crate) fn nobody() -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::invalid("uri", format!("TLS cannot be set up: {error}")))?;
@@ -210,7 +213,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
 
 /// Why a server is not trusted, in words for people.
 #[derive(Debug)]
-pub(super) struct Mistrust(String);
+pub(crate) struct Mistrust(String);
 
 impl fmt::Display for Mistrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -224,6 +227,7 @@ impl std::error::Error for Mistrust {}
 enum Rule {
     Pinned(Fingerprint, String),
     FirstUse(Mutex<Option<Fingerprint>>),
+    Any,
     Authority(Option<Arc<WebPkiServerVerifier>>),
 }
 
@@ -250,6 +254,7 @@ impl ServerCertVerifier for Verifier {
         };
         let found = format!("the server shows the certificate with the fingerprint {shown}");
         match &self.rule {
+            Rule::Any => {}
             Rule::Pinned(expected, _) if *expected == shown => {}
             Rule::Pinned(expected, origin) => {
                 return mistrust(format!(
@@ -309,7 +314,7 @@ impl ServerCertVerifier for Verifier {
 mod tests {
     use super::*;
 
-    const CERTIFICATE: &str = include_str!("fixtures/client.crt");
+    const CERTIFICATE: &str = include_str!("engines/lxd/fixtures/client.crt");
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -322,7 +327,7 @@ mod tests {
         let certificate = file(CERTIFICATE);
         let fingerprint = Fingerprint::of_file("certificate", certificate.path()).unwrap();
         // By `openssl x509 -fingerprint -sha256`.
-        let openssl = include_str!("fixtures/client.fingerprint").trim();
+        let openssl = include_str!("engines/lxd/fixtures/client.fingerprint").trim();
         assert_eq!(openssl.parse::<Fingerprint>().unwrap(), fingerprint);
         assert_eq!(fingerprint.to_string(), openssl.replace(':', "").to_lowercase());
         for text in ["", "ab", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), "é"] {

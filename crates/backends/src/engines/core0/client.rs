@@ -1,0 +1,310 @@
+//! Pushing commands to a node, and waiting for what becomes of them.
+//!
+//! Source: sections 3, 5.3 and 6 of the protocol's reference. Results are read by rotating their list on itself, which takes
+//! nothing away from anybody; that a command was accepted is told by its flag, and nothing is ever pushed twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::Pipeline;
+use roadstead_core::{Error, ErrorKind, Result, Retry};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::Scope;
+use super::address::Address;
+use super::command::Command;
+use super::link::{Links, is_broken};
+use super::outcome::Outcome;
+use super::streams::Streams;
+
+/// Where a node takes commands from.
+const QUEUE: &str = "core:default";
+/// A node accepts a command within this, or has dropped it.
+const ACCEPTANCE: Duration = Duration::from_secs(10);
+/// How long one connection is held by one wait: then others may have it.
+const ROUND_SECONDS: u32 = 1;
+/// How long a wait waits for a connection before it looks by itself, in ever longer steps.
+const PATIENCE: Duration = Duration::from_millis(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// After the connection broke, it is tried again in such steps.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// One node's commands and results.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) links: Arc<Links>,
+    streams: Streams,
+    /// The oldest generation sets no flags.
+    sets_flags: AtomicBool,
+    /// The second one has commands of its own for what keys there are.
+    own_words: AtomicBool,
+}
+
+/// What is known of a command's flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flag {
+    /// It runs.
+    Running,
+    /// It has ended less than five minutes ago.
+    Ended,
+    /// It was never accepted, or ended long ago.
+    Unknown,
+}
+
+fn result_key(id: &str) -> String {
+    format!("result:{id}")
+}
+
+fn flag_key(id: &str) -> String {
+    format!("result:{id}:flag")
+}
+
+impl Client {
+    pub(super) fn new(address: Address) -> Arc<Self> {
+        let links = Arc::new(Links::new(address));
+        let streams = Streams::new(Arc::clone(&links));
+        Arc::new(Client { links, streams, sets_flags: AtomicBool::new(true), own_words: AtomicBool::new(false) })
+    }
+
+    /// Finds out which generation the node is, by a command of no effect. Gives what it answered.
+    pub(super) async fn greet(&self, deadline: Duration) -> Result<Outcome> {
+        let command = Command::new("core.ping", ())?;
+        // Until it is known whether there are flags, only the result counts.
+        self.sets_flags.store(false, Ordering::Relaxed);
+        let outcome = self.run(Scope::Host, &command, deadline).await?;
+        let exists = |word: &str| {
+            let mut pipeline = Pipeline::new();
+            pipeline.cmd(word).arg(flag_key(&command.id));
+            pipeline
+        };
+        let found = match self.links.ask::<(i64,)>(&exists("EXISTS")).await {
+            Err(error) if error.kind() == ErrorKind::Unexpected => {
+                self.own_words.store(true, Ordering::Relaxed);
+                self.links.ask::<(i64,)>(&exists("LKEYEXISTS")).await
+            }
+            found => found,
+        };
+        // A node that understands neither has no flags that could be asked for.
+        self.sets_flags.store(matches!(found, Ok((1..,))), Ordering::Relaxed);
+        Ok(outcome)
+    }
+
+    /// Runs a command to its end; gives its result document whatever its state. In a container it is dispatched.
+    ///
+    /// Dropping the future leaves the command running.
+    pub(super) async fn run(&self, scope: Scope, command: &Command, deadline: Duration) -> Result<Outcome> {
+        command.validate()?;
+        let until = Instant::now() + deadline;
+        match scope {
+            Scope::Host => self.run_document(&command.id, &command.document(), until).await,
+            Scope::Container(container) => {
+                let id = self.dispatch(container, command, until).await?;
+                self.wait(&id, until, Acceptance::Told).await
+            }
+        }
+    }
+
+    /// Pushes a command and waits until the node has accepted it. Gives the id under which its result will be.
+    pub(super) async fn push(&self, scope: Scope, command: &Command) -> Result<String> {
+        command.validate()?;
+        match scope {
+            Scope::Host => {
+                let mut pipeline = Pipeline::new();
+                pipeline.cmd("RPUSH").arg(QUEUE).arg(command.document().to_string());
+                self.links.ask::<(i64,)>(&pipeline).await?;
+                self.accepted(&command.id).await?;
+                Ok(command.id.clone())
+            }
+            Scope::Container(container) => self.dispatch(container, command, Instant::now() + ACCEPTANCE * 2).await,
+        }
+    }
+
+    async fn dispatch(&self, container: u64, command: &Command, until: Instant) -> Result<String> {
+        let outer = Command::new("corex.dispatch", json!({"container": container, "command": command.document()}))?;
+        self.run_document(&outer.id, &outer.document(), until).await?.value()
+    }
+
+    async fn run_document(&self, id: &str, document: &Value, until: Instant) -> Result<Outcome> {
+        let mut push = Pipeline::new();
+        push.cmd("RPUSH").arg(QUEUE).arg(document.to_string());
+        let pushed = match self.links.lease(PATIENCE).await? {
+            Some(lease) => {
+                // One way there and back: the wait travels with the command.
+                push.cmd("BRPOPLPUSH").arg(result_key(id)).arg(result_key(id)).arg(ROUND_SECONDS);
+                lease.ask::<(i64, Option<Vec<u8>>)>(&push, Duration::from_secs(ROUND_SECONDS.into())).await
+            }
+            None => self.links.ask::<(i64,)>(&push).await.map(|(length,)| (length, None)),
+        };
+        match pushed {
+            Ok((_, Some(result))) => Outcome::parse(&result),
+            Ok((_, None)) => self.wait(id, until, Acceptance::Open).await,
+            // Whether it was pushed, its flag or its result tells.
+            Err(error) if is_broken(&error) && error.retry() == Retry::Unknown => {
+                self.wait(id, until, Acceptance::Doubtful).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for the flag of a command that was pushed.
+    async fn accepted(&self, id: &str) -> Result<()> {
+        if !self.sets_flags.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let until = Instant::now() + ACCEPTANCE;
+        let key = flag_key(id);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mut pipeline = Pipeline::new();
+            let found: (Option<Vec<u8>>,) = match self.links.lease(PATIENCE).await? {
+                Some(lease) => {
+                    pipeline.cmd("BRPOPLPUSH").arg(&key).arg(&key).arg(ROUND_SECONDS);
+                    lease.ask(&pipeline, Duration::from_secs(ROUND_SECONDS.into())).await?
+                }
+                None => {
+                    pipeline.cmd("RPOPLPUSH").arg(&key).arg(&key);
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.links.ask(&pipeline).await?
+                }
+            };
+            if found.0.is_some() {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(dropped(id));
+            }
+        }
+    }
+
+    /// Waits for the result of a command that was pushed, by this program or another one.
+    pub(super) async fn result(&self, id: &str, deadline: Duration) -> Result<Outcome> {
+        self.wait(id, Instant::now() + deadline, Acceptance::Told).await
+    }
+
+    /// The result, if it is there.
+    pub(super) async fn peek(&self, id: &str) -> Result<Option<Outcome>> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("RPOPLPUSH").arg(result_key(id)).arg(result_key(id));
+        let (found,): (Option<Vec<u8>>,) = self.links.read(&pipeline).await?;
+        found.map(|document| Outcome::parse(&document)).transpose()
+    }
+
+    /// What the flags of these commands say; all running where the node sets none.
+    pub(super) async fn flags(&self, ids: &[String]) -> Result<Vec<Flag>> {
+        if ids.is_empty() || !self.sets_flags.load(Ordering::Relaxed) {
+            return Ok(vec![Flag::Running; ids.len()]);
+        }
+        let word = if self.own_words.load(Ordering::Relaxed) { "LTTL" } else { "TTL" };
+        let mut pipeline = Pipeline::new();
+        for id in ids {
+            pipeline.cmd(word).arg(flag_key(id));
+        }
+        let left: Vec<i64> = self.links.read(&pipeline).await?;
+        Ok(left
+            .into_iter()
+            .map(|seconds| match seconds {
+                -1 => Flag::Running,
+                0.. => Flag::Ended,
+                _ => Flag::Unknown,
+            })
+            .collect())
+    }
+
+    /// The output of a command that was pushed with `stream`, which must be this program's own: what is read is taken away.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    async fn wait(&self, id: &str, until: Instant, mut acceptance: Acceptance) -> Result<Outcome> {
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        // The first rounds come and go fast; what takes longer leaves the connections to others.
+        let mut rounds = 0;
+        loop {
+            match self.look(id, &mut rounds, &mut pause, until).await {
+                Ok(Some(result)) => return Outcome::parse(&result),
+                Ok(None) => {}
+                Err(error) if is_broken(&error) && Instant::now() + AGAIN < until => {
+                    sleep(AGAIN).await;
+                    continue;
+                }
+                // Nothing is known of what became of it.
+                Err(error) if is_broken(&error) => return Err(error.with_retry(Retry::Unknown)),
+                Err(error) => return Err(error),
+            }
+            if Instant::now() >= until {
+                let words = format!("no result of {id} within {} s", begun.elapsed().as_secs());
+                return Err(Error::new(ErrorKind::DeadlineExceeded, words).with_retry(Retry::Unknown));
+            }
+            match self.flags(&[id.to_owned()]).await.map(|flags| flags.first().copied()) {
+                Ok(Some(Flag::Running | Flag::Ended)) => acceptance = Acceptance::Told,
+                Ok(_) if acceptance == Acceptance::Told => {
+                    // The result comes with the flag, so this is the last look.
+                    return self.peek(id).await?.ok_or_else(|| forgotten(id));
+                }
+                Ok(_) if begun.elapsed() >= ACCEPTANCE => {
+                    return Err(if acceptance == Acceptance::Doubtful { interrupted(id) } else { dropped(id) });
+                }
+                Err(error) if !is_broken(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
+    /// One look for a result, which takes up to a second.
+    async fn look(&self, id: &str, rounds: &mut u32, pause: &mut Duration, until: Instant) -> Result<Option<Vec<u8>>> {
+        let key = result_key(id);
+        let mut pipeline = Pipeline::new();
+        let left = until.saturating_duration_since(Instant::now());
+        if *rounds < 2 && left >= Duration::from_secs(ROUND_SECONDS.into()) {
+            *rounds += 1;
+            if let Some(lease) = self.links.lease(PATIENCE).await? {
+                pipeline.cmd("BRPOPLPUSH").arg(&key).arg(&key).arg(ROUND_SECONDS);
+                let blocks = Duration::from_secs(ROUND_SECONDS.into());
+                return lease.ask::<(Option<Vec<u8>>,)>(&pipeline, blocks).await.map(|(found,)| found);
+            }
+        }
+        pipeline.cmd("RPOPLPUSH").arg(&key).arg(&key);
+        let (found,): (Option<Vec<u8>>,) = self.links.ask(&pipeline).await?;
+        if found.is_none() {
+            sleep((*pause).min(left)).await;
+            *pause = (*pause * 2).min(LONGEST_PAUSE);
+        }
+        Ok(found)
+    }
+}
+
+/// What is known of whether the node has taken a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acceptance {
+    /// It has.
+    Told,
+    /// It was pushed.
+    Open,
+    /// The connection broke while it was pushed.
+    Doubtful,
+}
+
+/// The node saw it and took no notice, or is not there.
+fn dropped(id: &str) -> Error {
+    let words = format!(
+        "the node did not accept the command within {} s: it is down, or it dropped it, as it does with an id that it \
+         knows and with what it cannot read",
+        ACCEPTANCE.as_secs()
+    );
+    Error::new(ErrorKind::Unavailable, words).with_retry(Retry::Unknown).with_context("dropped", id)
+}
+
+fn interrupted(id: &str) -> Error {
+    let words = "the connection broke while the command was pushed, and the node has not accepted it";
+    Error::new(ErrorKind::Unavailable, words).with_retry(Retry::Unknown).with_context("job", id)
+}
+
+fn forgotten(id: &str) -> Error {
+    let words = "the node does not know the command any more: it has been restarted, or the result is too old";
+    Error::new(ErrorKind::NotFound, words).with_retry(Retry::Unknown).with_context("job", id)
+}

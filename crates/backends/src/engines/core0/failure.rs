@@ -1,0 +1,70 @@
+//! Errors of the connection to a node's Redis as ours.
+
+use std::error::Error as StdError;
+use std::io;
+
+use redis::RedisError;
+use roadstead_core::{Error, ErrorKind, Retry};
+
+use crate::tls::Mistrust;
+
+/// Something that Redis, or the proxy in front of it, says; or that its connection broke.
+pub(super) fn of(error: &RedisError) -> Error {
+    let words = error.to_string();
+    let lower = words.to_lowercase();
+    let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    if let Some(mistrust) = mistrust(error) {
+        return mistrust;
+    }
+    if says(&["please call auth first", "noauth"]) {
+        let words = "the node wants a token: give it as core0+rediss://:TOKEN@host or token_file=FILE";
+        return Error::new(ErrorKind::Unauthenticated, words).with_retry(Retry::Never);
+    }
+    if says(&["invalid jwt", "wrongpass", "invalid password", "authentication failed", "authenticationfailed"]) {
+        return Error::new(ErrorKind::Unauthenticated, "the node does not take the token").with_retry(Retry::Never);
+    }
+    if says(&["without any password configured", "no password is set"]) {
+        return Error::invalid("uri", "has a token, but the node takes none");
+    }
+    if says(&["noperm", "permission denied"]) {
+        return Error::new(ErrorKind::PermissionDenied, format!("the node refuses: {words}")).with_retry(Retry::Never);
+    }
+    if says(&["oom command not allowed", "misconf"]) {
+        return Error::new(ErrorKind::ResourceExhausted, format!("the node's Redis cannot write: {words}"));
+    }
+    if error.is_io_error() || error.is_unrecoverable_error() || error.is_connection_dropped() || says(&["loading"]) {
+        return Error::new(ErrorKind::Unavailable, format!("the connection to the node broke: {words}"));
+    }
+    Error::new(ErrorKind::Unexpected, format!("the node's Redis says: {words}")).with_retry(Retry::Never)
+}
+
+/// A connection that could not be made.
+pub(super) fn broken(error: &io::Error) -> Error {
+    mistrust(error).unwrap_or_else(|| {
+        Error::new(ErrorKind::Unavailable, format!("the node cannot be reached: {error}")).with_retry(Retry::Safe)
+    })
+}
+
+/// Why the other side is not trusted, if that is it: nothing was sent, and another try brings the same.
+fn mistrust(error: &(dyn StdError + 'static)) -> Option<Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).or_else(|| error.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+            let words = match why {
+                rustls::CertificateError::Other(other) => {
+                    other.0.downcast_ref::<Mistrust>().map_or_else(|| why.to_string(), Mistrust::to_string)
+                }
+                why => why.to_string(),
+            };
+            let words = format!(
+                "the node is not trusted: {words}; a node makes another certificate at every start, and \
+                 trust=unverified takes any"
+            );
+            return Some(Error::new(ErrorKind::Unauthenticated, words).with_retry(Retry::Never));
+        }
+        cause = error.source();
+    }
+    None
+}

@@ -1,0 +1,166 @@
+//! The connections to one node's Redis: one for what is answered at once, and a few for what is waited for.
+//!
+//! The proxy in front of a real node serves all its clients over 20 connections, and each wait occupies one. So however many
+//! calls and jobs go on, there are never more than [`MAX_CONNECTIONS`] of ours.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, Pipeline};
+use roadstead_core::{Error, ErrorKind, Result, Retry};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+use super::address::Address;
+use super::failure;
+
+/// How many connections wait for results at most.
+const WAITING: usize = 8;
+/// The waiting ones, the one that is shared, and the one that waits for output.
+#[cfg(test)]
+pub(super) const MAX_CONNECTIONS: usize = WAITING + 2;
+/// What is answered at once is answered within this.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The connections to one node.
+#[derive(Debug)]
+pub(super) struct Links {
+    address: Address,
+    /// With the number of the connection, so that only the one that broke is forgotten.
+    shared: tokio::sync::Mutex<Option<(u64, Connection)>>,
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+    opened: std::sync::atomic::AtomicU64,
+}
+
+/// A connection, which does not show what it is.
+#[derive(Clone)]
+pub(super) struct Connection(MultiplexedConnection);
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Connection {
+    /// Sends all of `pipeline` at once and gives the answers, within `deadline`.
+    pub(super) async fn ask<T: FromRedisValue>(&mut self, pipeline: &Pipeline, deadline: Duration) -> Result<T> {
+        match timeout(deadline, pipeline.query_async(&mut self.0)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(failure::of(&error).with_source(error)),
+            Err(_) => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the node's Redis did not answer within {} s", deadline.as_secs_f64()),
+            )),
+        }
+    }
+}
+
+/// Whether a connection is of no use any more after this.
+pub(super) fn is_broken(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unavailable
+}
+
+impl Links {
+    pub(super) fn new(address: Address) -> Self {
+        Links {
+            address,
+            shared: tokio::sync::Mutex::default(),
+            idle: Mutex::default(),
+            permits: Semaphore::new(WAITING),
+            opened: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    /// A connection of its own.
+    pub(super) async fn open(&self) -> Result<Connection> {
+        self.address.open().await.map(Connection)
+    }
+
+    async fn shared(&self) -> Result<(u64, Connection)> {
+        let mut shared = self.shared.lock().await;
+        if let Some(found) = &*shared {
+            return Ok(found.clone());
+        }
+        let number = self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let opened = (number, self.open().await?);
+        *shared = Some(opened.clone());
+        Ok(opened)
+    }
+
+    async fn forget(&self, number: u64) {
+        let mut shared = self.shared.lock().await;
+        if shared.as_ref().is_some_and(|(found, _)| *found == number) {
+            *shared = None;
+        }
+    }
+
+    /// Asks what is answered at once. Callers share one connection, and their questions travel together.
+    ///
+    /// An error that is `Safe` to retry comes from a connection that was never made.
+    pub(super) async fn ask<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
+        let (number, mut connection) = self.shared().await?;
+        let answer = connection.ask(pipeline, ANSWER).await;
+        match &answer {
+            Err(error) if is_broken(error) => self.forget(number).await,
+            _ => {}
+        }
+        answer.map_err(unknown)
+    }
+
+    /// The same for what only reads: asked once more on a new connection where one broke.
+    pub(super) async fn read<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
+        match self.ask(pipeline).await {
+            Err(error) if is_broken(&error) => self.ask(pipeline).await.map_err(|error| error.with_retry(Retry::Safe)),
+            answer => answer,
+        }
+    }
+
+    /// A connection to wait on, if one becomes free within `patience`.
+    pub(super) async fn lease(&self, patience: Duration) -> Result<Option<Lease<'_>>> {
+        let Ok(permit) = timeout(patience, self.permits.acquire()).await else { return Ok(None) };
+        let Ok(permit) = permit else { return Ok(None) };
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.open().await?,
+        };
+        Ok(Some(Lease { links: self, connection: Some(connection), _permit: permit }))
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.address.is_local()
+    }
+}
+
+/// A write on a connection that broke may have come through.
+fn unknown(error: Error) -> Error {
+    if is_broken(&error) && error.retry() != Retry::Safe { error.with_retry(Retry::Unknown) } else { error }
+}
+
+/// A connection that one caller waits on. It is given back after a whole answer; after anything else it is closed, since
+/// an answer that nobody waits for is still to come on it.
+#[derive(Debug)]
+pub(super) struct Lease<'a> {
+    links: &'a Links,
+    connection: Option<Connection>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Lease<'_> {
+    /// Sends all of `pipeline`, whose last command waits up to `blocks`.
+    pub(super) async fn ask<T: FromRedisValue>(mut self, pipeline: &Pipeline, blocks: Duration) -> Result<T> {
+        let Some(mut connection) = self.connection.take() else {
+            return Err(Error::new(ErrorKind::Unexpected, "the connection is in use"));
+        };
+        let begun = Instant::now();
+        let answer = connection.ask(pipeline, blocks + ANSWER).await;
+        tracing::trace!(took = ?begun.elapsed(), "waited");
+        if !matches!(&answer, Err(error) if is_broken(error)) {
+            self.links.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+        answer.map_err(unknown)
+    }
+}
