@@ -123,6 +123,10 @@ capabilities! {
     job_tty = JobTty, "terminals for jobs";
     /// Jobs can be sent signals.
     job_kill = JobKill, "sending signals to jobs";
+    /// Output is bytes of any kind; otherwise what is no UTF-8 text arrives as U+FFFD.
+    output_bytes = OutputBytes, "output that is no UTF-8 text";
+    /// Processes, of containers and of jobs, can run as a user of choice.
+    users = Users, "running processes as another user";
     /// Commands run on the node itself as jobs.
     node_jobs = NodeJobs, "running jobs on the node itself";
     /// Images can be listed, inspected, tagged and deleted.

@@ -228,7 +228,7 @@ impl OutputOptions {
 /// * **J11**: the state is `succeeded` with exit code 0 and `failed` with any other.
 /// * **J12**: a command that does not exist ends as `failed` with an exit code of 126 or 127, or is refused with
 ///   `InvalidInput`.
-/// * **J13**: environment, working directory and user are those that were asked for.
+/// * **J13**: environment, working directory and user (`users`) are those that were asked for.
 /// * **J14**: many jobs at once keep their own exit codes and outputs.
 /// * **J15**: when its time is up it is killed, and its state is `timed_out`.
 ///
@@ -248,7 +248,7 @@ pub trait Job: Debug + Send + Sync {
     /// * **J30**: stdout and stderr are apart, unless it has a terminal.
     /// * **J31**: with `follow`, output arrives while it runs, and the stream ends when the job has ended.
     /// * **J32**: `after` continues without gap or repetition.
-    /// * **J33**: output is bytes: any byte passes unchanged.
+    /// * **J33**: output is bytes: any byte passes unchanged (`output_bytes`).
     async fn output(&self, options: OutputOptions) -> Result<ItemStream<OutputChunk>>;
 
     /// Writes to its standard input, in order.

@@ -132,7 +132,7 @@ pub trait Node: Images + Networks + Volumes + Debug + Send + Sync {
     /// * **N30**: it is listed as `created`, with name and labels as asked for.
     /// * **N31**: a name that is taken is `AlreadyExists`; nothing changes.
     /// * **N32**: an image that is not there is `NotFound`; nothing is created, nothing is pulled.
-    /// * **N33**: command, environment, working directory, user and hostname are what the main process sees.
+    /// * **N33**: command, environment, working directory, user (`users`) and hostname are what the main process sees.
     /// * **N34**: mounts are what the main process sees, read-only ones cannot be written.
     /// * **N35**: limits are in effect.
     /// * **N36**: a published port answers on the node.

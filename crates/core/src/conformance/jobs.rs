@@ -19,7 +19,7 @@ declare! {
     J30 "stdout and stderr are apart, one with a terminal" [Create Jobs] streams_apart;
     J31 "output arrives while it runs, and ends with it" [Create Jobs JobStdin] output_follows;
     J32 "after continues without gap or repetition" [Create Jobs JobStdin] output_continues;
-    J33 "any byte passes unchanged" [Create Jobs JobStdin] every_byte;
+    J33 "any byte passes unchanged" [Create Jobs JobStdin OutputBytes] every_byte;
     J40 "input reaches the process, and its end" [Create Jobs JobStdin] input;
     J41 "Conflict when there is no input" [Create Jobs] no_input;
     J50 "resize: the terminal has the new size" [Create Jobs JobTty] resize;
