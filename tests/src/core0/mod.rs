@@ -28,9 +28,11 @@ mod options;
 mod output;
 mod proc_files;
 mod process;
+mod proxy;
 mod redis_link;
 mod result;
 mod sink;
 mod statistics;
+mod token;
 
 pub use node::main;

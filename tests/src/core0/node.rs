@@ -20,7 +20,7 @@ use super::redis_link::RedisLink;
 use super::result::JobResult;
 use super::sink::Sink;
 use super::statistics::Statistics;
-use super::{inside, local};
+use super::{inside, local, proxy};
 
 /// How long jobs and containers may take to end when the stand-in itself is told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -53,10 +53,17 @@ pub fn main() -> ExitCode {
     if arguments.next().as_deref() == Some(inside::NAME) {
         return inside::main();
     }
-    let ended = Options::parse(arguments).and_then(|options| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        runtime.map_err(|error| error.to_string())?.block_on(serve(options))
-    });
+    // For the proxy's TLS, and for roots that are far away.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut arguments = arguments.peekable();
+    let served = async {
+        if arguments.peek().is_some_and(|first| first == "--proxy") {
+            return proxy::serve(arguments).await;
+        }
+        serve(Options::parse(arguments)?).await
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(served));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -78,8 +85,6 @@ async fn serve(options: Options) -> Result<(), String> {
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
 
-    // For roots that are far away.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let redis = RedisLink::new(&options.redis, password.as_deref()).map_err(|error| error.to_string())?;
     let redis = Arc::new(redis);
     let sink = Sink::new(redis.clone());
