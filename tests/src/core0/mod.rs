@@ -1,2 +1,3 @@
-//! A core0 to test against, since the real one cannot be had here: it answers the protocol on a real Redis, and really runs
-//! what it is told. What makes it honest is the replay of captures of a real core0.
+//! A core0 to test against: a stand-in for a Zero-OS node, which cannot be had.
+
+pub mod builtins;
