@@ -1,16 +1,28 @@
 //! The built-in functions of the stand-in for core0: what they answer is really so on this machine, and said in the words
 //! of the node. One module per group of commands; this one finds the group.
 
+mod agents;
 mod arguments;
 mod base64_text;
+mod bridge;
+mod btrfs;
+mod cgroup;
+mod disk;
 mod errors;
 mod files;
 mod filesystem;
 mod info;
+mod ip;
+mod kvm;
+mod netlink;
+mod ports;
 mod process;
+mod rules;
+mod runtime;
 mod tool;
+mod web;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,9 +70,12 @@ pub struct Built(Arc<State>);
 #[derive(Debug)]
 struct State {
     inside: bool,
-    #[expect(dead_code, reason = "the next groups keep their state there")]
-    directory: PathBuf,
     files: Arc<files::Files>,
+    rules: rules::Rules,
+    reserved: ports::Reserved,
+    bridges: bridge::Bridges,
+    agents: agents::Agents,
+    runtime: runtime::Runtime,
 }
 
 impl Built {
@@ -68,8 +83,15 @@ impl Built {
     /// `node_directory` is a directory of the stand-in's own, which exists; a container needs none.
     #[must_use]
     pub fn new(inside: bool, node_directory: &Path) -> Self {
-        let files = Arc::default();
-        Self(Arc::new(State { inside, directory: node_directory.to_owned(), files }))
+        Self(Arc::new(State {
+            inside,
+            files: Arc::default(),
+            rules: rules::Rules::of(node_directory),
+            reserved: ports::Reserved::default(),
+            bridges: bridge::Bridges::of(node_directory),
+            agents: agents::Agents::default(),
+            runtime: runtime::Runtime::default(),
+        }))
     }
 
     /// Calls a function; `None` when there is no such command here.
@@ -77,6 +99,12 @@ impl Built {
     /// # Panics
     /// When the function panicked.
     pub async fn call(&self, command: &str, arguments: &Value) -> Option<Result<Answer, Failure>> {
+        match command {
+            "web.download" if !self.0.inside => return Some(web::download(arguments).await.map(Answer::Value)),
+            // Events of virtual machines: there are none, and the stream has no end.
+            "kvm.events" if !self.0.inside => std::future::pending().await,
+            _ => {}
+        }
         let state = self.0.clone();
         let (name, arguments) = (command.to_owned(), arguments.clone());
         let answer = tokio::task::spawn_blocking(move || state.call(&name, &arguments)).await;
@@ -84,6 +112,23 @@ impl Built {
             self.watch_files();
         }
         answer.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+    }
+
+    /// Writes down rules that send packets to ports of the node on to a container; `socat.list` tells them, and
+    /// `socat.reserve` keeps away from their ports.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn forward(&self, rules: &[String]) -> Result<(), Failure> {
+        self.0.rules.change_forwards(|known| known.extend_from_slice(rules))
+    }
+
+    /// Takes such rules back, and does not mind those that are not there.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn drop_forwards(&self, rules: &[String]) -> Result<(), Failure> {
+        self.0.rules.change_forwards(|known| known.retain(|rule| !rules.contains(rule)))
     }
 
     /// Closes idle files also when nobody asks for any; ends with the last open one.
@@ -109,10 +154,21 @@ impl State {
         match group {
             "filesystem" => return filesystem::call(&self.files, command, arguments).map(value),
             "info" => return info::call(self.inside, command, arguments).map(value),
+            "ip" => return ip::call(command, arguments).map(value),
             "process" => return process::call(command, arguments).map(value),
             _ if self.inside => return None,
             _ => {}
         }
-        None
+        match group {
+            "bridge" => self.bridges.call(&self.rules, command, arguments).map(value),
+            "btrfs" => btrfs::call(command, arguments).map(value),
+            "cgroup" => cgroup::call(command, arguments).map(value),
+            "disk" => disk::call(command, arguments),
+            "kvm" => kvm::call(command, arguments).map(value),
+            "nft" | "socat" => ports::call(&self.rules, &self.reserved, command, arguments).map(value),
+            "rtinfo" => self.agents.call(command, arguments).map(value),
+            "zerotier" => agents::zerotier(command, arguments),
+            _ => self.runtime.call(command, arguments).map(value),
+        }
     }
 }

@@ -77,7 +77,8 @@ impl Command {
                 return Err(Error::unsupported(format!("`{field}` of jobs")).with_context("field", field));
             }
         }
-        let (name, args) = spec.command.split_first().ok_or_else(|| Error::invalid("command", "must name a program"))?;
+        let (name, args) =
+            spec.command.split_first().ok_or_else(|| Error::invalid("command", "must name a program"))?;
         let mut arguments = json!({"name": name, "args": args});
         if let Some(object) = arguments.as_object_mut() {
             if let Some(directory) = &spec.working_directory {

@@ -143,7 +143,8 @@ impl Outcome {
         self.check()?;
         let value: Value = match self.level {
             JSON => serde_json::from_str(&self.data).map_err(|error| {
-                Error::new(ErrorKind::Unexpected, format!("the answer of {} is no JSON", self.command)).with_source(error)
+                Error::new(ErrorKind::Unexpected, format!("the answer of {} is no JSON", self.command))
+                    .with_source(error)
             })?,
             // Nothing, where nothing is needed.
             _ => Value::Null,
@@ -208,7 +209,9 @@ impl Outcome {
             _ if says(&["no space left"]) => ErrorKind::ResourceExhausted,
             _ if says(&["failed to dispatch command"]) => ErrorKind::Unavailable,
             (_, 400) => ErrorKind::InvalidInput,
-            _ if says(&["invalid", "cannot unmarshal", "is required", "must be ", "unknown "]) => ErrorKind::InvalidInput,
+            _ if says(&["invalid", "cannot unmarshal", "is required", "must be ", "unknown "]) => {
+                ErrorKind::InvalidInput
+            }
             _ => ErrorKind::Unexpected,
         };
         let words = match &self.state {
@@ -269,7 +272,8 @@ mod tests {
         let old = outcome(r#""data":"","level":0,"state":"SUCCESS","starttime":1509000000123,"time":14,"tags":"web""#);
         assert_eq!((old.tags, old.code, old.streams), (vec!["web".to_owned()], 0, None));
         assert_eq!(old.started_at.unwrap().to_string(), "2017-10-26T06:40:00.123Z");
-        let new = outcome(r#""streams":["o","e"],"state":"ERROR","code":1003,"tags":["a","b"],"container":4,"starttime":0"#);
+        let new =
+            outcome(r#""streams":["o","e"],"state":"ERROR","code":1003,"tags":["a","b"],"container":4,"starttime":0"#);
         assert_eq!((new.exit_code(), new.container, new.started_at), (Some(3), 4, None));
         assert_eq!(new.error().message(), "e");
         let odd = outcome(r#""STATE":"LATER","code":"7","time":-1,"streams":[1],"data":{"a":1},"tags":[1,"x",null]"#);

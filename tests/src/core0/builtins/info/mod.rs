@@ -2,6 +2,7 @@
 
 mod dmi;
 mod machine;
+mod nic;
 mod ports;
 
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ pub(super) fn call(inside: bool, command: &str, arguments: &Value) -> Option<Res
         "info.cpu" => machine::processors(),
         "info.mem" => machine::memory(),
         "info.disk" => machine::partitions(),
+        "info.nic" => nic::all(),
         "info.os" => machine::system(),
         "info.port" => ports::all(),
         "info.version" => Ok(json!({"branch": VERSION.0, "revision": VERSION.1, "dirty": false})),
