@@ -8,12 +8,6 @@ use super::builtins::Failure;
 /// What a built-in function panics with when it has no arguments at all.
 pub(crate) const NIL: &str = "runtime error: invalid memory address or nil pointer dereference";
 
-impl Failure {
-    pub(super) fn of(code: u32, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into() }
-    }
-}
-
 /// One struct, while its members are taken one by one; the first wrong type is remembered.
 pub(crate) struct Fields<'a> {
     members: Vec<(&'a str, &'a Value)>,
@@ -26,7 +20,7 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The arguments of a command; `go_type` is the type as Go prints it, with its package.
     pub(crate) fn of(arguments: Option<&'a Value>, go_type: &'static str) -> Result<Self, Failure> {
-        let arguments = arguments.ok_or_else(|| Failure::of(500, NIL))?;
+        let arguments = arguments.ok_or_else(|| Failure::new(500, NIL))?;
         let owner = if go_type.starts_with("struct ") { "" } else { go_type.rsplit('.').next().unwrap_or_default() };
         let mut fields = Fields { members: Vec::new(), owner, path: String::new(), wrong: None };
         match arguments {
@@ -170,7 +164,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// With `code`, when a type was wrong.
     pub(crate) fn finish(self, code: u32) -> Result<(), Failure> {
-        self.wrong.map_or(Ok(()), |wrong| Err(Failure::of(code, wrong)))
+        self.wrong.map_or(Ok(()), |wrong| Err(Failure::new(code, wrong)))
     }
 }
 

@@ -235,7 +235,7 @@ impl Engine {
                 let (engine, said) = (engine.clone(), said.clone());
                 async move { engine.answer(&command, &said).await }
             });
-            let answer = called.await.unwrap_or_else(|panic| Some(Err(Failure::of(500, panic_text(panic)))));
+            let answer = called.await.unwrap_or_else(|panic| Some(Err(Failure::new(500, panic_text(panic)))));
             for end in answer.map_or_else(|| vec![Said::Unknown], messages_of) {
                 let _ = said.send(end).await;
             }
@@ -289,7 +289,7 @@ impl Engine {
         let mut fields = Fields::of(arguments, "struct { ID string \"json:\\\"id\\\"\" }")?;
         let id = fields.text("id");
         fields.finish(500)?;
-        let job = self.job(&id).ok_or_else(|| Failure::of(500, format!("job '{id}' does not exist")))?;
+        let job = self.job(&id).ok_or_else(|| Failure::new(500, format!("job '{id}' does not exist")))?;
         let mut messages = job.subscribe();
         while let Some(message) = messages.recv().await {
             let _ = said.send(Said::Message(message)).await;
@@ -304,7 +304,7 @@ impl Engine {
         let jobs = if id.is_empty() {
             self.jobs()
         } else {
-            let missing = || Failure::of(500, format!("Process with id '{id}' doesn't exist"));
+            let missing = || Failure::new(500, format!("Process with id '{id}' doesn't exist"));
             vec![self.job(&id).ok_or_else(missing)?]
         };
         let entries: Vec<Value> = jobs.iter().map(|job| entry(job)).collect();
@@ -317,7 +317,7 @@ impl Engine {
         fields.finish(500)?;
         let Some(job) = self.job(&id) else { return Ok(json!(false)) };
         let signal = if signal == 0 { SIGTERM } else { i32::try_from(signal).unwrap_or(i32::MAX) };
-        job.signal(signal).map_err(|reason| Failure::of(500, reason))?;
+        job.signal(signal).map_err(|reason| Failure::new(500, reason))?;
         Ok(json!(true))
     }
 

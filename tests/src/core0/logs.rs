@@ -129,7 +129,7 @@ impl Logs {
         let queue = fields.text("queue");
         fields.finish(500)?;
         if queue.is_empty() {
-            return Err(Failure::of(500, "queue is required"));
+            return Err(Failure::new(500, "queue is required"));
         }
         self.subscriptions.lock().await.lists.remove(&queue);
         Ok(Value::Null)

@@ -66,7 +66,7 @@ impl NodeCommands {
     /// Ends everything, answers, and then the machine goes: here, the stand-in.
     async fn go_off(&self, command: &Command, word: &str) -> Answered {
         self.engine.shut_down(GRACE).await;
-        let Some(job) = self.engine.job(&command.id) else { return Err(Failure::of(500, "no job")) };
+        let Some(job) = self.engine.job(&command.id) else { return Err(Failure::new(500, "no job")) };
         let off = self.off.clone();
         tokio::spawn(async move {
             job.wait().await;

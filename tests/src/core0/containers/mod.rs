@@ -54,11 +54,11 @@ fn group_directory(subsystem: &str, name: &str) -> PathBuf {
 }
 
 fn no_container() -> Failure {
-    Failure::of(500, "container does not exist")
+    Failure::new(500, "container does not exist")
 }
 
 fn plain(reason: String) -> Failure {
-    Failure::of(500, reason)
+    Failure::new(500, reason)
 }
 
 impl Containers {
@@ -162,7 +162,7 @@ impl Containers {
             let mut all = self.all();
             if all.containers.len() >= self.limit {
                 let count = all.containers.len();
-                return Err(Failure::of(503, format!("reached the hard limit of {count} containers")));
+                return Err(Failure::new(503, format!("reached the hard limit of {count} containers")));
             }
             // An id that is not in use, and neither the first nor the last of all numbers.
             let next = |id: u16| if id >= u16::MAX - 1 { 1 } else { id + 1 };
@@ -199,7 +199,7 @@ impl Containers {
         };
         let command = Command::new(format!("core-{}", container.id), "", container::job_arguments(container));
         let job = self.engine.run_work(command, Work::Other(Box::new(work)));
-        let job = job.map_err(|_| Failure::of(500, "duplicate job id"))?;
+        let job = job.map_err(|_| Failure::new(500, "duplicate job id"))?;
         beginning.await.unwrap_or_else(|_| Err("container ended before it began".to_owned())).map_err(plain)?;
         Ok(job)
     }
@@ -249,14 +249,14 @@ impl Containers {
         let found = match query {
             Some(Value::Number(number)) => {
                 let id = number.as_f64().filter(|id| (0.0..65536.0).contains(id));
-                let id = id.ok_or_else(|| Failure::of(400, "query out of range"))?;
+                let id = id.ok_or_else(|| Failure::new(400, "query out of range"))?;
                 u16::try_from(id.trunc() as i64).ok().and_then(|id| self.get(id))
             }
             Some(Value::String(name)) => {
                 let all = self.all();
                 all.containers.values().find(|container| container.arguments().name == *name).cloned()
             }
-            _ => return Err(Failure::of(400, "invalid query")),
+            _ => return Err(Failure::new(400, "invalid query")),
         };
         Ok(found.map_or(Value::Null, |found| json!({"id": found.id, "container": found.shown(&self.forwards)})))
     }
@@ -268,9 +268,9 @@ impl Containers {
         let command = fields.any("command").cloned().unwrap_or_else(|| json!({}));
         fields.finish(500)?;
         let mut command = Command::from_value(&command)
-            .map_err(|reason| Failure::of(500, format!("json: cannot unmarshal into {TYPE}: {reason}")))?;
+            .map_err(|reason| Failure::new(500, format!("json: cannot unmarshal into {TYPE}: {reason}")))?;
         if id == 0 {
-            return Err(Failure::of(500, "invalid container id"));
+            return Err(Failure::new(500, "invalid container id"));
         }
         let container = self.get(id).ok_or_else(no_container)?;
         if command.id.is_empty() {
@@ -287,7 +287,7 @@ impl Containers {
         let id = fields.number::<u16>("container", "uint16");
         fields.finish(500)?;
         let job = self.has(id).then(|| self.engine.job(&format!("core-{id}"))).flatten();
-        let job = job.ok_or_else(|| Failure::of(500, format!("no container with id '{id}'")))?;
+        let job = job.ok_or_else(|| Failure::new(500, format!("no container with id '{id}'")))?;
         let _ = job.signal(nix::libc::SIGTERM);
         job.wait().await;
         Ok(Value::Null)
@@ -331,7 +331,7 @@ impl Containers {
         let nic =
             Nic::in_member(&mut fields, "nic", arguments.and_then(|arguments| arguments.get("nic")).unwrap_or(&null));
         fields.finish(400)?;
-        let container = self.get(id).ok_or_else(|| Failure::of(404, "container does not exist"))?;
+        let container = self.get(id).ok_or_else(|| Failure::new(404, "container does not exist"))?;
         let (index, checked) = container.change(|arguments| {
             if arguments.host_network {
                 return (0, Err("cannot add a nic in host network mode".to_owned()));
@@ -345,7 +345,7 @@ impl Containers {
             }
             (index, checked)
         });
-        checked.map_err(|reason| Failure::of(400, reason))?;
+        checked.map_err(|reason| Failure::new(400, reason))?;
         if let Err(failure) = self.network.check(&nic) {
             container.nic_is(index, false);
             return Err(failure);
@@ -361,12 +361,12 @@ impl Containers {
         )?;
         let (id, index) = (fields.number::<u16>("container", "uint16"), fields.number::<i64>("index", "int"));
         fields.finish(400)?;
-        let container = self.get(id).ok_or_else(|| Failure::of(404, "container does not exist"))?;
+        let container = self.get(id).ok_or_else(|| Failure::new(404, "container does not exist"))?;
         let nics = container.arguments().nics.unwrap_or_default();
         let found = usize::try_from(index).ok().and_then(|index| Some((index, nics.get(index)?)));
-        let (index, nic) = found.ok_or_else(|| Failure::of(400, "nic index out of range"))?;
+        let (index, nic) = found.ok_or_else(|| Failure::new(400, "nic index out of range"))?;
         if nic.state != CONFIGURED {
-            return Err(Failure::of(412, format!("nic is in '{}' state", nic.state)));
+            return Err(Failure::new(412, format!("nic is in '{}' state", nic.state)));
         }
         container.change(|arguments| arguments.nics.get_or_insert_default()[index].state = DESTROYED.to_owned());
         self.network.disconnect(id, container.pid(), index, nic).await.map_err(plain)?;
@@ -378,14 +378,14 @@ impl Containers {
         let id = fields.number::<u16>("container", "uint16");
         let (port, host) = (fields.number::<i64>("container_port", "int"), fields.text("host_port"));
         fields.finish(400)?;
-        let container = self.get(id).ok_or_else(|| Failure::of(404, "container does not exist"))?;
+        let container = self.get(id).ok_or_else(|| Failure::new(404, "container does not exist"))?;
         Ok((container, host, port))
     }
 
     async fn add_forward(&self, arguments: Option<&Value>) -> Result<Value, Failure> {
         let (container, host, port) = self.forward_arguments(arguments)?;
         if !container.arguments().nics().iter().any(|nic| nic.kind == "default") {
-            return Err(Failure::of(500, "Container doesn't have a default nic"));
+            return Err(Failure::new(500, "Container doesn't have a default nic"));
         }
         self.forward(container.id, &host, port).await.map_err(plain)?;
         Ok(Value::Null)

@@ -96,11 +96,11 @@ impl Network {
             let number = nic
                 .id
                 .parse::<i64>()
-                .map_err(|_| Failure::of(500, format!("strconv.ParseInt: parsing {:?}: invalid syntax", nic.id)))?;
+                .map_err(|_| Failure::new(500, format!("strconv.ParseInt: parsing {:?}: invalid syntax", nic.id)))?;
             if kind == "VLAN" && !(0..4095).contains(&number) {
-                return Err(Failure::of(500, "invalid vlan id (0-4094)"));
+                return Err(Failure::new(500, "invalid vlan id (0-4094)"));
             }
-            Err(Failure::of(412, format!("ovs is needed for {kind} network type")))
+            Err(Failure::new(412, format!("ovs is needed for {kind} network type")))
         };
         let bridge = match nic.kind.as_str() {
             "vlan" => return needs_ovs("VLAN"),
@@ -108,16 +108,16 @@ impl Network {
             "default" => &self.bridge,
             "bridge" => &nic.id,
             "macvlan" | "passthrough" => {
-                let missing = || Failure::of(404, format!("link '{}' not found: Link not found", nic.id));
+                let missing = || Failure::new(404, format!("link '{}' not found: Link not found", nic.id));
                 return if link_exists(&nic.id) { Ok(()) } else { Err(missing()) };
             }
             _ => return Ok(()),
         };
         if !link_exists(bridge) {
-            return Err(Failure::of(404, format!("bridge '{bridge}' not found: Link not found")));
+            return Err(Failure::new(404, format!("bridge '{bridge}' not found: Link not found")));
         }
         if !Path::new("/sys/class/net").join(bridge).join("bridge").exists() {
-            return Err(Failure::of(400, format!("'{bridge}' is not a bridge")));
+            return Err(Failure::new(400, format!("'{bridge}' is not a bridge")));
         }
         Ok(())
     }

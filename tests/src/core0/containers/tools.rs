@@ -35,7 +35,7 @@ impl Containers {
         let tags = fields.texts("tags");
         fields.finish(500)?;
         if id == 0 {
-            return Err(Failure::of(500, "invalid container id"));
+            return Err(Failure::new(500, "invalid container id"));
         }
         let container = self.get(id).ok_or_else(no_container)?;
         let root = container.root.display().to_string();
@@ -47,11 +47,11 @@ impl Containers {
         let result = self.system("restic", &options).await?;
         if result.state != SUCCESS {
             let [_, complaint] = result.streams.unwrap_or_default();
-            return Err(Failure::of(500, format!("failed to backup container: {complaint}")));
+            return Err(Failure::new(500, format!("failed to backup container: {complaint}")));
         }
         let [output, _] = result.streams.unwrap_or_default();
         let snapshot = output.split("snapshot ").nth(1).and_then(|rest| rest.split(' ').next());
-        snapshot.map(|id| json!(id)).ok_or_else(|| Failure::of(500, "failed to retrieve snapshot ID"))
+        snapshot.map(|id| json!(id)).ok_or_else(|| Failure::new(500, "failed to retrieve snapshot ID"))
     }
 
     async fn restore(&self, arguments: Option<&Value>) -> Result<Value, Failure> {
@@ -60,11 +60,11 @@ impl Containers {
         fields.finish(500)?;
         let (repository, snapshot) = url.split_once('#').unwrap_or((&url, ""));
         if snapshot.is_empty() {
-            return Err(Failure::of(500, "missing snapshot id"));
+            return Err(Failure::new(500, "missing snapshot id"));
         }
         let result = self.system("restic", &["-r", repository, "restore", snapshot]).await?;
         let [_, complaint] = result.streams.unwrap_or_default();
-        Err(Failure::of(500, format!("failed to restore snapshot: {complaint}")))
+        Err(Failure::new(500, format!("failed to restore snapshot: {complaint}")))
     }
 
     async fn make_flist(&self, arguments: Option<&Value>) -> Result<Value, Failure> {
@@ -73,7 +73,7 @@ impl Containers {
         let (flist, source) = (fields.text("flist"), fields.text("src"));
         fields.finish(500)?;
         if id == 0 {
-            return Err(Failure::of(500, "invalid container id"));
+            return Err(Failure::new(500, "invalid container id"));
         }
         let container = self.get(id).ok_or_else(no_container)?;
         let (archive, source) = (container.inside(&flist), container.inside(&source));
@@ -88,7 +88,7 @@ impl Containers {
         let container = self.get(id).ok_or_else(no_container)?;
         let namespace = format!("--net=/proc/{}/ns/net", container.pid());
         let output = self.tool("nsenter", &[&namespace, "zerotier-cli", "-j", verb]).await?;
-        serde_json::from_str(&output).map_err(|error| Failure::of(500, error.to_string()))
+        serde_json::from_str(&output).map_err(|error| Failure::new(500, error.to_string()))
     }
 
     /// What a program printed.
@@ -100,12 +100,12 @@ impl Containers {
             return Ok(output);
         }
         let printed = streams.map(|streams| streams.join(" ")).unwrap_or_default();
-        Err(Failure::of(result.code, format!("({}): [{printed}]", result.state)))
+        Err(Failure::new(result.code, format!("({}): [{printed}]", result.state)))
     }
 
     fn system_job(&self, program: &str, options: &[&str]) -> Result<std::sync::Arc<Job>, Failure> {
         let command = Command::new("", "core.system", json!({"name": program, "args": options}));
-        self.engine.run(command).map_err(|_| Failure::of(500, "duplicate job id"))
+        self.engine.run(command).map_err(|_| Failure::new(500, "duplicate job id"))
     }
 
     async fn system(&self, program: &str, options: &[&str]) -> Result<JobResult, Failure> {
