@@ -28,7 +28,7 @@ impl<'a> Fields<'a> {
                 fields.members = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
             }
             other => {
-                fields.wrong = Some(format!("json: cannot unmarshal {} into Go value of type {go_type}", word(other)))
+                fields.wrong = Some(format!("json: cannot unmarshal {} into Go value of type {go_type}", word(other)));
             }
         }
         Ok(fields)

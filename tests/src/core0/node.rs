@@ -1,14 +1,17 @@
 //! The stand-in as a program: everything put together, from the command line to the end.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::builtins::Built;
+use super::command::Command;
 use super::containers::Containers;
 use super::engine::{Engine, Outlet, Statistic};
 use super::logs::Logs;
@@ -116,7 +119,18 @@ async fn serve(options: Options) -> Result<(), String> {
         _ = interrupted.recv() => engine.shut_down(GRACE).await,
         () = off.notified() => {}
     }
+    remove_bridges(&engine, &options.directory).await;
     containers.leave().await;
     let _ = std::fs::remove_file(socket);
     Ok(())
+}
+
+/// Bridges that were made on a real node go with it.
+async fn remove_bridges(engine: &Engine, directory: &Path) {
+    let made = std::fs::read_to_string(directory.join("bridges/made")).unwrap_or_default();
+    for name in made.lines() {
+        if let Some(Err(failure)) = engine.built(&Command::new("", "bridge.delete", json!({"name": name}))).await {
+            eprintln!("core0: {name}: {}", failure.message);
+        }
+    }
 }

@@ -52,7 +52,7 @@ impl Options {
             let wrong = || format!("{name}: {value}?\n{USAGE}");
             match name.as_str() {
                 "--redis" => {
-                    options.redis = value.replacen("unix:/", "unix:///", 1).replacen("unix://///", "unix:///", 1)
+                    options.redis = value.replacen("unix:/", "unix:///", 1).replacen("unix://///", "unix:///", 1);
                 }
                 "--password-file" => options.password_file = Some(value.into()),
                 "--directory" => options.directory = value.into(),

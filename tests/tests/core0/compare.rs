@@ -78,10 +78,7 @@ fn shapes(command: &str, ours: &Value, theirs: &Value) -> Result<(), String> {
     for path in our.keys().chain(their.keys()) {
         let optional = OPTIONAL.iter().any(|(name, prefix)| *name == command && path.starts_with(prefix));
         match (our.get(path), their.get(path)) {
-            (Some(one), Some(other)) if one == other => {}
-            // One that may be null was so in every element on one side.
-            (Some(one), Some(other)) if one.is_subset(other) || other.is_subset(one) => {}
-            (Some(one), Some(other)) if one.contains("null") || other.contains("null") => {}
+            (Some(one), Some(other)) if alike(one, other) => {}
             (None, _) if says_nothing(&our, path) || optional => {}
             (_, None) if says_nothing(&their, path) || optional => {}
             // What stands below a null is nowhere.
@@ -91,6 +88,14 @@ fn shapes(command: &str, ours: &Value, theirs: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Equal, but that one side may have had nothing but nulls there.
+fn alike(one: &BTreeSet<&'static str>, other: &BTreeSet<&'static str>) -> bool {
+    let known =
+        |types: &BTreeSet<&'static str>| types.iter().copied().filter(|kind| *kind != "null").collect::<Vec<_>>();
+    let (one_known, other_known) = (known(one), known(other));
+    one_known == other_known || ((one_known.is_empty() || other_known.is_empty()) && one.len() + other.len() > 0)
 }
 
 fn below_null(shape: &Shape, path: &str) -> bool {
@@ -202,4 +207,43 @@ pub(crate) fn times_left_while_it_ends(what: &str, ours: i64, theirs: i64) -> Re
         return if sane(ours) && sane(theirs) { Ok(()) } else { times_left(what, ours, theirs) };
     }
     times_left(what, ours, theirs)
+}
+
+#[test]
+fn what_differs_is_found() {
+    let result = serde_json::json!({
+        "id": "a", "command": "info.x", "data": "[{\"a\":1,\"b\":null}]", "streams": ["x\n", ""], "level": 20,
+        "state": "SUCCESS", "code": 0, "starttime": 5, "time": 0, "tags": null, "container": 0
+    });
+    let with = |name: &str, value: Value| {
+        let mut changed = result.clone();
+        changed[name] = value;
+        changed
+    };
+    assert_eq!(results(&result, &result, 0), Ok(()));
+    assert_eq!(results(&with("data", "[{\"a\":2,\"b\":\"x\"},{\"a\":3,\"b\":null}]".into()), &result, 0), Ok(()));
+    assert_eq!(results(&with("data", "[]".into()), &result, 0), Ok(()));
+    for (name, value) in [
+        ("data", "[{\"a\":\"1\",\"b\":null}]".into()),
+        ("data", "[{\"a\":1}]".into()),
+        ("data", "[{\"a\":1,\"b\":null,\"c\":1}]".into()),
+        ("data", "{}".into()),
+        ("data", "\"a\"".into()),
+        ("data", "true".into()),
+        ("streams", serde_json::json!(["y\n", ""])),
+        ("state", "ERROR".into()),
+        ("code", 1.into()),
+        ("level", 0.into()),
+        ("tags", serde_json::json!([])),
+        ("critical", "x".into()),
+        ("starttime", 0.into()),
+        ("container", 1.into()),
+    ] {
+        assert!(results(&with(name, value.clone()), &result, 0).is_err(), "{name} {value}");
+    }
+    let failed = |message: &str| with("data", serde_json::json!(message).to_string().into());
+    assert!(results(&failed("no container with id '9'"), &failed("no container with id '8'"), 0).is_err());
+    let uuids = ["1f0a5c9e-0000-0000-0000-000000000000", "87c19cb9-0d61-48d2-bda6-927314407bf6"];
+    let [one, other] = uuids.map(|uuid| failed(&format!("unknown file description '{uuid}'")));
+    assert_eq!(results(&one, &other, 0), Ok(()));
 }

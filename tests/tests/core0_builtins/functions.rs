@@ -134,6 +134,10 @@ fn bridges_take_links_and_leave_no_rules() {
         let failed = world.failure("bridge.create", &json!({"name": "br", "network": network}));
         assert_eq!(failed.1, "start ip address out of range");
         assert!(!ip("link show").contains(": br:"), "a bridge that failed is gone");
+        let range = json!({"cidr": "192.168.58.1/24", "start": "192.168.58.2", "end": "192.168.58.9"});
+        world.value("bridge.create", &json!({"name": "br", "network": {"mode": "dnsmasq", "settings": range}}));
+        world.value("bridge.host-add", &json!({"bridge": "br", "ip": "192.168.58.3", "mac": "52:54:00:aa:bb:cc"}));
+        world.value("bridge.delete", &json!({"name": "br"}));
     });
 }
 

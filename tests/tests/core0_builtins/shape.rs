@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 /// The types at each path.
-pub type Shape = BTreeMap<String, BTreeSet<&'static str>>;
+pub(crate) type Shape = BTreeMap<String, BTreeSet<&'static str>>;
 
 /// Where a command answers with a table: the path of an object whose members are names.
 const TABLES: [(&str, &str); 4] =
     [("disk.mounts", ""), ("disk.mounts", "/*[]/options"), ("cgroup.list", ""), ("rtinfo.list", "")];
 
-pub fn of(command: &str, value: &Value) -> Shape {
+pub(crate) fn of(command: &str, value: &Value) -> Shape {
     let mut shape = Shape::new();
     collect(command, value, "", &mut shape);
     shape
@@ -41,7 +41,7 @@ fn collect(command: &str, value: &Value, path: &str, shape: &mut Shape) {
 }
 
 /// Where two shapes differ. A list or table that is empty on one side says nothing of its elements.
-pub fn difference(one: &Shape, other: &Shape) -> Option<String> {
+pub(crate) fn difference(one: &Shape, other: &Shape) -> Option<String> {
     let says_nothing = |shape: &Shape, path: &str| {
         let parents = path.match_indices(['[', '/']).map(|(at, _)| &path[..at]);
         parents.into_iter().any(|parent| {

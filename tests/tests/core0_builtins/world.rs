@@ -8,16 +8,16 @@ use nix::sched::{CloneFlags, unshare};
 use roadstead_tests::core0::builtins::{Answer, Built, Failure};
 use serde_json::Value;
 
-pub struct World {
+pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
-    pub node: Built,
-    pub container: Built,
+    pub(crate) node: Built,
+    pub(crate) container: Built,
     _directory: tempfile::TempDir,
 }
 
 impl World {
     /// Must be on a thread that does nothing else afterwards.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("namespaces of its own");
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("mounts stay here");
@@ -40,13 +40,13 @@ impl World {
         Self { runtime, node, container, _directory: directory }
     }
 
-    pub fn call(&self, built: &Built, command: &str, arguments: &Value) -> Option<Result<Answer, Failure>> {
+    pub(crate) fn call(&self, built: &Built, command: &str, arguments: &Value) -> Option<Result<Answer, Failure>> {
         self.runtime.block_on(built.call(command, arguments))
     }
 
     /// The value that a function of the node answers.
     #[track_caller]
-    pub fn value(&self, command: &str, arguments: &Value) -> Value {
+    pub(crate) fn value(&self, command: &str, arguments: &Value) -> Value {
         match self.call(&self.node, command, arguments) {
             Some(Ok(Answer::Value(value))) => value,
             other => panic!("{command} {arguments}: {other:?}"),
@@ -55,7 +55,7 @@ impl World {
 
     /// The failure of a function of the node, as code and message.
     #[track_caller]
-    pub fn failure(&self, command: &str, arguments: &Value) -> (u32, String) {
+    pub(crate) fn failure(&self, command: &str, arguments: &Value) -> (u32, String) {
         match self.call(&self.node, command, arguments) {
             Some(Err(Failure { code, message, .. })) => (code, message),
             other => panic!("{command} {arguments}: {other:?}"),
@@ -64,20 +64,20 @@ impl World {
 }
 
 /// Runs a test in a world of its own.
-pub fn within(test: impl FnOnce(&World) + Send + 'static) {
+pub(crate) fn within(test: impl FnOnce(&World) + Send + 'static) {
     let thread = std::thread::spawn(|| test(&World::new()));
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
 }
 
-pub fn ip(line: &str) -> String {
+pub(crate) fn ip(line: &str) -> String {
     let output = Command::new("ip").args(line.split(' ')).output().expect("iproute2 is installed");
     assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn installed(program: &str) -> bool {
+pub(crate) fn installed(program: &str) -> bool {
     std::env::var("PATH")
         .unwrap_or_default()
         .split(':')

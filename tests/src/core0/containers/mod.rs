@@ -248,9 +248,10 @@ impl Containers {
         fields.finish(400)?;
         let found = match query {
             Some(Value::Number(number)) => {
-                let id = number.as_f64().filter(|id| (0.0..65536.0).contains(id));
-                let id = id.ok_or_else(|| Failure::new(400, "query out of range"))?;
-                u16::try_from(id.trunc() as i64).ok().and_then(|id| self.get(id))
+                let out_of_range = || Failure::new(400, "query out of range");
+                // A part of a number does not count.
+                let whole = format!("{:.0}", number.as_f64().unwrap_or(-1.0).trunc());
+                self.get(whole.parse().map_err(|_| out_of_range())?)
             }
             Some(Value::String(name)) => {
                 let all = self.all();

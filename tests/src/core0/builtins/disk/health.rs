@@ -12,7 +12,7 @@ pub(super) fn describe(printed: &str) -> Result<Value, Failure> {
             .filter_map(move |line| line.split_once(':').filter(|(key, _)| *key == name))
             .map(|(_, value)| value.trim())
     };
-    let text = |name| values(name).last().unwrap_or_default();
+    let text = |name| values(name).next_back().unwrap_or_default();
     let bytes = |name| match text(name) {
         "" => Ok(0),
         value => {
