@@ -162,7 +162,7 @@ fn size(value: &Value) -> Option<u64> {
 }
 
 /// The disks of a node in either form.
-struct Devices(Vec<Device>);
+pub(super) struct Devices(Vec<Device>);
 
 impl<'de> Deserialize<'de> for Devices {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -20,6 +20,8 @@ pub mod corex;
 pub mod diagnostics;
 pub mod disk;
 pub mod filesystem;
+#[cfg(test)]
+mod hostile;
 pub mod info;
 pub mod ip;
 pub mod job;

@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Container {
 }
 
 /// Containers by id, as nodes list them.
-struct Listed(Vec<Container>);
+pub(super) struct Listed(Vec<Container>);
 
 impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -29,6 +29,8 @@ pub(super) struct Node {
 #[derive(Default)]
 struct Known {
     answer: Option<Exchange>,
+    /// Those of several commands, by name, the next one first.
+    script: Vec<(&'static str, Exchange)>,
     pushed: Vec<Value>,
 }
 
@@ -72,7 +74,19 @@ impl Node {
 
     /// Answers what comes with this from now on, and forgets what came before.
     pub(super) fn expect(&self, exchange: &Exchange) {
-        *self.known.lock().unwrap() = Known { answer: Some(exchange.clone()), pushed: Vec::new() };
+        *self.known.lock().unwrap() = Known { answer: Some(exchange.clone()), ..Known::default() };
+    }
+
+    /// Answers each of these commands, in their order, with the document that stands beside it.
+    pub(super) fn script(&self, answers: &[(&'static str, Value)]) {
+        let exchange = |document: &Value| Exchange {
+            text: String::new(),
+            dispatched: None,
+            accepted: true,
+            result: Some(document.to_string()),
+        };
+        let script = answers.iter().map(|(name, document)| (*name, exchange(document))).collect();
+        *self.known.lock().unwrap() = Known { script, ..Known::default() };
     }
 
     /// What was pushed since.
@@ -121,7 +135,8 @@ async fn replay(mut redis: MultiplexedConnection, known: Arc<Mutex<Known>>) {
         let answer = {
             let mut known = known.lock().unwrap();
             known.pushed.push(document.clone());
-            known.answer.clone()
+            let next = known.script.iter().position(|(name, _)| document["command"] == *name);
+            next.map(|next| known.script.remove(next).1).or_else(|| known.answer.clone())
         };
         let (Some(answer), Some(id)) = (answer, document["id"].as_str()) else { continue };
         let mut id = id.to_owned();
