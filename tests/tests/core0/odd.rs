@@ -177,7 +177,7 @@ impl Replayer {
     }
 
     /// Consumes a stream up to its end.
-    fn entries(&mut self, id: &str) -> Vec<Value> {
+    pub(crate) fn entries(&mut self, id: &str) -> Vec<Value> {
         let list = format!("stream:{id}");
         let mut entries = Vec::new();
         while let Some((_, entry)) = self.ask::<Option<(String, String)>>(&["BLPOP", &list, "10"]) {
