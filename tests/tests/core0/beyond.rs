@@ -22,7 +22,7 @@ fn value(result: &Value) -> Value {
     parsed(&result["data"])
 }
 
-fn create(node: &mut Replayer, arguments: Value) -> u64 {
+fn create(node: &mut Replayer, arguments: &Value) -> u64 {
     let mut all = json!({"root": ROOT});
     all.as_object_mut().unwrap().extend(arguments.as_object().unwrap().clone());
     value(&node.run("corex.create", &all)).as_u64().unwrap()
@@ -55,7 +55,7 @@ fn a_container_has_what_it_was_given() {
     std::fs::write(mounted.join("file"), "mounted").unwrap();
     let id = create(
         &mut node,
-        json!({
+        &json!({
             "mount": {mounted.display().to_string(): "/mnt/there"}, "config": {"/etc/made/it": "configured"},
             "env": {"GREETING": "hello"}, "hostname": "box", "privileged": true, "nics": [{"type": "default"}],
         }),
@@ -67,7 +67,7 @@ fn a_container_has_what_it_was_given() {
     let expected = format!("mountedconfiguredhello\nbox\n/coreX -hostname box {address}\n");
     assert_eq!(seen["streams"][0], expected, "{seen}");
     assert_eq!(std::fs::read_to_string(mounted.join("written")).unwrap(), "back\n");
-    let other = create(&mut node, json!({"nics": [{"type": "default"}]}));
+    let other = create(&mut node, &json!({"nics": [{"type": "default"}]}));
     let reached = script(&mut node, other, &format!("ping -c 1 -w 5 172.18.0.{}", id + 1));
     assert_eq!(reached["state"], "SUCCESS", "{reached}");
 }
@@ -75,7 +75,7 @@ fn a_container_has_what_it_was_given() {
 #[test]
 fn jobs_of_a_container_end_with_it() {
     let Some(mut node) = node("core0 container's end", &[]) else { return };
-    let id = create(&mut node, json!({"nics": [{"type": "default"}], "port": {"8099": 80}}));
+    let id = create(&mut node, &json!({"nics": [{"type": "default"}], "port": {"8099": 80}}));
     let job = node.dispatch(id, &json!({"command": "core.system", "arguments": {"name": "sleep", "args": ["1000"]}}));
     assert_eq!(value(&node.run("socat.list", &json!({}))).as_array().map(Vec::len), Some(1));
     let pid = value(&node.run("corex.get", &json!({"query": id})))["container"]["pid"].as_i64().unwrap();
@@ -91,7 +91,7 @@ fn jobs_of_a_container_end_with_it() {
 #[test]
 fn containers_do_not_outlive_a_killed_node() {
     let Some(mut node) = node("core0 kill", &[]) else { return };
-    let id = create(&mut node, json!({}));
+    let id = create(&mut node, &json!({}));
     node.dispatch(id, &json!({"command": "core.system", "arguments": {"name": "sleep", "args": ["1000"]}}));
     let pid = value(&node.run("corex.get", &json!({"query": id})))["container"]["pid"].as_i64().unwrap();
     assert!(runs(pid));
@@ -147,7 +147,7 @@ fn no_more_jobs_run_at_once_than_may() {
 #[test]
 fn a_node_that_goes_off_ends_everything_first() {
     let Some(mut node) = node("core0 power", &[]) else { return };
-    let id = create(&mut node, json!({}));
+    let id = create(&mut node, &json!({}));
     let pid = value(&node.run("corex.get", &json!({"query": id})))["container"]["pid"].as_i64().unwrap();
     node.push(r#"{"id": "sleeper", "command": "core.system", "arguments": {"name": "sleep", "args": ["1000"]}}"#);
     assert_eq!(node.flagged("sleeper").as_deref(), Some(""));
