@@ -76,12 +76,9 @@ impl Sink {
     /// Reports a result, once; when Redis is away, as soon as it is back.
     pub(crate) async fn forward(&self, result: &JobResult) {
         let Ok(document) = serde_json::to_string(result) else { return };
-        let mut unflag = Pipeline::new();
-        unflag.expire(flag_of(&result.id), KEPT);
-        let _ = self.redis.send::<()>(&unflag).await;
         let list = format!("result:{}", result.id);
         let mut push = Pipeline::new();
-        push.rpush(&list, document).expire(&list, KEPT);
+        push.expire(flag_of(&result.id), KEPT).rpush(&list, document).expire(&list, KEPT);
         let _ = self.redis.send::<()>(&push).await;
         if result.state == UNKNOWN_CMD {
             eprintln!("core0: {}: no command {}", result.id, result.command);

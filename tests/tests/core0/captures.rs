@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Where the captures are, unless the environment says otherwise.
+/// Where the captures are. Those of `ROADSTEAD_CORE0_TRANSCRIPTS` are added, since they may need what these did before.
 const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/core0-transcripts.jsonl");
 
 /// One capture.
@@ -55,17 +55,25 @@ fn when(case: &str, members: &Value) -> i64 {
     epoch.and_then(|text| text.get(..13)?.parse().ok()).unwrap_or_default()
 }
 
-/// All captures.
-pub(crate) fn all() -> Vec<Capture> {
-    let path = std::env::var("ROADSTEAD_CORE0_TRANSCRIPTS").unwrap_or_else(|_| OURS.to_owned());
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+fn read(path: &str) -> Vec<Capture> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let capture = |line: &str| {
         let members: Value = serde_json::from_str(line).unwrap();
         let case = members["case"].as_str().unwrap().to_owned();
         let when = when(&case, &members);
         Capture { case, members, when }
     };
-    let mut captures: Vec<Capture> = text.lines().filter(|line| !line.is_empty()).map(capture).collect();
+    text.lines().filter(|line| !line.is_empty()).map(capture).collect()
+}
+
+/// All captures.
+pub(crate) fn all() -> Vec<Capture> {
+    let mut captures = read(OURS);
+    if let Ok(path) = std::env::var("ROADSTEAD_CORE0_TRANSCRIPTS") {
+        let others = read(&path);
+        captures.retain(|ours| others.iter().all(|other| other.case != ours.case));
+        captures.extend(others);
+    }
     captures.sort_by_key(|capture| capture.when);
     captures
 }

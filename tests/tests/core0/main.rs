@@ -9,6 +9,7 @@
     reason = "a panic is how a test says that it failed"
 )]
 
+mod beyond;
 mod captures;
 mod compare;
 mod odd;

@@ -19,7 +19,8 @@ const ROOT: [&str; 8] = ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "var
 /// A Redis with a stand-in.
 pub(crate) struct World {
     pub(crate) directory: TempDir,
-    children: Vec<Child>,
+    /// By the names of their logs.
+    children: Vec<(String, Child)>,
 }
 
 /// The built program.
@@ -54,13 +55,18 @@ fn until(what: &str, mut happened: impl FnMut() -> bool) {
 
 impl World {
     pub(crate) fn new() -> Self {
+        World::with(&[])
+    }
+
+    /// With further options for the stand-in.
+    pub(crate) fn with(options: &[&str]) -> Self {
         // Not below /tmp, which the stand-in sees another one of.
         let directory = tempfile::Builder::new().prefix("core0-").tempdir_in("/var/tmp").expect("a directory");
         let mut world = World { directory, children: Vec::new() };
         world.start_redis();
         world.make_programs();
         world.make_flist();
-        world.start_stand_in();
+        world.start_stand_in(options);
         world
     }
 
@@ -74,17 +80,34 @@ impl World {
     }
 
     pub(crate) fn spawn(&mut self, log: &str, command: &mut Command) {
-        let log = fs::File::create(self.path(log)).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.children.push(command.spawn().unwrap());
+        let file = fs::File::create(self.path(log)).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        self.children.push((log.to_owned(), command.spawn().unwrap()));
     }
 
-    fn start_redis(&mut self) {
+    /// Kills the process whose log that is.
+    pub(crate) fn kill(&mut self, log: &str) {
+        let at = self.children.iter().position(|(name, _)| name == log).unwrap();
+        let (_, mut child) = self.children.remove(at);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub(crate) fn start_redis(&mut self) {
         let socket = self.path("redis.sock");
         let mut redis = Command::new("redis-server");
-        redis.args(["--port", "0", "--save", "", "--unixsocket"]).arg(&socket).arg("--dir").arg(self.directory.path());
+        redis
+            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket"])
+            .arg(&socket)
+            .arg("--dir")
+            .arg(self.directory.path());
         self.spawn("redis.log", &mut redis);
-        until("redis-server", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+        let url = format!("unix://{}", socket.display());
+        until("redis-server", || {
+            let connection = redis::Client::open(url.as_str()).and_then(|client| client.get_connection());
+            // It may still be reading its lists.
+            connection.is_ok_and(|mut connection| redis::cmd("PING").query::<String>(&mut connection).is_ok())
+        });
     }
 
     fn make_programs(&self) {
@@ -111,7 +134,7 @@ impl World {
         assert!(made.success());
     }
 
-    fn start_stand_in(&mut self) {
+    fn start_stand_in(&mut self, options: &[&str]) {
         let directory = self.directory.path().display().to_string();
         let mut script = String::from(
             "set -e\nmount -t tmpfs tmpfs /tmp\nmount -t tmpfs tmpfs /opt\nmkdir /opt/flist\n\
@@ -130,11 +153,11 @@ impl World {
             ));
         }
         script.push_str(
-            "exec \"$STAND_IN\" --redis \"unix:$DIR/redis.sock\" --directory \"$DIR/node\" --log-length 1000\n",
+            "exec \"$STAND_IN\" --redis \"unix:$DIR/redis.sock\" --directory \"$DIR/node\" --log-length 1000 \"$@\"\n",
         );
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("unshare");
-        command.args(["--net", "--mount", "--propagation", "private", "sh", "-c", &script]);
+        command.args(["--net", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"]).args(options);
         command.env("DIR", &directory).env("STAND_IN", stand_in()).env("PATH", format!("{directory}/bin:{path}"));
         self.spawn("core0.log", &mut command);
         let log = self.path("core0.log");
@@ -178,7 +201,7 @@ pub(crate) fn openssl(directory: &Path, line: &str) {
 impl Drop for World {
     fn drop(&mut self) {
         // The stand-in before its Redis.
-        for child in self.children.iter_mut().rev() {
+        for (_, child) in self.children.iter_mut().rev() {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
             let deadline = Instant::now() + Duration::from_secs(15);
