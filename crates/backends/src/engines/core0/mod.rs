@@ -5,12 +5,14 @@
 mod address;
 mod client;
 mod command;
+pub mod commands;
 mod failure;
 mod link;
 mod outcome;
 mod streams;
 
 pub use command::Command;
+pub use commands::{Commands, HostCommands};
 pub use outcome::{Outcome, OutcomeState};
 pub use streams::Entry;
 
