@@ -1,7 +1,9 @@
-//! Published ports as nodes write them: `8080`, `10.0.0.1:8080`, `eth0:8080|udp`.
+//! Published ports as nodes write them: `8080`, `8080|udp`, `10.0.0.0/24:8080`.
+//!
+//! What stands before the port is whom a node lets in, an address, a range or an interface, and not an address of the node:
+//! ports are published on all of those.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use roadstead_core::{Error, PortMapping, Protocol, Result};
 
@@ -12,22 +14,19 @@ pub(super) fn write(field: &str, port: &PortMapping, host_port: u16) -> Result<(
         Protocol::Udp => "|udp",
         _ => return Err(Error::invalid(format!("{field}.protocol"), "this engine publishes TCP and UDP only")),
     };
-    let address = match port.host_address {
-        None => String::new(),
-        Some(IpAddr::V4(address)) => format!("{address}:"),
-        Some(IpAddr::V6(_)) => {
-            return Err(Error::invalid(format!("{field}.host_address"), "this engine publishes on IPv4 only"));
-        }
-    };
-    Ok((format!("{address}{host_port}{protocol}"), port.container_port))
+    if port.host_address.is_some_and(|address| !address.is_unspecified()) {
+        let field = format!("{field}.host_address");
+        return Err(Error::invalid(field, "this engine publishes on all addresses of the node"));
+    }
+    Ok((format!("{host_port}{protocol}"), port.container_port))
 }
 
-/// The mappings of a container. Where the node's side is an interface or a range, no address is told.
+/// The mappings of a container.
 pub(super) fn read(ports: &BTreeMap<String, u16>) -> Vec<PortMapping> {
     let mut all = Vec::new();
     for (host, container_port) in ports {
         let (place, protocols) = host.split_once('|').unwrap_or((host, "tcp"));
-        let (address, port) = place.rsplit_once(':').unwrap_or(("", place));
+        let port = place.rsplit_once(':').map_or(place, |(_, port)| port);
         let Ok(host_port) = port.trim().parse() else { continue };
         for protocol in protocols.split('+') {
             let protocol = match protocol.trim() {
@@ -38,7 +37,7 @@ pub(super) fn read(ports: &BTreeMap<String, u16>) -> Vec<PortMapping> {
             all.push(PortMapping {
                 container_port: *container_port,
                 host_port: Some(host_port),
-                host_address: address.parse().ok(),
+                host_address: None,
                 protocol,
             });
         }
@@ -51,24 +50,21 @@ pub(super) fn read(ports: &BTreeMap<String, u16>) -> Vec<PortMapping> {
 mod tests {
     use super::*;
 
-    fn mapping(host_address: Option<&str>, protocol: Protocol) -> PortMapping {
-        let host_address = host_address.map(|address| address.parse().unwrap());
-        PortMapping { container_port: 80, host_port: Some(8080), host_address, protocol }
+    fn mapping(protocol: Protocol) -> PortMapping {
+        PortMapping { container_port: 80, host_port: Some(8080), host_address: None, protocol }
     }
 
     #[test]
     fn there_and_back() {
-        for port in [
-            mapping(None, Protocol::Tcp),
-            mapping(Some("10.0.0.1"), Protocol::Tcp),
-            mapping(Some("10.0.0.1"), Protocol::Udp),
-        ] {
+        for port in [mapping(Protocol::Tcp), mapping(Protocol::Udp)] {
             let written = write("ports[0]", &port, 8080).unwrap();
             assert_eq!(read(&BTreeMap::from([written])), [port]);
         }
-        let sctp = write("ports[0]", &mapping(None, Protocol::Sctp), 1).unwrap_err();
+        let sctp = write("ports[0]", &mapping(Protocol::Sctp), 1).unwrap_err();
         assert_eq!(sctp.field(), Some("ports[0].protocol"));
-        assert!(write("ports[0]", &mapping(Some("::1"), Protocol::Tcp), 1).is_err());
+        let addressed = |address: &str| PortMapping { host_address: address.parse().ok(), ..mapping(Protocol::Tcp) };
+        assert_eq!(write("ports[0]", &addressed("::1"), 1).unwrap_err().field(), Some("ports[0].host_address"));
+        assert!(write("ports[0]", &addressed("0.0.0.0"), 1).is_ok());
     }
 
     #[test]

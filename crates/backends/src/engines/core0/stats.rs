@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use roadstead_core::{ContainerStats, Result, Timestamp};
+use roadstead_core::{ContainerStats, ErrorKind, Result, Timestamp};
 
 use super::commands::process::Process;
 use super::found::Found;
 use super::shared::Core0;
+
+/// Three numbers.
+const SCHEDSTAT_MAX_BYTES: u64 = 4096;
 
 /// What containers have used so far, by id.
 #[derive(Debug, Default)]
@@ -54,11 +57,37 @@ impl Remembered {
     }
 }
 
+/// Nodes count in hundredths of a second, of which a container that has just begun has used none: the kernel counts more finely.
+async fn refine(core0: &Core0, container: u64, processes: &mut [Process]) -> Result<()> {
+    if processes.iter().any(|process| process.cpu.user + process.cpu.system > Duration::ZERO) {
+        return Ok(());
+    }
+    let Some(first) = processes.first_mut() else { return Ok(()) };
+    let path = format!("/proc/{}/schedstat", first.pid);
+    match core0.inside(container).filesystem().read_file(&path, SCHEDSTAT_MAX_BYTES).await {
+        Ok(text) => first.cpu.user = running(&String::from_utf8_lossy(&text)),
+        // Not every kernel has it, and the process may be gone.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// The first number: nanoseconds on a processor.
+fn running(schedstat: &str) -> Duration {
+    schedstat
+        .split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .map_or(Duration::ZERO, Duration::from_nanos)
+}
+
 /// C160, C161.
 pub(super) async fn stats(core0: &Core0, found: &Found) -> Result<ContainerStats> {
     found.must_run()?;
     let container = found.container.id;
-    let processes = core0.inside(container).processes().list().await?;
+    let mut processes = core0.inside(container).processes().list().await?;
+    refine(core0, container, &mut processes).await?;
     let (user, system) = core0.usage.see(container, &processes);
     let mut stats = ContainerStats::at(Timestamp::now());
     stats.cpu.total_seconds = (user + system).as_secs_f64();
@@ -74,6 +103,12 @@ pub(super) async fn stats(core0: &Core0, found: &Found) -> Result<ContainerStats
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_counts_finely() {
+        assert_eq!(running("1500000 20 3\n"), Duration::from_micros(1500));
+        assert_eq!(running(""), Duration::ZERO);
+    }
 
     #[test]
     fn processor_time_never_goes_down() {

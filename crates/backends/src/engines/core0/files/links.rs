@@ -36,7 +36,12 @@ pub(super) async fn targets(inside: &Commands, directory: &str, entries: &[Entry
         tracing::debug!(message = outcome.message(), "the container does not tell where links lead");
         return Ok(BTreeMap::new());
     }
-    let mut lines = outcome.data.lines();
+    Ok(read(&outcome.data))
+}
+
+/// Pairs of lines: a name, and where it leads. A block begins with the end of the line that opens it.
+fn read(payload: &str) -> BTreeMap<String, String> {
+    let mut lines = payload.trim_start_matches('\n').lines();
     let mut targets = BTreeMap::new();
     while let (Some(name), Some(target)) = (lines.next(), lines.next()) {
         // Bytes that are no UTF-8 have been replaced on their way.
@@ -44,7 +49,7 @@ pub(super) async fn targets(inside: &Commands, directory: &str, entries: &[Entry
             targets.insert(name.to_owned(), target.to_owned());
         }
     }
-    Ok(targets)
+    targets
 }
 
 /// Makes a link; a hard one leads to a path of the container.
@@ -57,5 +62,19 @@ pub(super) async fn make(inside: &Commands, path: &str, target: &str, symbolic: 
             Err(Error::unsupported("links in a container without ln").with_source(error))
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_where_they_lead() {
+        let pair = |name: &str, target: &str| (name.to_owned(), target.to_owned());
+        let read_one = BTreeMap::from([pair("[", "busybox"), pair("ls", "../b")]);
+        assert_eq!(read("\n[\nbusybox\nls\n../b\n"), read_one);
+        assert_eq!(read("[\nbusybox\nls\n../b"), read_one);
+        assert!(read("\n").is_empty());
     }
 }
