@@ -95,7 +95,7 @@ impl World {
             fs::write(&program, "#!/bin/sh\necho \"${0##*/}: not available in this sandbox\" >&2\nexit 127\n").unwrap();
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        fs::write(self.path("absent"), "").unwrap();
+        fs::create_dir(self.path("over")).unwrap();
     }
 
     fn make_flist(&self) {
@@ -120,10 +120,13 @@ impl World {
              ip address add 10.11.12.13/24 dev eth0\nip link add kvm0 type bridge\n\
              ip address add 172.19.0.1/16 dev kvm0\nip link set kvm0 up\n",
         );
-        for program in ABSENT {
+        script.push_str("mount -t tmpfs tmpfs \"$DIR/over\"\n");
+        for (number, place) in ["/usr/bin", "/usr/sbin"].iter().enumerate() {
             script.push_str(&format!(
-                "for place in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin; do [ ! -e $place/{program} ] || \
-                 mount --bind \"$DIR/absent\" $place/{program}; done\n"
+                "mkdir \"$DIR/over/upper{number}\" \"$DIR/over/work{number}\"\n\
+                 mount -t overlay -o lowerdir={place},upperdir=$DIR/over/upper{number},workdir=$DIR/over/work{number} \
+                 overlay {place}\nrm -f {}\n",
+                ABSENT.map(|program| format!("{place}/{program}")).join(" ")
             ));
         }
         script.push_str(
@@ -157,7 +160,7 @@ impl World {
         }
         openssl(
             self.directory.path(),
-            "req -x509 -newkey rsa:2048 -nodes -days 36500 -subj /CN=core0 -addext subjectAltName=IP:127.0.0.1 \
+            "req -x509 -newkey rsa:2048 -nodes -days 36500 -subj /CN=core0 -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1 \
              -keyout server.key -out server.crt",
         );
     }

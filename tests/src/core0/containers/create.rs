@@ -178,7 +178,9 @@ impl CreateArguments {
         self.check_links(default_bridge)?;
         self.check_names()?;
         for [subsystem, name] in self.cgroups.iter().flatten() {
-            let exists = !subsystem.is_empty() && !name.is_empty() && super::group_directory(subsystem, name).is_dir();
+            // Every node has the group of unprivileged containers.
+            let exists = (subsystem.as_str(), name.as_str()) == ("devices", "corex")
+                || !subsystem.is_empty() && !name.is_empty() && super::group_directory(subsystem, name).is_dir();
             if !exists {
                 return Err(format!("invalid cgroup [{subsystem} {name}]"));
             }
@@ -201,7 +203,7 @@ impl CreateArguments {
                 "bridge" if again => {
                     return Err(format!("connecting to bridge '{link}' more than one time is not allowed"));
                 }
-                "macvlan" | "passthrough" if !Path::new("/sys/class/net").join(link).exists() => {
+                "macvlan" | "passthrough" if !super::network::link_exists(link) => {
                     return Err("Link not found".to_owned());
                 }
                 "macvlan" | "passthrough" if again => {

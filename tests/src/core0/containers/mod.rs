@@ -187,7 +187,7 @@ impl Containers {
         let arguments = container.arguments();
         if !arguments.host_network {
             for nic in arguments.nics() {
-                self.network.check(nic)?;
+                self.network.check(nic).await?;
             }
         }
         let (begun, beginning) = oneshot::channel();
@@ -346,7 +346,7 @@ impl Containers {
             (index, checked)
         });
         checked.map_err(|reason| Failure::new(400, reason))?;
-        if let Err(failure) = self.network.check(&nic) {
+        if let Err(failure) = self.network.check(&nic).await {
             container.nic_is(index, false);
             return Err(failure);
         }

@@ -1,6 +1,5 @@
 //! The interfaces of containers: virtual cables to bridges, made with `ip` and `nsenter`.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use super::super::builtins::Failure;
@@ -37,8 +36,16 @@ async fn ip_in(pid: i32, arguments: &[&str]) -> Result<(), String> {
     run("nsenter", &all).await.map_err(|reason| format!("ip {}: {reason}", arguments.join(" ")))
 }
 
-fn link_exists(name: &str) -> bool {
-    !name.is_empty() && !name.contains('/') && Path::new("/sys/class/net").join(name).exists()
+/// Whether there is a link. Not from `/sys`, which may be that of another network namespace.
+pub(super) fn link_exists(name: &str) -> bool {
+    let text = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    text.lines().any(|line| line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
+}
+
+async fn is_bridge(name: &str) -> bool {
+    let mut command = tokio::process::Command::new("ip");
+    command.args(["link", "show", "dev", name, "type", "bridge"]).stdin(Stdio::null());
+    command.output().await.is_ok_and(|output| !output.stdout.is_empty())
 }
 
 impl Network {
@@ -91,7 +98,7 @@ impl Network {
     ///
     /// # Errors
     /// When it cannot be connected to.
-    pub(super) fn check(&self, nic: &Nic) -> Result<(), Failure> {
+    pub(super) async fn check(&self, nic: &Nic) -> Result<(), Failure> {
         let needs_ovs = |kind: &str| {
             let number = nic
                 .id
@@ -116,7 +123,7 @@ impl Network {
         if !link_exists(bridge) {
             return Err(Failure::new(404, format!("bridge '{bridge}' not found: Link not found")));
         }
-        if !Path::new("/sys/class/net").join(bridge).join("bridge").exists() {
+        if !is_bridge(bridge).await {
             return Err(Failure::new(400, format!("'{bridge}' is not a bridge")));
         }
         Ok(())
