@@ -36,6 +36,7 @@ macro_rules! on_lxd_and_incus {
 mod certificates;
 mod joining;
 mod many;
+mod moving;
 mod outages;
 mod remotes;
 

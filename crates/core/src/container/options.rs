@@ -52,13 +52,18 @@ pub struct ContainerUpdate {
     /// What the engine does when the main process ends; stays as it is when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartPolicy>,
+    /// Whether the engine leaves it alone when the engine itself is started, whatever it is configured to do: a move holds
+    /// what is not the one runnable copy, and lets go of what is. Holding twice, and letting go of what is not held, change
+    /// nothing; so does either on an engine that starts nothing but by the restart policy. Not part of the JSON form.
+    #[serde(skip)]
+    pub hold: Option<bool>,
 }
 
 impl ContainerUpdate {
     /// Changes these limits.
     #[must_use]
     pub fn limits(limits: Limits) -> Self {
-        ContainerUpdate { limits, restart: None }
+        ContainerUpdate { limits, ..ContainerUpdate::default() }
     }
 
     /// Changes the restart policy.
@@ -67,10 +72,16 @@ impl ContainerUpdate {
         ContainerUpdate { restart: Some(policy), ..ContainerUpdate::default() }
     }
 
+    /// Holds it, or lets it go.
+    #[must_use]
+    pub fn hold(hold: bool) -> Self {
+        ContainerUpdate { hold: Some(hold), ..ContainerUpdate::default() }
+    }
+
     /// Whether nothing is changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.limits.is_empty() && self.restart.is_none()
+        self.limits.is_empty() && self.restart.is_none() && self.hold.is_none()
     }
 
     /// Checks the ranges of the limits.

@@ -135,6 +135,12 @@ pub struct ContainerDetails {
     /// Result of the health check, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// Whether the engine deletes it as soon as it ends: `--rm` on Docker, an ephemeral instance on LXD.
+    #[serde(default)]
+    pub removed_at_end: bool,
+    /// Whether the engine refuses to delete it until that is changed: `security.protection.delete` on LXD.
+    #[serde(default)]
+    pub protected: bool,
     /// What the engine says went wrong at the last start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

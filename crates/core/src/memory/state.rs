@@ -168,6 +168,8 @@ impl Record {
             pid: self.main.as_ref().map(|main| main.pid),
             restart_count: Some(self.restart_count),
             oom_killed: false,
+            removed_at_end: false,
+            protected: false,
             health: self.health,
             error: self.error.clone(),
             endpoints: self.endpoints.iter().map(|endpoint| endpoint.shown.clone()).collect(),

@@ -18,7 +18,11 @@ impl Mover {
             if !self.restore_name(record).await? {
                 return Ok(Back::Forward);
             }
-            self.restore_source(record).await?;
+            if let Err(error) = self.restore_source(record).await {
+                // The copy may be what is in its way: on one server two containers cannot have one address.
+                self.clear_target(record).await.map_err(|_| error)?;
+                self.restore_source(record).await?;
+            }
         }
         self.clear_target(record).await?;
         record.state = MoveState::RolledBack;
@@ -46,8 +50,10 @@ impl Mover {
     async fn restore_source(&self, record: &MoveRecord) -> Result<()> {
         let own = self.own_source(record).await?;
         let container = handle(&*self.source, &own);
-        if own.spec.restart != record.restart && self.source.capabilities().update {
-            container.update(&ContainerUpdate::restart(record.restart)).await?;
+        if self.source.capabilities().update {
+            let mut changes = ContainerUpdate::hold(false);
+            changes.restart = (own.spec.restart != record.restart).then_some(record.restart);
+            container.update(&changes).await?;
         }
         if record.ran && !own.summary.state.has_processes() {
             container.start().await?;

@@ -34,12 +34,11 @@ impl Mover {
     pub(super) async fn settle_target(&self, record: &mut MoveRecord) -> Result<()> {
         let copy = self.copy_there(record).await?;
         let able = self.target.capabilities();
-        if copy.spec.restart != record.restart
-            && record.restart != RestartPolicy::Never
-            && able.restart_policy
-            && able.update
-        {
-            handle(&*self.target, &copy).update(&ContainerUpdate::restart(record.restart)).await?;
+        if able.update {
+            let wanted = record.restart != RestartPolicy::Never && able.restart_policy;
+            let mut changes = ContainerUpdate::hold(false);
+            changes.restart = (wanted && copy.spec.restart != record.restart).then_some(record.restart);
+            handle(&*self.target, &copy).update(&changes).await?;
         }
         self.reached(Step::SettleTarget, Phase::Within).await;
         if record.plan.way == MoveWay::Portable

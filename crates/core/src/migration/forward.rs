@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use super::archive::{Manifest, scan};
 use super::facts::{self, Source, Target, handle};
 use super::mover::Mover;
-use super::planner::{movable, steps_of};
+use super::planner::{movable, stays, steps_of};
 use super::record::{MoveRecord, MoveState, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
@@ -29,6 +29,7 @@ impl Mover {
         self.alone(record).await?;
         let own = self.own_source(record).await?;
         let running = movable(&own)?;
+        stays(&own, record.plan.keep_source)?;
         if let Target::Foreign = facts::target(record, &*self.target).await? {
             return Err(facts::taken(record));
         }
@@ -69,8 +70,10 @@ impl Mover {
     pub(super) async fn stop_source(&self, record: &mut MoveRecord) -> Result<()> {
         let own = self.own_source(record).await?;
         let container = handle(&*self.source, &own);
-        if own.spec.restart != RestartPolicy::Never && self.source.capabilities().update {
-            container.update(&ContainerUpdate::restart(RestartPolicy::Never)).await?;
+        if self.source.capabilities().update {
+            let mut changes = ContainerUpdate::hold(true);
+            changes.restart = (own.spec.restart != RestartPolicy::Never).then_some(RestartPolicy::Never);
+            container.update(&changes).await?;
         }
         self.reached(Step::StopSource, Phase::Within).await;
         if matches!(record.plan.way, MoveWay::Native { live: true, .. }) {

@@ -27,6 +27,7 @@ pub async fn plan(source: &Arc<dyn Node>, target: &Arc<dyn Node>, spec: &MoveSpe
     }
     let details = source.container(&spec.container).inspect().await?;
     let running = movable(&details)?;
+    stays(&details, spec.keep_source)?;
     let name = spec.new_name.clone().unwrap_or_else(|| details.summary.name.clone());
     match target.container(&name).inspect().await {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -49,7 +50,8 @@ pub async fn plan(source: &Arc<dyn Node>, target: &Arc<dyn Node>, spec: &MoveSpe
             source.name()
         ));
     }
-    let check = spec.check.unwrap_or(way == MoveWay::Portable);
+    let can_check = source.capabilities().export && target.capabilities().export;
+    let check = spec.check.unwrap_or(can_check);
     if check && way != MoveWay::Portable {
         require(&**source, &[Capability::Export])?;
     }
@@ -96,6 +98,19 @@ pub(super) fn movable(details: &ContainerDetails) -> Result<bool> {
         )
         .with_resource(details.summary.id.clone())),
     }
+}
+
+/// `Conflict` for a container that its engine deletes when the move stops it, or does not delete when the move is done.
+pub(super) fn stays(details: &ContainerDetails, keep_source: bool) -> Result<()> {
+    let why = if details.removed_at_end {
+        "is deleted by its engine as soon as it ends, and a move has to stop it"
+    } else if details.protected && !keep_source {
+        "is protected from being deleted by its engine: take the protection away, or keep the source"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::Conflict, format!("the container {} {why}", details.summary.name))
+        .with_resource(details.summary.id.clone()))
 }
 
 pub(super) fn require(node: &dyn Node, needed: &[Capability]) -> Result<()> {

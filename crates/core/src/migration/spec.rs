@@ -57,8 +57,8 @@ pub struct MoveSpec {
     pub snapshots: bool,
     /// With its running processes; refused where no way can (default false: stopped, moved, started).
     pub live: bool,
-    /// Whether the content of the copy is compared with the source's, file by file, by checksum. When absent: on the
-    /// portable way, which has nobody else to vouch for it.
+    /// Whether the content of the copy is compared with the source's, file by file, by checksum (default: where both
+    /// engines can export). Engines do not: by their own means a file that changed within a second of a snapshot, and kept its size, may arrive as it was.
     pub check: Option<bool>,
     /// Leaves the source, stopped and renamed, instead of deleting it (default false).
     pub keep_source: bool,

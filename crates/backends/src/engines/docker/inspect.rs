@@ -105,6 +105,7 @@ fn describe(node: &str, inspected: Inspected) -> ContainerDetails {
         spec.health_check = health_check(&config);
         spec
     };
+    details.removed_at_end = host.auto_remove.unwrap_or(false);
     details.endpoints = networks.into_iter().filter_map(|(name, endpoint)| endpoint_of(name, endpoint)).collect();
     details.started_at = time(state.started_at.as_deref());
     details.finished_at = time(state.finished_at.as_deref());

@@ -119,7 +119,8 @@ pub(super) async fn update(client: &Client, id: &str, changes: &ContainerUpdate)
     }
     changes.validate()?;
     let now = inspect::inspect(client, id).await?;
-    if changes.is_empty() {
+    // It starts nothing but by the policy: there is nothing to hold.
+    if limits.is_empty() && changes.restart.is_none() {
         return Ok(());
     }
     let mut memory_swap = memory_and_swap(limits);

@@ -79,6 +79,7 @@ wire! {
     }
     /// What was asked for of the node.
     HostConfig {
+        auto_remove: bool,
         port_bindings: Ports,
         restart_policy: Policy,
         cap_add: Vec<String>,

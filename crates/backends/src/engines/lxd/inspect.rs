@@ -11,6 +11,9 @@ use super::request::Request;
 use super::shared::Lxd;
 use super::{ended, spec, surroundings};
 
+/// The key of what must not be deleted.
+pub(super) const PROTECTED: &str = "security.protection.delete";
+
 /// C10, C11.
 pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails> {
     let instance = Instance::read(lxd, id).await?;
@@ -18,6 +21,8 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
     details.summary = summary(&lxd.name, &instance);
     details.spec = spec::read(&instance);
     details.started_at = instance.started_at();
+    details.removed_at_end = instance.ephemeral.unwrap_or(false);
+    details.protected = instance.effective().get(PROTECTED).is_some_and(|value| is_true(value));
     if details.summary.state.has_processes() {
         let now = Now::read(lxd, id).await?;
         details.pid = now.pid();
@@ -28,6 +33,11 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
         details.finished_at = end.and_then(|end| end.at);
     }
     Ok(details)
+}
+
+/// Servers take several words for yes.
+fn is_true(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on")
 }
 
 /// `NotFound` when there is no such container.

@@ -35,6 +35,8 @@ pub(super) struct Instance {
     #[serde(deserialize_with = "time")]
     pub(super) last_used_at: Option<Timestamp>,
     pub(super) architecture: Option<String>,
+    /// Whether it is deleted when it ends.
+    pub(super) ephemeral: Option<bool>,
     /// The member of a cluster that has it.
     pub(super) location: Option<String>,
     pub(super) profiles: Option<Vec<String>>,

@@ -29,6 +29,8 @@ pub mod nft;
 pub mod power;
 pub mod process;
 mod reading;
+#[cfg(test)]
+mod replay;
 mod writing;
 pub mod zerotier;
 

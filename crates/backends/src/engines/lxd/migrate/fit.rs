@@ -10,11 +10,13 @@ use std::sync::Arc;
 use roadstead_core::{CopyOptions, NotCarried, Result};
 use serde_json::{Value, json};
 
+use super::super::inspect::PROTECTED;
 use super::super::instance::{Config, Devices};
 use super::super::shared::Lxd;
 use super::super::spec::{self, RawLxc};
 use super::super::surroundings;
-use super::facts::{self, Facts};
+use super::super::update::{AUTOSTART, HELD, NOTHING};
+use super::facts::{self, Facts, Server};
 use super::original::{Original, is_root, is_volatile, pool_of};
 
 /// Prefix of the keys that are labels.
@@ -65,16 +67,19 @@ pub(super) async fn on_the_same_server(lxd: &Lxd, original: &Original, options: 
 pub(super) async fn on_another_server(
     lxd: &Arc<Lxd>,
     original: &Original,
+    source: &Server,
     facts: &Facts,
     options: &CopyOptions,
 ) -> Result<Fitted> {
     let (mut draft, given) = elsewhere(original, facts);
-    draft.settle_addresses(lxd, &given, true).await?;
+    // On one server no two containers have one address, whatever way the server is reached by.
+    let elsewhere = source.certificate != facts.server.certificate;
+    draft.settle_addresses(lxd, &given, elsewhere).await?;
     for (name, why) in facts::bad_devices(lxd, draft.devices.clone()).await? {
         draft.devices.remove(&name);
         draft.lose(format!("devices.{name}"), format!("the target does not take it: {why}"));
     }
-    Ok(draft.finish(options, true))
+    Ok(draft.finish(options, elsewhere))
 }
 
 fn elsewhere<'a>(original: &'a Original, facts: &Facts) -> (Draft<'a>, Devices) {
@@ -246,9 +251,17 @@ impl<'a> Draft<'a> {
         for (key, value) in &options.labels {
             self.config.insert(format!("{LABEL}{key}"), value.clone());
         }
-        self.config.insert("boot.autostart".to_owned(), "false".to_owned());
+        let autostart = self.config.insert(AUTOSTART.to_owned(), "false".to_owned());
         let volatile = &self.original.config;
-        let moved = elsewhere && options.labels.contains_key(MOVE);
+        let moved = options.labels.contains_key(MOVE);
+        if moved {
+            // Let go of when the move has been committed. What was held already knows what was before.
+            self.config.entry(HELD.to_owned()).or_insert_with(|| autostart.unwrap_or_else(|| NOTHING.to_owned()));
+        }
+        if self.config.remove(PROTECTED).is_some() {
+            self.lose(format!("config.{PROTECTED}"), "a copy that is not completed could not be deleted");
+        }
+        let moved = moved && elsewhere;
         let stays = |key: &str| {
             key == "volatile.base_image"
                 || moved && (key.ends_with(".hwaddr") || key == "volatile.cloud-init.instance-id")

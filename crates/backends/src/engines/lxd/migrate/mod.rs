@@ -58,8 +58,8 @@ pub(super) async fn copy_ways(lxd: &Arc<Lxd>, source: &dyn Node, container: &str
         return Ok(Vec::new());
     }
     let options = CopyOptions::new(container, container, CopyTransport::Relay);
-    let fitted = fit::on_another_server(lxd, &original, &facts, &options).await?;
     let source = Server::read(peer).await?;
+    let fitted = fit::on_another_server(lxd, &original, &source, &facts, &options).await?;
     let (pull, push, live) =
         tokio::join!(reach::first(lxd, &source), reach::first(peer, &facts.server), can_run_on(peer, &original));
     let strange = original.strange_to(lxd, &facts).await?;
@@ -132,7 +132,8 @@ pub(super) async fn copy_container(
         if !facts.runs(&original.architecture) {
             return Err(Error::unsupported("running a container of this architecture"));
         }
-        let Fitted { body, .. } = fit::on_another_server(lxd, &original, &facts, options).await?;
+        let server = Server::read(peer).await?;
+        let Fitted { body, .. } = fit::on_another_server(lxd, &original, &server, &facts, options).await?;
         let strange = if options.snapshots { original.strange_to(lxd, &facts).await? } else { Vec::new() };
         if !strange.is_empty() && options.transport != CopyTransport::Relay {
             return Err(Error::unsupported("taking these snapshots along without passing through this process"));
@@ -140,7 +141,7 @@ pub(super) async fn copy_container(
         let mut order = carry::Order::new(lxd, peer, options, original, body);
         order.strange = strange;
         match options.transport {
-            CopyTransport::Pull => order.meeting = Some(meeting(lxd, &Server::read(peer).await?).await?),
+            CopyTransport::Pull => order.meeting = Some(meeting(lxd, &server).await?),
             CopyTransport::Push if lxd.has(PUSH) => order.meeting = Some(meeting(peer, &facts.server).await?),
             CopyTransport::Relay if lxd.has(PUSH) => {}
             _ => return Err(Error::unsupported("this way of copying")),
