@@ -89,10 +89,7 @@ async fn main() -> Outcome<()> {
         table.push_str(&pair.line());
         table.push('\n');
     }
-    table.push_str(&format!(
-        "\n{JOBS} jobs at once on one node: {right} right, in {:.1} s.\n",
-        took.as_secs_f64()
-    ));
+    table.push_str(&format!("\n{JOBS} jobs at once on one node: {right} right, in {:.1} s.\n", took.as_secs_f64()));
     print!("{table}");
     if let Some(file) = file {
         std::fs::write(file, table)?;

@@ -89,11 +89,13 @@ pub(super) async fn read(links: &Links, marks: &[&str]) -> Result<Vec<Record>> {
         return Ok(Vec::new());
     }
     let mut pipeline = Pipeline::new();
-    pipeline.cmd("MGET");
+    // One by one in one go: the proxy of a node fails at a list with nulls in it, which MGET would give.
     for mark in marks {
-        pipeline.arg(key(mark)).arg(end_key(mark)).arg(signal_key(mark));
+        for key in [key(mark), end_key(mark), signal_key(mark)] {
+            pipeline.cmd("GET").arg(key);
+        }
     }
-    let (documents,): (Vec<Option<Vec<u8>>>,) = links.read(&pipeline).await?;
+    let documents: Vec<Option<Vec<u8>>> = links.read(&pipeline).await?;
     let three = |three: &[Option<Vec<u8>>]| {
         let document = |place: usize| three.get(place).and_then(Option::as_ref);
         Record { run: parse(document(0)), end: parse(document(1)), sent: parse(document(2)) }
