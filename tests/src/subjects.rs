@@ -36,7 +36,7 @@ pub enum Way {
 }
 
 /// Every column, in order.
-pub const SUBJECTS: [Subject; 15] = [
+pub const SUBJECTS: [Subject; 17] = [
     Subject::Memory("memory", |node| node),
     Subject::Memory("memory+deadline", |node| layers::wrap(node, Deadline::default())),
     Subject::Memory("memory+limit", |node| layers::wrap(node, ConcurrencyLimit::default())),
@@ -52,6 +52,8 @@ pub const SUBJECTS: [Subject; 15] = [
     Subject::Real("lxd-tls", "ROADSTEAD_TEST_LXD_TLS_URI", Way::Tls),
     Subject::Real("incus", "ROADSTEAD_TEST_INCUS_URI", Way::Unix),
     Subject::Real("incus-tls", "ROADSTEAD_TEST_INCUS_TLS_URI", Way::Tls),
+    Subject::Real("core0", "ROADSTEAD_TEST_CORE0_URI", Way::Unix),
+    Subject::Real("core0-tls", "ROADSTEAD_TEST_CORE0_TLS_URI", Way::Tls),
 ];
 
 fn variable(name: &str) -> Option<String> {
@@ -127,7 +129,7 @@ fn bare() -> MemoryOptions {
 /// Where the certificates of the test engines are.
 fn options(name: &str, way: Way) -> ConnectOptions {
     let mut options = ConnectOptions::default();
-    if way == Way::Tls {
+    if way == Way::Tls && name != CORE0_TLS {
         let directory = conf(name).or(variable("ROADSTEAD_TEST_DOCKER_CERTS")).map(PathBuf::from).unwrap_or_default();
         let file = |docker: &str, other: &str| Some(directory.join(if conf(name).is_some() { other } else { docker }));
         options.certificate = file("cert.pem", "client.crt");
@@ -137,6 +139,10 @@ fn options(name: &str, way: Way) -> ConnectOptions {
     }
     options
 }
+
+/// The column of nodes that are reached by TLS, and the token that is shown to them: a node without an organisation takes any.
+const CORE0_TLS: &str = "core0-tls";
+const TOKEN: &str = "never.shown.token";
 
 /// Where the files of LXD's or Incus's clients are.
 fn conf(name: &str) -> Option<String> {
@@ -152,6 +158,10 @@ fn complete(name: &str, uri: &str, way: Way, ssh_config: &str) -> String {
     match (way, conf(name)) {
         (Way::Ssh, _) => format!("{uri}?config={ssh_config}"),
         (Way::Tls, Some(conf)) => format!("{uri}?server_certificate={conf}/server.crt"),
+        (Way::Tls, None) if name == CORE0_TLS => {
+            let certificate = variable("ROADSTEAD_TEST_CORE0_CERT").unwrap_or_default();
+            format!("{}?server_certificate={certificate}", uri.replace("://", &format!("://:{TOKEN}@")))
+        }
         _ => uri.to_owned(),
     }
 }
@@ -160,7 +170,10 @@ async fn real(name: &str, uri: &str, way: Way, clause: &Clause) -> Result<(Fixtu
     let registry = roadstead_backends::registry();
     let config = variable("ROADSTEAD_TEST_SSH_CONFIG").unwrap_or_default();
     let node = registry.connect(name, &complete(name, uri, way, &config), &options(name, way)).await?;
-    let mut fixture = Fixture::new(node, engines::image());
+    let mut fixture = Fixture::new(node, image(name));
+    if name == CORE0_TLS {
+        fixture = fixture.secret(TOKEN);
+    }
     if clause.wants().contains(&Extra::Registry)
         && let Some(references) = pull_references(name)
     {
@@ -175,6 +188,15 @@ async fn real(name: &str, uri: &str, way: Way, clause: &Clause) -> Result<(Fixtu
         keep._directory = Some(directory);
     }
     Ok((fixture, keep))
+}
+
+/// The test image: its name, or where images have none, its file.
+fn image(name: &str) -> String {
+    if name.starts_with("core0") {
+        variable("ROADSTEAD_TEST_CORE0_FLIST").unwrap_or_default()
+    } else {
+        engines::image()
+    }
 }
 
 /// The same engine by a way that can be cut.

@@ -8,7 +8,7 @@
 //! No type of a client library stands in a public signature: everything is spoken through `roadstead_core`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
-#[cfg(any(feature = "docker", feature = "lxd"))]
+#[cfg(any(feature = "core0", feature = "docker", feature = "lxd"))]
 mod archive;
 pub mod engines;
 #[cfg(any(feature = "docker", feature = "lxd"))]
@@ -27,5 +27,7 @@ pub fn registry() -> roadstead_core::Registry {
     let registry = registry.with(engines::docker::DockerEngine::default());
     #[cfg(feature = "lxd")]
     let registry = registry.with(engines::lxd::LxdEngine::default());
+    #[cfg(feature = "core0")]
+    let registry = registry.with(engines::core0::Core0Engine::default());
     registry
 }

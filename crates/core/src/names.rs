@@ -112,6 +112,24 @@ pub fn image_reference(field: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
+/// What a container is made of: an image reference, or, where images are files, an absolute path of the node or a URL
+/// (`file`, `http`, `https`). Engines whose images have references check that besides ([`image_reference`]).
+///
+/// # Errors
+/// See [`container_name`].
+pub fn image(field: &str, value: &str) -> Result<()> {
+    let (scheme, path) = value.split_once("://").unwrap_or(("", value));
+    if !matches!(scheme, "file" | "http" | "https") && !(scheme.is_empty() && value.starts_with('/')) {
+        return image_reference(field, value);
+    }
+    absolute_path(field, if scheme.starts_with("http") { "/" } else { path })?;
+    let bad = |c: char| c.is_whitespace() || c.is_control();
+    if value.len() > 4096 || value.chars().any(bad) || path.is_empty() || path.split('/').any(|part| part == "..") {
+        return Err(Error::invalid(field, format!("{value:?} is not the path or URL of an image")));
+    }
+    Ok(())
+}
+
 /// A text without NUL, which no process can be given.
 ///
 /// # Errors
@@ -257,6 +275,9 @@ mod tests {
         {
             image_reference("image", image).unwrap();
         }
+        for file in ["/opt/x.flist", "file:///opt/x.tar", "http://hub.example/a/b.flist", "nginx:1.27"] {
+            super::image("image", file).unwrap();
+        }
         for text in ["root", "0", "1000:1000", "www-data:staff"] {
             user("user", text).unwrap();
         }
@@ -273,6 +294,10 @@ mod tests {
         }
         for image in ["", "a b", "a//b", "../x", "-x", "x:", "a?b", "x/../y"] {
             assert!(image_reference("image", image).is_err(), "{image:?}");
+            assert!(super::image("image", image).is_err(), "{image:?}");
+        }
+        for file in ["/opt/../etc/x", "/opt/a b", "file://x", "http://", "ftp://h/x", "/a\0b"] {
+            assert!(super::image("image", file).is_err(), "{file:?}");
         }
         for set in ["", "a", "2-1", "1-", "0,,1"] {
             assert!(cpu_set("cpu_set", set).is_err(), "{set:?}");

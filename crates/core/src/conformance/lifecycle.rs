@@ -48,13 +48,13 @@ async fn configuration_is_shown(scene: &Scene) -> Check {
     let mut spec = scene.script("full", "echo $CF_VALUE").label(scene.label(), "x");
     spec.env.insert("CF_VALUE".to_owned(), "a b".to_owned());
     spec.working_directory = Some("/bin".to_owned());
-    spec.user = Some("nobody".to_owned());
+    spec.user = scene.has(Capability::Users).then(|| "nobody".to_owned());
     spec.hostname = Some("cf-host".to_owned());
-    spec.tty = true;
-    spec.stdin = true;
+    spec.tty = scene.has(Capability::Attach);
+    spec.stdin = scene.has(Capability::Attach);
     spec.stop_signal = Some(Signal::HUP);
     spec.stop_timeout_seconds = Some(7);
-    spec.read_only_root = true;
+    spec.read_only_root = scene.has(Capability::Privileges);
     if scene.has(Capability::RestartPolicy) {
         spec.restart = RestartPolicy::OnFailure { max_retries: Some(3) };
     }
@@ -72,10 +72,10 @@ async fn configuration_is_shown(scene: &Scene) -> Check {
     for (key, value) in &spec.labels {
         equal("the label", shown.labels.get(key), Some(value))?;
     }
-    equal("tty and stdin", (shown.tty, shown.stdin), (true, true))?;
+    equal("tty and stdin", (shown.tty, shown.stdin), (spec.tty, spec.stdin))?;
     equal("stop_signal", shown.stop_signal, spec.stop_signal)?;
     equal("stop_timeout_seconds", shown.stop_timeout_seconds, spec.stop_timeout_seconds)?;
-    equal("read_only_root", shown.read_only_root, true)?;
+    equal("read_only_root", shown.read_only_root, spec.read_only_root)?;
     equal("restart", shown.restart, spec.restart)?;
     equal("limits.memory_bytes", shown.limits.memory_bytes, spec.limits.memory_bytes)
 }

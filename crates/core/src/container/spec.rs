@@ -18,7 +18,7 @@ use crate::signal::Signal;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct ContainerSpec {
-    /// Image reference or id, for example `docker.io/library/nginx:1.27` (required).
+    /// Image reference or id, for example `docker.io/library/nginx:1.27`; the path or URL of a flist on core0 (required).
     pub image: String,
     /// Name, unique on the node; the engine makes one up when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,7 +122,7 @@ impl ContainerSpec {
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] that names the field, for example `mounts[1].target`.
     pub fn validate(&self) -> Result<()> {
-        names::image_reference("image", &self.image)?;
+        names::image("image", &self.image)?;
         if let Some(name) = &self.name {
             names::container_name("name", name)?;
         }

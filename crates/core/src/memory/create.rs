@@ -13,6 +13,7 @@ use crate::capabilities::{Capabilities, Capability};
 use crate::container::{ContainerSpec, ContainerState, MountKind, NetworkAttachment, NetworkEndpoint, RestartPolicy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventAction, ResourceKind};
+use crate::names;
 use crate::node::CreatedContainer;
 use crate::operation as op;
 use crate::volume::{Volume, VolumeSpec};
@@ -55,6 +56,7 @@ impl Shared {
     pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer> {
         require(&self.capabilities, spec)?;
         spec.validate()?;
+        names::image_reference("image", &spec.image)?;
         let effects = self.enter(&op::NODE_CREATE_CONTAINER).await?;
         let made = {
             let mut world = self.world();

@@ -6,15 +6,66 @@ mod address;
 mod client;
 mod command;
 pub mod commands;
+mod connect;
+mod container;
+mod create;
+mod ended;
+mod facts;
 mod failure;
+mod files;
+mod following;
+mod found;
+mod image;
+mod inspect;
+mod jobs;
+mod kept;
+mod lifecycle;
 mod link;
+mod logs;
+mod node;
 mod outcome;
+mod ports;
+mod processes;
+mod progress;
+mod record;
+mod settle;
+mod shared;
+mod started;
+mod stats;
 mod streams;
+mod wait;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Result};
 
 pub use command::Command;
 pub use commands::{Commands, HostCommands};
+pub use node::Core0Node;
 pub use outcome::{Outcome, OutcomeState};
+pub use started::Core0Job;
 pub use streams::Entry;
+
+/// Connects to Zero-OS nodes.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Core0Engine {}
+
+#[async_trait]
+impl Engine for Core0Engine {
+    fn schemes(&self) -> &'static [&'static str] {
+        connect::SCHEMES
+    }
+
+    async fn connect(&self, name: &str, uri: &NodeUri, options: &ConnectOptions) -> Result<Arc<dyn Node>> {
+        Ok(Arc::new(Core0Node::connect(name, uri, options).await?))
+    }
+
+    fn discover(&self) -> Vec<Discovered> {
+        connect::discover()
+    }
+}
 
 /// Where a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models;
 use roadstead_core::{
     Capabilities, Capability, ContainerSpec, CreatedContainer, Error, HealthCheck, Limits, Mount, MountKind,
-    NetworkAttachment, Protocol, RestartPolicy, Result, Signal,
+    NetworkAttachment, Protocol, RestartPolicy, Result, Signal, names,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -25,6 +25,7 @@ pub(super) async fn create(client: &Client, spec: &ContainerSpec) -> Result<Crea
         client.capabilities.require(capability)?;
     }
     spec.validate()?;
+    names::image_reference("image", &spec.image)?;
     network_modes(spec)?;
     networks_exist(client, &spec.networks).await?;
 

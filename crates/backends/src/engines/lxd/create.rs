@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_core::{ContainerSpec, CreatedContainer, Error, ErrorKind, Result, Retry};
+use roadstead_core::{ContainerSpec, CreatedContainer, Error, ErrorKind, Result, Retry, names};
 use serde_json::{Value, json};
 
 use super::instance::Instance;
@@ -33,6 +33,7 @@ pub(super) async fn create(
         lxd.capabilities.require(capability)?;
     }
     spec.validate()?;
+    names::image_reference("image", &spec.image)?;
     let name = match &spec.name {
         Some(name) => name.clone(),
         None => format!("{NAME}-{:016x}", spec::chance()),

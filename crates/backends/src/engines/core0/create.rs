@@ -1,0 +1,150 @@
+//! From a specification to a container.
+
+use std::sync::{Arc, PoisonError};
+
+use roadstead_core::{ContainerSpec, CreatedContainer, Error, ErrorKind, Result, names};
+use uuid::Uuid;
+
+use super::commands::cgroup::Subsystem;
+use super::kept::{self, Kept};
+use super::record::{self, Run};
+use super::shared::{Core0, whole};
+use super::{found, image};
+
+/// The control group of a container of ours.
+pub(super) fn group(mark: &str) -> String {
+    format!("roadstead-{mark}")
+}
+
+/// N30 to N36.
+pub(super) async fn create_container(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedContainer> {
+    for capability in kept::needed(spec) {
+        core0.capabilities.require(capability)?;
+    }
+    spec.validate()?;
+    if spec.init {
+        return Err(Error::unsupported("an init process of its own").with_context("field", "init"));
+    }
+    if spec.dns != roadstead_core::Dns::default() {
+        return Err(Error::unsupported("name resolution of its own").with_context("field", "dns"));
+    }
+    if let Some(name) = &spec.name {
+        check_name(name)?;
+    }
+    let (core0, spec) = (Arc::clone(core0), spec.clone());
+    whole(async move {
+        let claim = spec.name.as_deref().map(|name| Claim::new(&core0, name)).transpose()?;
+        let created = create(&core0, &spec).await;
+        drop(claim);
+        created
+    })
+    .await
+}
+
+fn check_name(name: &str) -> Result<()> {
+    names::container_name("name", name)?;
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Error::invalid("name", "must not be a number, which is what this engine's ids are"));
+    }
+    Ok(())
+}
+
+fn taken(name: &str) -> Error {
+    Error::new(ErrorKind::AlreadyExists, format!("a container called {name} exists")).with_resource(name)
+}
+
+/// A name that is about to be taken: nodes themselves let it be taken twice.
+struct Claim<'a>(&'a Core0, String);
+
+impl<'a> Claim<'a> {
+    fn new(core0: &'a Core0, name: &str) -> Result<Self> {
+        let mut claimed = core0.claimed_names.lock().unwrap_or_else(PoisonError::into_inner);
+        if claimed.iter().any(|claimed| claimed == name) {
+            return Err(taken(name));
+        }
+        claimed.push(name.to_owned());
+        Ok(Claim(core0, name.to_owned()))
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.0.claimed_names.lock().unwrap_or_else(PoisonError::into_inner).retain(|claimed| *claimed != self.1);
+    }
+}
+
+async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedContainer> {
+    if let Some(name) = &spec.name {
+        first_of(core0, name, None).await?;
+    }
+    image::must_exist(core0, &spec.image).await?;
+    let kept = Kept::new(Uuid::new_v4().simple().to_string(), spec);
+    let picked = pick_ports(core0, kept::open_ports(spec)).await?;
+    let mut arguments = kept::write(&kept, &spec.labels, &picked)?;
+    let known = match kept::bridges(&arguments).next() {
+        Some(_) => core0.host.bridges().list().await?,
+        None => Vec::new(),
+    };
+    if let Some(missing) = kept::bridges(&arguments).find(|bridge| !known.iter().any(|known| known == bridge)) {
+        return Err(Error::not_found("network", missing));
+    }
+    for source in arguments.mount.keys() {
+        if !core0.host.commands().filesystem().exists(source).await? {
+            let words = format!("no such path on the node: {source}");
+            return Err(Error::invalid("mounts.source", words));
+        }
+    }
+    if let Some(bytes) = spec.limits.memory_bytes {
+        let group = group(&kept.mark);
+        core0.host.cgroups().ensure(&Subsystem::Memory, &group).await?;
+        core0.host.cgroups().set_memory(&group, bytes, 0).await?;
+        arguments.cgroups.push((Subsystem::Memory.to_string(), group));
+    }
+    // Before the container, so that whoever sees it finds its record.
+    record::write_run(&core0.client.links, &kept.mark, &Run { confirmed: true, ..Run::default() }).await?;
+    let made = async {
+        let id =
+            core0.host.containers().create(&arguments).await.map_err(|error| image::refused(error, &spec.image))?;
+        if let Some(name) = &spec.name
+            && let Err(error) = first_of(core0, name, Some(id)).await
+        {
+            core0.host.containers().terminate(id).await?;
+            return Err(error);
+        }
+        Ok(id)
+    };
+    match made.await {
+        Ok(id) => {
+            let mut created = CreatedContainer::default();
+            created.id = id.to_string();
+            created.name = spec.name.clone().unwrap_or_else(|| found::nameless(id));
+            Ok(created)
+        }
+        Err(error) => {
+            // A container that may be there after all keeps its record and its group.
+            if error.retry() != roadstead_core::Retry::Unknown {
+                let _ = record::remove(&core0.client.links, &kept.mark).await;
+                if spec.limits.memory_bytes.is_some() {
+                    let _ = core0.host.cgroups().remove(&Subsystem::Memory, &group(&kept.mark)).await;
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+/// N31: refuses a name that another container has; of two that took it at once, the second.
+async fn first_of(core0: &Core0, name: &str, own: Option<u64>) -> Result<()> {
+    let all = core0.host.containers().list().await?;
+    let mut others = all.iter().filter(|other| found::name(other) == name && own.is_none_or(|own| other.id < own));
+    if others.next().is_some() { Err(taken(name)) } else { Ok(()) }
+}
+
+/// Ports of the node that nobody uses.
+async fn pick_ports(core0: &Core0, count: usize) -> Result<Vec<u16>> {
+    match u16::try_from(count) {
+        Ok(0) => Ok(Vec::new()),
+        Ok(count) => core0.host.firewall().reserve(count).await,
+        Err(_) => Err(Error::invalid("ports", "are too many")),
+    }
+}

@@ -1,0 +1,217 @@
+//! Containers as they are now: what the node lists, joined with the records of ours and with whether their main processes
+//! run.
+//!
+//! A list is one `corex.list`, one question for all records and one for all flags, however many containers there are. Only
+//! what these leave open is asked about one by one: a result that is there but not written down, a flag that is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use roadstead_core::{ContainerState, Error, ErrorKind, Result, Timestamp};
+
+use super::client::Flag;
+use super::commands::corex::Container;
+use super::ended;
+use super::kept::Kept;
+use super::record::{self, End, Record, Run};
+use super::settle;
+use super::shared::Core0;
+
+/// The name of a container that has none begins so.
+const NAMELESS: &str = "corex-";
+/// A run whose process nobody has seen after this was given up.
+const STARTING: Duration = Duration::from_secs(60);
+/// A result follows its flag within this.
+const RESULT: Duration = Duration::from_secs(5);
+/// So many are looked into at once.
+const AT_ONCE: usize = 8;
+
+/// A container, and where it is on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) container: Container,
+    /// None when it is not of ours.
+    pub(super) kept: Option<Kept>,
+    pub(super) state: ContainerState,
+    pub(super) run: Run,
+    pub(super) end: Option<End>,
+}
+
+impl Found {
+    pub(super) fn id(&self) -> String {
+        self.container.id.to_string()
+    }
+
+    pub(super) fn name(&self) -> String {
+        name(&self.container)
+    }
+
+    /// The job that is its main process, while it runs.
+    pub(super) fn main_job(&self) -> Option<&str> {
+        self.run.job.as_deref().filter(|_| self.state == ContainerState::Running)
+    }
+
+    pub(super) fn must_run(&self) -> Result<()> {
+        if self.state.has_processes() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("the container does not run: it is {}", self.state)))
+    }
+}
+
+/// The name of a container without one.
+pub(super) fn nameless(id: u64) -> String {
+    format!("{NAMELESS}{id}")
+}
+
+/// Its name, or one that is made of its id.
+pub(super) fn name(container: &Container) -> String {
+    match container.arguments.name.as_str() {
+        "" => nameless(container.id),
+        name => name.to_owned(),
+    }
+}
+
+/// All containers.
+pub(super) async fn all(core0: &Arc<Core0>) -> Result<Vec<Found>> {
+    join(core0, core0.host.containers().list().await?).await
+}
+
+/// The container with this id or name.
+pub(super) async fn one(core0: &Arc<Core0>, id: &str) -> Result<Found> {
+    let container = look_up(core0, id).await?.ok_or_else(|| Error::not_found("container", id))?;
+    let found = join(core0, vec![container]).await?.pop();
+    found.ok_or_else(|| Error::not_found("container", id))
+}
+
+/// The container with this number.
+pub(super) async fn again(core0: &Arc<Core0>, before: &Found) -> Result<Found> {
+    let id = before.id();
+    let found = one(core0, &id).await?;
+    // A node that was started anew counts from the beginning.
+    let same = found.kept.as_ref().map(|kept| &kept.mark) == before.kept.as_ref().map(|kept| &kept.mark);
+    if same { Ok(found) } else { Err(Error::not_found("container", &id)) }
+}
+
+async fn look_up(core0: &Core0, id: &str) -> Result<Option<Container>> {
+    let containers = core0.host.containers();
+    let number = |text: &str| text.parse::<u16>().ok().map(u64::from);
+    let asked = async {
+        if let Some(number) = number(id)
+            && let Some(found) = containers.get(number).await?
+        {
+            return Ok(Some(found));
+        }
+        if let Some(found) = containers.get(id).await?.filter(|found| found.arguments.name == id) {
+            return Ok(Some(found));
+        }
+        match id.strip_prefix(NAMELESS).and_then(number) {
+            Some(number) => Ok(containers.get(number).await?.filter(|found| found.arguments.name.is_empty())),
+            None => Ok(None),
+        }
+    };
+    let asked: Result<Option<Container>> = asked.await;
+    match asked {
+        // An older node, which can be asked for all of them only.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            let all = containers.list().await?;
+            let by_id = all.iter().find(|container| container.id.to_string() == id);
+            Ok(by_id.or_else(|| all.iter().find(|container| name(container) == id)).cloned())
+        }
+        answer => answer,
+    }
+}
+
+async fn join(core0: &Arc<Core0>, containers: Vec<Container>) -> Result<Vec<Found>> {
+    let mut all: Vec<(Container, Option<Kept>)> = containers
+        .into_iter()
+        .map(|container| {
+            let kept = Kept::read(&container.arguments);
+            (container, kept)
+        })
+        .collect();
+    let marks: Vec<&str> = all.iter().filter_map(|(_, kept)| Some(kept.as_ref()?.mark.as_str())).collect();
+    let mut records = record::read(&core0.client.links, &marks).await?.into_iter();
+    let mut records: Vec<Record> =
+        all.iter().map(|(_, kept)| kept.as_ref().and_then(|_| records.next()).unwrap_or_default()).collect();
+    let open = |record: &Record| record.end().is_none().then(|| record.run.as_ref()?.job.clone()).flatten();
+    let jobs: Vec<String> = records.iter().filter_map(open).collect();
+    let mut flags = core0.client.flags(&jobs).await?.into_iter();
+    let flags: Vec<Option<Flag>> = records.iter().map(|record| open(record).and_then(|_| flags.next())).collect();
+    let states = all
+        .drain(..)
+        .zip(records.drain(..))
+        .zip(flags)
+        .map(|(((container, kept), record), flag)| state(core0, container, kept, record, flag));
+    let joined: Vec<Result<Found>> = stream::iter(states).buffered(AT_ONCE).collect().await;
+    // One that went away meanwhile is none.
+    let gone = |found: &Result<Found>| matches!(found, Err(error) if error.kind() == ErrorKind::NotFound);
+    joined.into_iter().filter(|found| !gone(found)).collect()
+}
+
+async fn state(
+    core0: &Arc<Core0>,
+    container: Container,
+    kept: Option<Kept>,
+    record: Record,
+    flag: Option<Flag>,
+) -> Result<Found> {
+    let (end, signal) = (record.end().cloned(), record.signal());
+    let mut found = Found { container, kept, state: ContainerState::Running, run: Run::default(), end };
+    let Some(kept) = &found.kept else { return Ok(found) };
+    let Some(run) = record.run else { return recovered(core0, found).await };
+    found.run = run;
+    found.state = match (&found.run, &found.end, flag) {
+        (Run { number: 0, .. }, _, _) => ContainerState::Created,
+        (_, Some(_), _) => ContainerState::Stopped,
+        (Run { job: None, .. }, None, _) => ContainerState::Running,
+        (run, None, Some(Flag::Unknown)) if starts(run) => match run.number {
+            1 => ContainerState::Created,
+            _ => ContainerState::Stopped,
+        },
+        (_, None, Some(Flag::Running)) => ContainerState::Running,
+        (Run { number, job: Some(job), .. }, None, flag) => {
+            let result = match flag {
+                Some(Flag::Ended) => core0.client.result(job, RESULT).await.map(Some),
+                _ => core0.client.peek(job).await,
+            };
+            let known = match result {
+                Ok(Some(outcome)) => Some(ended::of(*number, &outcome, signal)),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                // A flag that is gone says that it ended long ago, or that the node's Redis was started anew.
+                _ if settle::runs(core0, found.container.id, job).await? => None,
+                _ => Some(ended::unknown(*number)),
+            };
+            match known {
+                None => ContainerState::Running,
+                Some(end) => {
+                    settle::soon(core0, &kept.mark, found.container.id, &end);
+                    found.end = Some(end);
+                    ContainerState::Stopped
+                }
+            }
+        }
+    };
+    Ok(found)
+}
+
+/// Whether it is about to start, as far as is known.
+fn starts(run: &Run) -> bool {
+    let begun = run.begun_at.map_or(Duration::MAX, |begun| Timestamp::now().since(begun));
+    !run.confirmed && begun < STARTING
+}
+
+/// What can be known without a record: whether the main process is there.
+async fn recovered(core0: &Arc<Core0>, mut found: Found) -> Result<Found> {
+    let Some(kept) = &found.kept else { return Ok(found) };
+    let links = &core0.client.links;
+    found.run = settle::recover(core0, found.container.id, kept).await?;
+    record::write_run(links, &kept.mark, &found.run).await?;
+    if found.run.job.is_none() && !kept.words().is_empty() {
+        let end = ended::unknown(found.run.number);
+        record::write_end(links, &kept.mark, &end).await?;
+        (found.state, found.end) = (ContainerState::Stopped, Some(end));
+    }
+    Ok(found)
+}

@@ -1,0 +1,155 @@
+//! Commands as jobs: in containers and on the node itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use roadstead_core::jobs::{JobControl, JobProgress};
+use roadstead_core::{Capability, Error, ErrorKind, Job, JobSpec, OutputKind, Result, Signal, TerminalSize};
+
+use super::Scope;
+use super::command::Command;
+use super::ended;
+use super::following::output;
+use super::found;
+use super::outcome::Outcome;
+use super::progress::{Progress, Step};
+use super::shared::{Core0, whole};
+
+/// The node kills by itself, should this program be gone when the time is up. It is given a little longer, so that the one who
+/// says so is this program where it can.
+const GRACE_SECONDS: u32 = 5;
+
+/// J1 to J3.
+pub(super) async fn run_inside(core0: &Arc<Core0>, id: &str, spec: &JobSpec) -> Result<Arc<dyn Job>> {
+    let mut command = command(core0, spec)?;
+    let found = found::one(core0, id).await?;
+    found.must_run()?;
+    let directory = found.kept.as_ref().and_then(|kept| kept.spec.working_directory.clone());
+    if let (Some(directory), Some(members)) = (directory, command.arguments.as_object_mut()) {
+        members.entry("dir").or_insert(directory.into());
+    }
+    run(core0, Scope::Container(found.container.id), Some(found.id()), command, spec).await
+}
+
+/// J4.
+pub(super) async fn run_on_node(core0: &Arc<Core0>, spec: &JobSpec) -> Result<Arc<dyn Job>> {
+    run(core0, Scope::Host, None, command(core0, spec)?, spec).await
+}
+
+fn command(core0: &Core0, spec: &JobSpec) -> Result<Command> {
+    spec.validate()?;
+    for (asked, capability) in
+        [(spec.stdin, Capability::JobStdin), (spec.tty, Capability::JobTty), (spec.user.is_some(), Capability::Users)]
+    {
+        if asked {
+            core0.capabilities.require(capability)?;
+        }
+    }
+    let mut command = Command::program(spec)?;
+    command.stream = true;
+    command.max_time = spec.timeout_seconds.map(|seconds| seconds.saturating_add(GRACE_SECONDS));
+    Ok(command)
+}
+
+async fn run(
+    core0: &Arc<Core0>,
+    scope: Scope,
+    container: Option<String>,
+    mut command: Command,
+    spec: &JobSpec,
+) -> Result<Arc<dyn Job>> {
+    let slot = core0.jobs.admit(container.as_deref(), spec)?;
+    slot.id().clone_into(&mut command.id);
+    let core0 = Arc::clone(core0);
+    // Whoever leaves between the push and the answer must not leave a job behind that nobody knows of.
+    whole(async move {
+        let id = core0.client.push(scope, &command).await?;
+        let control = Arc::new(Control { core0: Arc::downgrade(&core0), scope, id, signal: AtomicU8::new(0) });
+        let progress = Progress::begin(&core0.client, scope, &control.id, false).await;
+        let (job, feed) = slot.started(Arc::clone(&control) as Arc<dyn JobControl>, told(progress, control));
+        tokio::spawn(feed);
+        Ok(job)
+    })
+    .await
+}
+
+/// The steps of a command as those of a job.
+fn told(progress: Progress, control: Arc<Control>) -> impl Stream<Item = Result<JobProgress>> + Send {
+    let steps = stream::try_unfold((progress, control), |(mut progress, control)| async move {
+        let told = match progress.next().await? {
+            None => return Ok(None),
+            Some(Step::Entry(entry)) => output(&entry).map(|(kind, data)| JobProgress::Output(kind, data)),
+            Some(Step::Ended(outcome)) => {
+                return Ok(Some((end(&outcome, control.signal()), (progress, control))));
+            }
+        };
+        Ok(Some((told.into_iter().collect(), (progress, control))))
+    });
+    steps.flat_map(|told: Result<Vec<JobProgress>>| match told {
+        Ok(told) => stream::iter(told).map(Ok).boxed(),
+        Err(error) => stream::iter([Err(error)]).boxed(),
+    })
+}
+
+/// The last of a job. Why it could not be run is told as its standard error, as a shell would do.
+fn end(outcome: &Outcome, signal: Option<u8>) -> Vec<JobProgress> {
+    let mut told = Vec::new();
+    let exit_code = ended::exit_code(outcome, signal);
+    if !ended::began(outcome) || exit_code.is_none() {
+        told.push(JobProgress::Output(OutputKind::Stderr, Bytes::from(format!("{}\n", outcome.message()))));
+    }
+    told.push(JobProgress::Ended(exit_code.unwrap_or(1)));
+    told
+}
+
+/// What can be done to a job that runs.
+#[derive(Debug)]
+struct Control {
+    core0: std::sync::Weak<Core0>,
+    scope: Scope,
+    id: String,
+    /// The last signal that it was sent; 0 when there was none.
+    signal: AtomicU8,
+}
+
+impl Control {
+    fn signal(&self) -> Option<u8> {
+        Some(self.signal.load(Ordering::Acquire)).filter(|signal| *signal != 0)
+    }
+}
+
+#[async_trait]
+impl JobControl for Control {
+    async fn write_stdin(&self, _: Bytes) -> Result<()> {
+        Err(Error::unsupported(Capability::JobStdin.text()))
+    }
+
+    async fn close_stdin(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn resize(&self, _: TerminalSize) -> Result<()> {
+        Err(Error::unsupported(Capability::JobTty.text()))
+    }
+
+    async fn kill(&self, signal: Signal) -> Result<()> {
+        let Some(core0) = self.core0.upgrade() else {
+            return Err(Error::new(ErrorKind::Unavailable, "the node was let go of"));
+        };
+        let before = self.signal.swap(signal.number(), Ordering::AcqRel);
+        let commands = match self.scope {
+            Scope::Host => core0.host.commands().clone(),
+            Scope::Container(container) => core0.inside(container),
+        };
+        let killed = match commands.jobs().kill(&self.id, Some(signal)).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => Err(Error::new(ErrorKind::NotFound, "the job's process has ended")),
+            Err(error) => Err(error),
+        };
+        self.signal.store(before, Ordering::Release);
+        killed
+    }
+}

@@ -1,0 +1,237 @@
+//! Start, stop, restart, kill and delete.
+//!
+//! A node's containers run from their creation on and have no main process. The one of a container of ours is a job in it, so
+//! these verbs are about that job. Containers of others have none: they run until they are deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadstead_core::{ContainerState, DeleteOptions, Error, ErrorKind, Result, Retry, Signal, StopOptions, Timestamp};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::command::Command;
+use super::commands::cgroup::Subsystem;
+use super::found::{self, Found};
+use super::kept::Kept;
+use super::record::{self, Run};
+use super::shared::{Core0, whole};
+use super::{Scope, create, ended, following, settle};
+
+/// Between stop signal and kill where nobody says.
+const STOP_SECONDS: u32 = 10;
+/// A process that was killed is gone within this.
+const KILLED: Duration = Duration::from_secs(20);
+/// A process is there, or has failed to start, within this.
+const BEGUN: Duration = Duration::from_secs(20);
+/// Another program that starts the same container is done within this.
+const CLAIMED: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// C20 to C23.
+pub(super) async fn start(core0: &Arc<Core0>, id: &str) -> Result<()> {
+    change(core0, id, Ok(()), |core0, found, kept| async move { begin(&core0, &found, &kept).await }).await
+}
+
+/// C30 to C32.
+pub(super) async fn stop(core0: &Arc<Core0>, id: &str, options: &StopOptions) -> Result<()> {
+    options.validate()?;
+    let options = options.clone();
+    let of_others = Err(foreign("stopping"));
+    change(core0, id, of_others, |core0, found, kept| async move { end(&core0, &found, &kept, &options).await }).await
+}
+
+/// C40, C41.
+pub(super) async fn restart(core0: &Arc<Core0>, id: &str, options: &StopOptions) -> Result<()> {
+    options.validate()?;
+    let options = options.clone();
+    change(core0, id, Err(foreign("restarting")), |core0, found, kept| async move {
+        end(&core0, &found, &kept, &options).await?;
+        begin(&core0, &found::again(&core0, &found).await?, &kept).await
+    })
+    .await
+}
+
+/// C50, C51.
+pub(super) async fn kill(core0: &Arc<Core0>, id: &str, signal: Signal) -> Result<()> {
+    let found = found::one(core0, id).await?;
+    found.must_run()?;
+    let Some(kept) = found.kept.clone() else { return Err(foreign("sending signals to")) };
+    let core0 = Arc::clone(core0);
+    whole(async move {
+        match found.main_job() {
+            Some(job) => send(&core0, &found, &kept.mark, job, signal).await,
+            None => Err(Error::new(ErrorKind::Conflict, "the container has no main process")),
+        }
+    })
+    .await
+}
+
+/// C90 to C92.
+pub(super) async fn delete(core0: &Arc<Core0>, id: &str, options: &DeleteOptions) -> Result<()> {
+    let found = found::one(core0, id).await?;
+    let force = options.force;
+    let core0 = Arc::clone(core0);
+    whole(async move {
+        let mark = found.kept.as_ref().map(|kept| kept.mark.clone()).unwrap_or_default();
+        let _one_at_a_time = core0.lock(&mark).await;
+        let found = if found.kept.is_some() { found::again(&core0, &found).await? } else { found };
+        if !force && found.state.has_processes() {
+            let words = "the container runs: stop it first, or delete it by force";
+            return Err(Error::new(ErrorKind::Conflict, words));
+        }
+        core0.host.containers().terminate(found.container.id).await?;
+        if let Some(kept) = &found.kept {
+            record::remove(&core0.client.links, &kept.mark).await?;
+            if kept.spec.limits.memory_bytes.is_some() {
+                let group = create::group(&kept.mark);
+                // Nothing is limited by a group without processes.
+                if let Err(error) = core0.host.cgroups().remove(&Subsystem::Memory, &group).await {
+                    tracing::warn!(group, %error, "a control group could not be removed");
+                }
+            }
+        }
+        core0.forget(found.container.id, &mark);
+        Ok(())
+    })
+    .await
+}
+
+/// Makes a change of a container of ours, one at a time, whether or not the caller waits for it.
+async fn change<F, W>(core0: &Arc<Core0>, id: &str, of_others: Result<()>, work: F) -> Result<()>
+where
+    F: FnOnce(Arc<Core0>, Found, Kept) -> W + Send + 'static,
+    W: Future<Output = Result<()>> + Send,
+{
+    let found = found::one(core0, id).await?;
+    let Some(kept) = found.kept.clone() else { return of_others };
+    let core0 = Arc::clone(core0);
+    whole(async move {
+        let _one_at_a_time = core0.lock(&kept.mark).await;
+        let found = found::again(&core0, &found).await?;
+        work(core0, found, kept).await
+    })
+    .await
+}
+
+fn foreign(what: &str) -> Error {
+    Error::unsupported(format!("{what} a container that was not made here: it runs until it is deleted by force"))
+}
+
+/// Starts the main process. The caller holds the container's lock.
+async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
+    if found.state == ContainerState::Running {
+        return Ok(());
+    }
+    let (links, mark) = (&core0.client.links, kept.mark.as_str());
+    let number = found.run.number + 1;
+    if !record::claim(links, mark, number).await? {
+        return claimed(core0, found).await;
+    }
+    let words = kept.words();
+    let begun_at = Some(Timestamp::now());
+    let Some((name, args)) = words.split_first() else {
+        return record::write_run(links, mark, &Run { number, job: None, begun_at, confirmed: true }).await;
+    };
+    let mut arguments = json!({"name": name, "args": args});
+    if let (Some(directory), Some(members)) = (&kept.spec.working_directory, arguments.as_object_mut()) {
+        members.insert("dir".to_owned(), json!(directory));
+    }
+    let mut command = Command::new("core.system", arguments)?;
+    command.id = settle::job_id(mark, number);
+    command.stream = true;
+    let run = Run { number, job: Some(command.id.clone()), begun_at, confirmed: false };
+    record::write_run(links, mark, &run).await?;
+    let container = found.container.id;
+    if let Err(error) = core0.client.push(Scope::Container(container), &command).await {
+        // What may have started is found out later; what has not started leaves everything as it was.
+        if error.retry() != Retry::Unknown {
+            record::write_run(links, mark, &Run { number, job: None, begun_at: None, confirmed: true }).await?;
+            record::write_end(links, mark, &ended::failed(number, &error)).await?;
+        }
+        return Err(error);
+    }
+    following::follow(core0, mark, container, number).await;
+    let begun_at = begun(core0, container, &command.id, number, mark).await?;
+    record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await
+}
+
+/// Another program starts it.
+async fn claimed(core0: &Arc<Core0>, found: &Found) -> Result<()> {
+    let until = Instant::now() + CLAIMED;
+    while Instant::now() < until {
+        let now = found::again(core0, found).await?;
+        if now.run.number > found.run.number && now.run.confirmed {
+            return Ok(());
+        }
+        sleep(PAUSE * 20).await;
+    }
+    Err(Error::new(ErrorKind::Conflict, "the container is being started by another program").with_retry(Retry::Safe))
+}
+
+/// Waits until the process is there; gives when it began. One that could not be started is `InvalidInput`.
+async fn begun(core0: &Core0, container: u64, job: &str, run: u64, mark: &str) -> Result<Option<Timestamp>> {
+    let until = Instant::now() + BEGUN;
+    loop {
+        let listed = settle::job(core0, container, job).await?;
+        if let Some(found) = listed
+            && found.pid.is_some()
+        {
+            return Ok(found.started_at);
+        }
+        if let Some(outcome) = core0.client.peek(job).await? {
+            if ended::began(&outcome) {
+                return Ok(outcome.started_at);
+            }
+            record::write_end(&core0.client.links, mark, &ended::of(run, &outcome, None)).await?;
+            return Err(Error::invalid("command", outcome.message()));
+        }
+        if Instant::now() >= until {
+            let words = "the node has taken the command, but does not say whether it runs";
+            return Err(Error::new(ErrorKind::DeadlineExceeded, words).with_retry(Retry::Unknown));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Ends the main process, and all others. The caller holds the container's lock.
+async fn end(core0: &Arc<Core0>, found: &Found, kept: &Kept, options: &StopOptions) -> Result<()> {
+    if found.state != ContainerState::Running {
+        return Ok(());
+    }
+    let container = found.container.id;
+    let Some(job) = found.main_job() else {
+        let run = found.run.number;
+        let ended = record::End { run, finished_at: Some(Timestamp::now()), exit_code: Some(0), error: None };
+        return settle::finish(core0, &kept.mark, container, &ended).await;
+    };
+    let seconds = options.timeout_seconds.or(kept.spec.stop_timeout_seconds).unwrap_or(STOP_SECONDS);
+    let mut signal = kept.spec.stop_signal.unwrap_or(Signal::TERM);
+    let mut patience = Duration::from_secs(seconds.into());
+    if seconds == 0 {
+        (signal, patience) = (Signal::KILL, KILLED);
+    }
+    loop {
+        send(core0, found, &kept.mark, job, signal).await?;
+        match core0.client.result(job, patience).await {
+            Ok(outcome) => {
+                let ended = ended::of(found.run.number, &outcome, Some(signal.number()));
+                return settle::finish(core0, &kept.mark, container, &ended).await;
+            }
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded && signal != Signal::KILL => {
+                (signal, patience) = (Signal::KILL, KILLED);
+            }
+            // Whatever became of it, it does not run.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return settle::finish(core0, &kept.mark, container, &ended::unknown(found.run.number)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends the main process a signal. That it has ended meanwhile is no error.
+async fn send(core0: &Core0, found: &Found, mark: &str, job: &str, signal: Signal) -> Result<()> {
+    record::write_signal(&core0.client.links, mark, found.run.number, signal.number()).await?;
+    core0.inside(found.container.id).jobs().kill(job, Some(signal)).await.map(drop)
+}

@@ -1,0 +1,172 @@
+//! The processes of a container, as the node counts them.
+//!
+//! The node lists all of its processes; those of a container are the children of its first one, and their children. What the
+//! list does not tell (state, user, threads, the number within the container) stands in the kernel's own files of the node,
+//! which are read through the node, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::{StreamExt, stream};
+use roadstead_core::{ErrorKind, Process, ProcessState, Result};
+
+use super::commands::process::Process as Listed;
+use super::found::Found;
+use super::settle;
+use super::shared::Core0;
+
+/// A status is shorter.
+const STATUS_MAX_BYTES: u64 = 64 * 1024;
+/// So many are read at once.
+const AT_ONCE: usize = 8;
+
+/// C170, C171.
+pub(super) async fn processes(core0: &Core0, found: &Found) -> Result<Vec<Process>> {
+    found.must_run()?;
+    let own = family(core0.host.commands().processes().list().await?, found.container.pid);
+    let pids: Vec<u32> = own.iter().map(|process| process.pid).collect();
+    let statuses = stream::iter(pids.into_iter().map(|pid| status(core0, pid))).buffered(AT_ONCE);
+    let statuses: Vec<Result<Option<Status>>> = statuses.collect().await;
+    let mut all = Vec::new();
+    for (listed, status) in own.into_iter().zip(statuses) {
+        // One that has ended meanwhile is none.
+        if let Some(status) = status? {
+            all.push(process(listed, status));
+        }
+    }
+    Ok(all)
+}
+
+fn process(listed: Listed, status: Status) -> Process {
+    let mut process = Process::default();
+    process.pid = listed.pid;
+    process.ppid = listed.parent_pid;
+    process.user = status.user;
+    process.name = listed.name;
+    process.state = status.state;
+    process.cpu_seconds = (listed.cpu.user + listed.cpu.system).as_secs_f64();
+    process.rss_bytes = Some(listed.rss_bytes);
+    process.vms_bytes = Some(listed.vms_bytes);
+    process.started_at = listed.started_at;
+    process.cmdline = Some(listed.command_line).filter(|line| !line.is_empty()).into_iter().collect();
+    process.threads = status.threads;
+    process
+}
+
+/// The process `first` and all that come of it, by ascending pid.
+fn family(all: Vec<Listed>, first: u32) -> Vec<Listed> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for process in &all {
+        children.entry(process.parent_pid).or_default().push(process.pid);
+    }
+    let mut members = BTreeSet::new();
+    let mut waiting = vec![first];
+    while let Some(pid) = waiting.pop() {
+        if members.insert(pid) {
+            waiting.extend(children.get(&pid).into_iter().flatten());
+        }
+    }
+    let mut own: Vec<Listed> = all.into_iter().filter(|process| members.contains(&process.pid)).collect();
+    own.sort_by_key(|process| process.pid);
+    own
+}
+
+/// What the kernel says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Status {
+    state: ProcessState,
+    user: String,
+    threads: Option<u32>,
+    /// Its number in its own container.
+    inner_pid: Option<u32>,
+}
+
+impl Status {
+    fn parse(text: &str) -> Self {
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.unwrap_or_default().trim()
+        };
+        Status {
+            state: field("State").chars().next().map_or(ProcessState::Unknown, ProcessState::from_letter),
+            user: field("Uid").split_whitespace().next().unwrap_or_default().to_owned(),
+            threads: field("Threads").parse().ok(),
+            inner_pid: field("NSpid").split_whitespace().last().and_then(|pid| pid.parse().ok()),
+        }
+    }
+}
+
+/// None when there is no such process any more.
+async fn status(core0: &Core0, pid: u32) -> Result<Option<Status>> {
+    let commands = core0.host.commands();
+    match commands.filesystem().read_file(&format!("/proc/{pid}/status"), STATUS_MAX_BYTES).await {
+        Ok(text) => Ok(Some(Status::parse(&String::from_utf8_lossy(&text)))),
+        Err(error) if error.kind() == ErrorKind::NotFound || error.message().contains("no such process") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The main processes whose pids were asked for: by container, with the run.
+#[derive(Debug, Default)]
+pub(super) struct MainPids(Mutex<BTreeMap<u64, (u64, u32)>>);
+
+impl MainPids {
+    pub(super) fn forget(&self, container: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&container);
+    }
+}
+
+/// The pid of the main process, as the node counts; of a container without one, that of its first process. It is found out once
+/// for each run.
+pub(super) async fn main_pid(core0: &Core0, found: &Found) -> Result<Option<u32>> {
+    if !found.state.has_processes() {
+        return Ok(None);
+    }
+    let (container, first) = (found.container.id, Some(found.container.pid).filter(|pid| *pid > 0));
+    let (Some(job), Some(first)) = (found.main_job(), first) else { return Ok(first) };
+    let kept = core0.main_pids.0.lock().unwrap_or_else(PoisonError::into_inner).get(&container).copied();
+    if let Some((run, pid)) = kept
+        && run == found.run.number
+    {
+        return Ok(Some(pid));
+    }
+    let Some(inner) = settle::job(core0, container, job).await?.and_then(|job| job.pid) else { return Ok(None) };
+    for process in family(core0.host.commands().processes().list().await?, first) {
+        if process.parent_pid != first {
+            continue;
+        }
+        if status(core0, process.pid).await?.is_some_and(|status| status.inner_pid == Some(inner)) {
+            let mut pids = core0.main_pids.0.lock().unwrap_or_else(PoisonError::into_inner);
+            pids.insert(container, (found.run.number, process.pid));
+            return Ok(Some(process.pid));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_its_first_process_and_what_comes_of_it() {
+        let listed = |pid, parent_pid| {
+            let mut process = Listed::default();
+            (process.pid, process.parent_pid) = (pid, parent_pid);
+            process
+        };
+        let all = vec![listed(9, 5), listed(1, 0), listed(5, 1), listed(7, 9), listed(6, 1), listed(5, 5)];
+        let pids: Vec<u32> = family(all, 5).iter().map(|process| process.pid).collect();
+        assert_eq!(pids, [5, 5, 7, 9]);
+    }
+
+    #[test]
+    fn what_the_kernel_says() {
+        let text = "Name:\tsh\nState:\tS (sleeping)\nNSpid:\t4242\t17\nUid:\t1000\t0\t0\t0\nThreads:\t3\n";
+        let status = Status::parse(text);
+        assert_eq!((status.state, status.user.as_str()), (ProcessState::Sleeping, "1000"));
+        assert_eq!((status.threads, status.inner_pid), (Some(3), Some(17)));
+        let nothing = Status::parse("");
+        assert_eq!((nothing.state, nothing.inner_pid), (ProcessState::Unknown, None));
+    }
+}

@@ -1,0 +1,167 @@
+//! What changes of a container of ours: which run it is in, and how the last one ended.
+//!
+//! It is kept in the node's own Redis, which lives as long as the containers do, so that every program that asks sees the
+//! same. Three small documents, each written whole: the run, the last signal, the end. The last two name the run that they
+//! belong to, so nothing is read, changed and written back, and no transaction is needed, which the proxy could not carry.
+
+use redis::Pipeline;
+use roadstead_core::{Error, ErrorKind, Result, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::link::Links;
+
+/// A claim is let go of after this, should whoever made it be gone.
+const CLAIM_SECONDS: u32 = 60;
+
+/// A run of the main process. Number 0: none yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Run {
+    pub(super) number: u64,
+    /// The job that is the main process; none where there is no command.
+    pub(super) job: Option<String>,
+    /// When it began, by the node's clock once it is confirmed.
+    pub(super) begun_at: Option<Timestamp>,
+    /// Whether the process was seen.
+    pub(super) confirmed: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct End {
+    pub(super) run: u64,
+    pub(super) finished_at: Option<Timestamp>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) error: Option<String>,
+}
+
+/// The last signal that the main process was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Sent {
+    pub(super) run: u64,
+    pub(super) signal: u8,
+}
+
+/// All that is kept of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// None when the node's Redis has lost it.
+    pub(super) run: Option<Run>,
+    end: Option<End>,
+    sent: Option<Sent>,
+}
+
+impl Record {
+    /// The end of the present run.
+    pub(super) fn end(&self) -> Option<&End> {
+        self.end.as_ref().filter(|end| self.run.as_ref().is_some_and(|run| run.number == end.run))
+    }
+
+    /// The last signal that the present run was sent.
+    pub(super) fn signal(&self) -> Option<u8> {
+        let run = self.run.as_ref()?.number;
+        self.sent.filter(|sent| sent.run == run).map(|sent| sent.signal)
+    }
+}
+
+fn key(mark: &str) -> String {
+    format!("roadstead:container:{mark}")
+}
+
+fn end_key(mark: &str) -> String {
+    format!("roadstead:container:{mark}:end")
+}
+
+fn signal_key(mark: &str) -> String {
+    format!("roadstead:container:{mark}:signal")
+}
+
+fn parse<T: DeserializeOwned>(document: Option<&Vec<u8>>) -> Option<T> {
+    serde_json::from_slice(document?).ok()
+}
+
+/// The records of the containers with these marks, in one question.
+pub(super) async fn read(links: &Links, marks: &[&str]) -> Result<Vec<Record>> {
+    if marks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pipeline = Pipeline::new();
+    // One by one in one go: the proxy of a node fails at a list with nulls in it, which MGET would give.
+    for mark in marks {
+        for key in [key(mark), end_key(mark), signal_key(mark)] {
+            pipeline.cmd("GET").arg(key);
+        }
+    }
+    let documents: Vec<Option<Vec<u8>>> = links.read(&pipeline).await?;
+    let three = |three: &[Option<Vec<u8>>]| {
+        let document = |place: usize| three.get(place).and_then(Option::as_ref);
+        Record { run: parse(document(0)), end: parse(document(1)), sent: parse(document(2)) }
+    };
+    Ok(documents.chunks(3).map(three).collect())
+}
+
+async fn write(links: &Links, key: String, document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(document)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "a record cannot be written as JSON").with_source(error))?;
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SET").arg(key).arg(text).ignore();
+    links.ask::<()>(&pipeline).await
+}
+
+/// Writes which run it is in.
+pub(super) async fn write_run(links: &Links, mark: &str, run: &Run) -> Result<()> {
+    write(links, key(mark), run).await
+}
+
+/// Writes how a run ended.
+pub(super) async fn write_end(links: &Links, mark: &str, end: &End) -> Result<()> {
+    write(links, end_key(mark), end).await
+}
+
+/// Writes that a signal is about to be sent.
+pub(super) async fn write_signal(links: &Links, mark: &str, run: u64, signal: u8) -> Result<()> {
+    write(links, signal_key(mark), &Sent { run, signal }).await
+}
+
+/// Claims the run with this number; false when another program has.
+pub(super) async fn claim(links: &Links, mark: &str, run: u64) -> Result<bool> {
+    let key = format!("roadstead:container:{mark}:claim:{run}");
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SETNX").arg(&key).arg(1);
+    pipeline.cmd("EXPIRE").arg(&key).arg(CLAIM_SECONDS).ignore();
+    let (claimed,): (i64,) = links.ask(&pipeline).await?;
+    Ok(claimed == 1)
+}
+
+/// Removes all that is kept of a container.
+pub(super) async fn remove(links: &Links, mark: &str) -> Result<()> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("DEL").arg(key(mark)).arg(end_key(mark)).arg(signal_key(mark)).ignore();
+    links.ask::<()>(&pipeline).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_and_signals_count_for_their_own_run_only() {
+        let run = |number| Some(Run { number, ..Run::default() });
+        let end = Some(End { run: 1, exit_code: Some(3), ..End::default() });
+        let record = Record { run: run(1), end, sent: Some(Sent { run: 1, signal: 9 }) };
+        assert_eq!((record.end().unwrap().exit_code, record.signal()), (Some(3), Some(9)));
+        let next = Record { run: run(2), ..record.clone() };
+        assert_eq!((next.end(), next.signal()), (None, None));
+        assert_eq!(Record { run: None, ..record }.end(), None);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_no_record() {
+        assert_eq!(parse::<Run>(Some(&b"nonsense".to_vec())), None);
+        assert_eq!(parse::<Run>(Some(&br#"{"number":2,"new":1}"#.to_vec())).unwrap().number, 2);
+        assert_eq!(parse::<Run>(None), None);
+    }
+}
