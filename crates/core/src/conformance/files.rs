@@ -108,7 +108,7 @@ async fn volume(scene: &Scene) -> Check {
             Entry::new("sub/deep/other", false, 0o640, owner),
         ];
         for entry in entries.iter_mut().filter(|entry| !entry.directory) {
-            entry.data = format!("{text}: {}", entry.path).repeat(50).into_bytes();
+            entry.data = format!("{text}: {}", entry.path).into_bytes();
         }
         let archive = tar::stream_of(tar::write_entries(&entries));
         container.copy_in(target, archive, &CopyInOptions::default()).await.during("copy in")?;
@@ -124,17 +124,23 @@ async fn volume(scene: &Scene) -> Check {
     for (path, before) in paths.into_iter().zip(before) {
         equal(&format!("what comes out of {path}"), held(&*container, path).await?, before)?;
     }
-    for path in ["/srv/kept/none", "/loose/sub/file2", "/srv/kept/sub/deep/other/none"] {
+    for path in ["/srv/kept/none", "/loose/sub/file2", "/srv/kept/sub/none/other"] {
         refused("copy out", container.copy_out(path).await.map(drop), ErrorKind::NotFound)?;
     }
     container.start().await.during("start again")?;
     equal("what comes out again", held(&*container, "/loose/sub/deep").await?.len(), 2)
 }
 
-/// What is at `path`, in the order of the names.
+/// What is at `path`, in the order of the names, and by what stands after the first one: what that is called is C130's
+/// matter.
 async fn held(container: &dyn Container, path: &str) -> Check<Vec<Entry>> {
     let mut stream = container.copy_out(path).await.during("copy out")?;
     let mut found = tar::read_entries(&drain_bytes("copy out", &mut stream).await?).or_else(failed)?;
+    let first = found.first().map(|entry| entry.path.clone()).unwrap_or_default();
+    for entry in &mut found {
+        let below = entry.path.strip_prefix(&first).unwrap_or(&entry.path).trim_matches('/').to_owned();
+        entry.path = below;
+    }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }

@@ -240,7 +240,7 @@ impl Unpack {
             return self.sftp.set(&root, &attributes).await;
         };
         if !self.mounts.is_empty() {
-            let path = join(&self.root, &[parts.as_slice(), &[name.clone()]].concat().join(&b'/'));
+            let path = join(&self.root, &[parts.as_slice(), std::slice::from_ref(&name)].concat().join(&b'/'));
             self.mounts.must_be_visible(&self.mounts.resolve(&mut self.sftp, &path, false).await?)?;
         }
         let directory = self.descend(&parts).await?;
