@@ -410,6 +410,7 @@ impl<'a> Trial<'a> {
         }
         for volume in &ready.named {
             assert!(left.contains(volume), "the volume {volume} was deleted with the source");
+            source.delete_volume(volume, true).await.expect("the volume is deleted");
         }
         for mount in ready.before.spec.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
             let told = record.plan.not_carried.iter().find(|lost| lost.reason.contains(&mount.target));
