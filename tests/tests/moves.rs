@@ -23,33 +23,33 @@ fn rich() -> ContainerSpec {
     spec.stop_timeout_seconds = Some(5);
     spec.limits.memory_bytes = Some(64 << 20);
     spec.mounts = vec![
-        Mount {
-            kind: MountKind::Volume,
-            source: None,
-            target: "/store".to_owned(),
-            read_only: false,
-            size_bytes: None,
-        },
-        Mount {
-            kind: MountKind::Tmpfs,
-            source: None,
-            target: "/scratch".to_owned(),
-            read_only: false,
-            size_bytes: None,
-        },
+        mount(MountKind::Volume, None, "/store"),
+        mount(MountKind::Volume, Some("kept"), "/srv/kept"),
+        mount(MountKind::Tmpfs, None, "/scratch"),
     ];
     spec
+}
+
+fn mount(kind: MountKind, source: Option<&str>, target: &str) -> Mount {
+    let source = source.map(str::to_owned);
+    Mount { kind, source, target: target.to_owned(), read_only: false, size_bytes: None }
 }
 
 fn portable() -> MoveSpec {
     by(WayChoice::Portable)
 }
 
-/// The same for engines that have neither anonymous volumes nor restart policies.
+/// The same for engines that have no restart policies.
 fn rich_system() -> ContainerSpec {
     let mut spec = rich();
-    spec.mounts.retain(|mount| mount.kind != MountKind::Volume);
     spec.restart = RestartPolicy::Never;
+    spec
+}
+
+/// The same without what engines of this kind do not copy themselves.
+fn rich_native() -> ContainerSpec {
+    let mut spec = rich_system();
+    spec.mounts.retain(|mount| mount.kind != MountKind::Volume);
     spec
 }
 
@@ -100,13 +100,13 @@ async fn docker_to_docker_survives_every_cut_when_soaking() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lxd_to_incus_survives_every_cut_when_soaking() {
     let Some((source, target)) = pair("mvx", OwnEngine::lxd, OwnEngine::incus) else { return };
-    cut_when_soaking(Trial::new(&source, &target, rich_system())).await;
+    cut_when_soaking(Trial::new(&source, &target, rich_native())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn incus_to_lxd_survives_every_cut_when_soaking() {
     let Some((source, target)) = pair("mvy", OwnEngine::incus, OwnEngine::lxd) else { return };
-    cut_when_soaking(Trial::new(&source, &target, rich_system())).await;
+    cut_when_soaking(Trial::new(&source, &target, rich_native())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,10 +135,12 @@ async fn between_docker_and_podman_both_ways_running_and_stopped() {
 async fn lxd_to_lxd_by_every_way_running_and_stopped() {
     let (Some(source), Some(target)) = (engines::lxd(), engines::lxd_second()) else { return };
     let (source, target) = (End::shared("here", source), End::shared("there", target));
-    running_and_stopped(&source, &target, rich_system(), WayChoice::Auto).await;
+    running_and_stopped(&source, &target, rich_native(), WayChoice::Auto).await;
     for way in [WayChoice::Pull, WayChoice::Push, WayChoice::Relay, WayChoice::Portable] {
-        Trial::new(&source, &target, rich_system()).how(by(way)).uncut().await;
+        Trial::new(&source, &target, rich_native()).how(by(way)).uncut().await;
     }
+    // With volumes it is carried as files.
+    running_and_stopped(&source, &target, rich_system(), WayChoice::Auto).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,8 +148,9 @@ async fn between_lxd_and_incus_both_ways_running_and_stopped() {
     let (Some(lxd), Some(incus)) = (engines::lxd(), engines::incus()) else { return };
     let (lxd, incus) = (End::shared("lxd", lxd), End::shared("incus", incus));
     for (source, target) in [(&lxd, &incus), (&incus, &lxd)] {
-        running_and_stopped(source, target, rich_system(), WayChoice::Auto).await;
+        running_and_stopped(source, target, rich_native(), WayChoice::Auto).await;
     }
+    running_and_stopped(&incus, &lxd, rich_system(), WayChoice::Auto).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,5 +168,21 @@ async fn from_lxd_and_incus_to_docker_running_and_stopped() {
     let docker = End::shared("docker", docker);
     for source in [End::shared("lxd", lxd), End::shared("incus", incus)] {
         running_and_stopped(&source, &docker, rich_system(), WayChoice::Auto).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lxd_and_incus_show_only_of_running_containers_stays_and_is_named() {
+    let (Some(docker), Some(lxd), Some(incus)) = (engines::docker(), engines::lxd(), engines::incus()) else { return };
+    let docker = End::shared("docker", docker);
+    for source in [End::shared("lxd", lxd), End::shared("incus", incus)] {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("row"), "the machine's").unwrap();
+        let mut spec = rich_system();
+        spec.mounts.push(mount(MountKind::Bind, directory.path().to_str(), "/bound"));
+        running_and_stopped(&source, &docker, spec, WayChoice::Auto).await;
+        let left: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["row"]);
+        assert_eq!(std::fs::read_to_string(directory.path().join("row")).unwrap(), "the machine's");
     }
 }

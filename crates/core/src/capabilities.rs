@@ -163,6 +163,8 @@ capabilities! {
     ports = Ports, "published ports";
     /// Directories of the node and volumes can be mounted.
     mounts = Mounts, "mounts";
+    /// What directories of the node that are mounted hold is read in containers that do not run, too.
+    binds_at_rest = BindsAtRest, "reading directories of the node that are mounted in containers that do not run";
     /// Containers can be privileged, and can be given or denied single kernel capabilities.
     privileges = Privileges, "changing the privileges of containers";
 }

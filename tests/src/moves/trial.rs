@@ -12,7 +12,7 @@ use roadstead_core::migration::{
 };
 use roadstead_core::{
     ByteStream, ContainerDetails, ContainerFilter, ContainerSpec, ContainerState, CopyInOptions, DeleteOptions,
-    ErrorKind, LabelSelector, MountKind, Node, RestartPolicy,
+    ErrorKind, LabelSelector, Mount, MountKind, Node, RestartPolicy, StopOptions, VolumeSpec,
 };
 use tokio::sync::Notify;
 
@@ -137,6 +137,9 @@ struct Ready {
     content: Content,
     before: ContainerDetails,
     mounts: Vec<String>,
+    /// The volumes that it shall leave on the source, and those that go with it.
+    named: Vec<String>,
+    anonymous: Vec<String>,
 }
 
 impl<'a> Trial<'a> {
@@ -151,7 +154,7 @@ impl<'a> Trial<'a> {
         Trial { source, target, spec: spec.label(LABEL, "yes"), running: true, how: MoveSpec::default() }
     }
 
-    /// Moves a container that was never started instead.
+    /// Moves a container that does not run instead; one that was never started, where the engine lets its mounts be filled.
     #[must_use]
     pub fn stopped(mut self) -> Self {
         self.running = false;
@@ -165,7 +168,8 @@ impl<'a> Trial<'a> {
         self
     }
 
-    /// Deletes what earlier trials left, and makes the container.
+    /// Deletes what earlier trials left, and makes the container. Volumes that `spec` names are made for it, with its name in
+    /// front. Where an engine shows what is mounted only in containers that run, it is written and read in one.
     async fn ready(&self) -> Ready {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         for end in [self.source, self.target] {
@@ -174,24 +178,52 @@ impl<'a> Trial<'a> {
             for found in trials(&*node).await {
                 let _ = node.container(&found.summary.name).delete(&DeleteOptions::force()).await;
             }
+            for volume in volumes(&*node).await.into_iter().filter(|volume| volume.starts_with(&prefix())) {
+                node.delete_volume(&volume, true).await.expect("a volume of an earlier trial is deleted");
+            }
         }
         let node = self.source.direct().await;
-        let name = format!("mv{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        node.create_container(&self.spec.clone().name(&name)).await.expect("the container is made");
+        let name = format!("{}{}", prefix(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut spec = self.spec.clone().name(&name);
+        let mut named = Vec::new();
+        for mount in spec.mounts.iter_mut().filter(|mount| mount.kind == MountKind::Volume) {
+            if let Some(source) = &mut mount.source {
+                *source = format!("{name}-{source}");
+                node.create_volume(&VolumeSpec::new(&*source)).await.expect("a volume is made");
+                named.push(source.clone());
+            }
+        }
+        node.create_container(&spec).await.expect("the container is made");
         let container = node.container(&name);
         container.copy_in("/", files(), &CopyInOptions::default()).await.expect("files are put into it");
-        let kept = self.spec.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs);
-        let mounts: Vec<String> = kept.map(|mount| mount.target.clone()).collect();
+        let at_rest = node.capabilities().binds_at_rest;
+        let carried = |mount: &&Mount| match mount.kind {
+            MountKind::Tmpfs => false,
+            MountKind::Bind => at_rest,
+            _ => true,
+        };
+        let mounts: Vec<String> = spec.mounts.iter().filter(carried).map(|mount| mount.target.clone()).collect();
+        let shown_by_running = !at_rest && !mounts.is_empty();
+        if shown_by_running {
+            container.start().await.expect("it starts");
+        }
         for mount in &mounts {
             container.copy_in(mount, files(), &CopyInOptions::default()).await.expect("files are put into its mount");
         }
         let content = content(&*node, &name, &mounts).await;
         assert!(content.contains_key("moved/text"), "{:?}", content.keys());
-        if self.running {
+        if self.running && !shown_by_running {
             container.start().await.expect("it starts");
+        } else if shown_by_running && !self.running {
+            container.stop(&StopOptions::after_seconds(0)).await.expect("it stops");
         }
         let before = container.inspect().await.expect("it is there");
-        Ready { name, content, before, mounts }
+        let of_volumes = before.spec.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+        let anonymous: Vec<String> =
+            of_volumes.filter_map(|mount| mount.source.clone()).filter(|source| !named.contains(source)).collect();
+        let without_name = spec.mounts.iter().filter(|mount| mount.kind == MountKind::Volume && mount.source.is_none());
+        assert_eq!(anonymous.len(), without_name.count(), "{:?}", before.spec.mounts);
+        Ready { name, content, before, mounts, named, anonymous }
     }
 
     async fn planned(&self, ready: &Ready) -> MoveRecord {
@@ -367,6 +399,30 @@ impl<'a> Trial<'a> {
             }
         }
         assert_eq_content(&found, &wanted, "moved");
+        self.left_on_the_source(&*source, ready, record).await;
+    }
+
+    /// Its anonymous volumes went with it, the others and directories of the node did not; the plan said so of the latter.
+    async fn left_on_the_source(&self, source: &dyn Node, ready: &Ready, record: &MoveRecord) {
+        let left = volumes(source).await;
+        for volume in &ready.anonymous {
+            assert!(!left.contains(volume), "the anonymous volume {volume} is left on the source");
+        }
+        for volume in &ready.named {
+            assert!(left.contains(volume), "the volume {volume} was deleted with the source");
+            source.delete_volume(volume, true).await.expect("the volume is deleted");
+        }
+        for mount in ready.before.spec.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
+            let told = record.plan.not_carried.iter().find(|lost| lost.reason.contains(&mount.target));
+            let told = told.unwrap_or_else(|| panic!("nothing is told of {mount:?}"));
+            let copied = record.plan.copied_mounts.iter().any(|copied| copied.target == mount.target);
+            let at_rest = source.capabilities().binds_at_rest;
+            assert_eq!(
+                (copied, told.reason.contains("only while the container runs")),
+                (at_rest, !at_rest),
+                "{told:?}"
+            );
+        }
     }
 }
 
@@ -384,6 +440,16 @@ fn disown(content: &mut Content, mount: &str) {
     for (_, item) in content.iter_mut().filter(|(path, _)| path.starts_with(place)) {
         (item.2, item.3) = (0, 0);
     }
+}
+
+/// What the names of this process's containers and volumes begin with.
+fn prefix() -> String {
+    format!("mv{}-", std::process::id())
+}
+
+/// The names of the volumes of a node.
+async fn volumes(node: &dyn Node) -> Vec<String> {
+    node.list_volumes().await.expect("a list of volumes").into_iter().map(|volume| volume.name).collect()
 }
 
 /// What trials have on a node.

@@ -1,4 +1,5 @@
-//! LXD and Incus as they are reached: certificates, trust, remotes, and connections that break.
+//! LXD and Incus as they are reached: certificates, trust, remotes, and connections that break; and what is mounted in
+//! containers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,6 +37,7 @@ macro_rules! on_lxd_and_incus {
 mod certificates;
 mod joining;
 mod many;
+mod mounted;
 mod moving;
 mod outages;
 mod remotes;

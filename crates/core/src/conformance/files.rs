@@ -4,8 +4,10 @@ use super::check::{Check, During, drain_bytes, ensure, equal, failed, refused};
 use super::declare;
 use super::scene::{Scene, details, ended, read_file};
 use super::tar::{self, Entry, File};
-use crate::container::{CommitOptions, CopyInOptions};
+use crate::capabilities::Capability;
+use crate::container::{CommitOptions, Container, CopyInOptions, Mount, MountKind, StopOptions};
 use crate::error::ErrorKind;
+use crate::volume::VolumeSpec;
 
 declare! {
     C110 "commit: the image has the container's files" [Create Commit Files] commit;
@@ -13,6 +15,7 @@ declare! {
     C130 "what was copied in comes out, content and mode" [Create Files] in_and_out;
     C134 "owners come out as they went in, of directories too" [Create Files FileOwners] owners;
     C131 "copy out: a path that does not exist" [Create Files] out_of_nowhere;
+    C135 "what is in a volume comes out whether the container runs or not" [Create Files Mounts Volumes] volume;
     C132 "copy in: a directory that does not exist" [Create Files] into_nowhere;
     C133 "copy in: a broken archive" [Create Files] broken_archive;
 }
@@ -80,6 +83,66 @@ async fn owners(scene: &Scene) -> Check {
         equal("what comes out", found.as_slice(), entries.as_slice())?;
     }
     Ok(())
+}
+
+/// Named and anonymous volumes; whole, and parts of them.
+async fn volume(scene: &Scene) -> Check {
+    let named = VolumeSpec::new(scene.volume_name("kept"));
+    scene.node().create_volume(&named).await.during("create a volume")?;
+    let mount = |source: Option<&String>, target: &str| Mount {
+        kind: MountKind::Volume,
+        source: source.cloned(),
+        target: target.to_owned(),
+        read_only: false,
+        size_bytes: None,
+    };
+    let mut spec = scene.spec("holder");
+    spec.mounts = vec![mount(Some(&named.name), "/srv/kept"), mount(None, "/loose")];
+    let container = scene.start(&spec).await?;
+    let owner = if scene.has(Capability::FileOwners) { (1234, 4321) } else { (0, 0) };
+    for (target, text) in [("/srv/kept", "of the volume"), ("/loose", "of no name")] {
+        let mut entries = [
+            Entry::new("sub", true, 0o2750, owner),
+            Entry::new("sub/file", false, 0o4755, owner),
+            Entry::new("sub/deep", true, 0o700, (0, 0)),
+            Entry::new("sub/deep/other", false, 0o640, owner),
+        ];
+        for entry in entries.iter_mut().filter(|entry| !entry.directory) {
+            entry.data = format!("{text}: {}", entry.path).into_bytes();
+        }
+        let archive = tar::stream_of(tar::write_entries(&entries));
+        container.copy_in(target, archive, &CopyInOptions::default()).await.during("copy in")?;
+    }
+    let paths = ["/srv/kept", "/loose", "/srv/kept/sub", "/loose/sub/deep/", "/loose/sub/file"];
+    let mut before = Vec::new();
+    for path in paths {
+        let held = held(&*container, path).await?;
+        ensure(held.iter().any(|entry| !entry.data.is_empty()), format!("nothing is in {path}"))?;
+        before.push(held);
+    }
+    container.stop(&StopOptions::after_seconds(0)).await.during("stop")?;
+    for (path, before) in paths.into_iter().zip(before) {
+        equal(&format!("what comes out of {path}"), held(&*container, path).await?, before)?;
+    }
+    for path in ["/srv/kept/none", "/loose/sub/file2", "/srv/kept/sub/none/other"] {
+        refused("copy out", container.copy_out(path).await.map(drop), ErrorKind::NotFound)?;
+    }
+    container.start().await.during("start again")?;
+    equal("what comes out again", held(&*container, "/loose/sub/deep").await?.len(), 2)
+}
+
+/// What is at `path`, in the order of the names, and by what stands after the first one: what that is called is C130's
+/// matter.
+async fn held(container: &dyn Container, path: &str) -> Check<Vec<Entry>> {
+    let mut stream = container.copy_out(path).await.during("copy out")?;
+    let mut found = tar::read_entries(&drain_bytes("copy out", &mut stream).await?).or_else(failed)?;
+    let first = found.first().map(|entry| entry.path.clone()).unwrap_or_default();
+    for entry in &mut found {
+        let below = entry.path.strip_prefix(&first).unwrap_or(&entry.path).trim_matches('/').to_owned();
+        entry.path = below;
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
 }
 
 async fn out_of_nowhere(scene: &Scene) -> Check {

@@ -170,6 +170,8 @@ pub trait Container: Debug + Send + Sync {
     /// * **C130**: what was copied in comes out with equal content and mode.
     /// * **C131**: a path that does not exist is `NotFound`.
     /// * **C134**: owners, groups and modes of files and directories come out as they went in (`file_owners`).
+    /// * **C135**: what is in a volume comes out of the path where it is mounted, whether the container runs or not
+    ///   (`volumes`). A path above that may show the place of the volume empty while the container does not run.
     async fn copy_out(&self, path: &str) -> Result<ByteStream>;
 
     /// Unpacks a plain tar stream into the directory `path`. Some engines take compressed streams, too.

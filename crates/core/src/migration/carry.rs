@@ -75,7 +75,7 @@ impl Mover {
     pub(super) async fn copy_portable(&self, record: &mut MoveRecord) -> Result<()> {
         let own = self.own_source(record).await?;
         let networks = networks(&*self.target).await?;
-        let fitted = fit(&own.spec, self.target.capabilities(), networks.as_ref());
+        let fitted = fit(&own.spec, self.source.capabilities(), self.target.capabilities(), networks.as_ref());
         let image = record.image();
         delete_image(&*self.target, &image).await?;
         let spec = self.specification(record, fitted.spec);

@@ -30,14 +30,20 @@ impl Fitted {
     }
 }
 
-/// Fits the configuration of a container to a node that can do `able` and has these networks; none when it does not tell.
-pub(super) fn fit(original: &ContainerSpec, able: &Capabilities, networks: Option<&BTreeSet<String>>) -> Fitted {
+/// Fits the configuration of a container of a node that can do `source` to a node that can do `able` and has these networks;
+/// none when it does not tell.
+pub(super) fn fit(
+    original: &ContainerSpec,
+    source: &Capabilities,
+    able: &Capabilities,
+    networks: Option<&BTreeSet<String>>,
+) -> Fitted {
     let mut fitted = Fitted { spec: original.clone(), not_carried: Vec::new(), copied_mounts: Vec::new() };
     fitted.lose("image", format!("{} becomes an image of the container's own file system", original.image));
     // Says what engine it is on, by a convention of systemd; Podman sets it, and shows it as if it had been asked for.
     fitted.spec.env.remove("container");
     labels(&mut fitted);
-    mounts(&mut fitted, able);
+    mounts(&mut fitted, source, able);
     attachments(&mut fitted, networks);
     limits(&mut fitted, able);
     let spec = &mut fitted.spec;
@@ -91,7 +97,7 @@ fn is_the_machines(source: &str) -> bool {
 }
 
 /// Directories and volumes are copied into the container's own file system; temporary file systems are made anew.
-fn mounts(fitted: &mut Fitted, able: &Capabilities) {
+fn mounts(fitted: &mut Fitted, from: &Capabilities, able: &Capabilities) {
     for (index, mount) in std::mem::take(&mut fitted.spec.mounts).into_iter().enumerate() {
         let field = format!("mounts[{index}]");
         let Mount { kind, source, target, read_only, .. } = &mount;
@@ -105,6 +111,13 @@ fn mounts(fitted: &mut Fitted, able: &Capabilities) {
             MountKind::Bind if path.ends_with(".sock") => {
                 fitted.lose(field, format!("{path} is a socket of the source's machine: nothing is at {target}"));
             }
+            MountKind::Bind if !from.binds_at_rest => fitted.lose(
+                field,
+                format!(
+                    "the source shows {path} only while the container runs: nothing is at {target}, and the directory stays \
+                     on the source"
+                ),
+            ),
             MountKind::Unknown => fitted.lose(field, format!("what is mounted at {target} is not known")),
             _ => {
                 if *read_only {
@@ -202,7 +215,7 @@ mod tests {
     #[test]
     fn an_able_target_gets_all_but_what_belongs_to_the_source() {
         let networks = BTreeSet::from(["n1".to_owned()]);
-        let fitted = fit(&full(), &Capabilities::all(), Some(&networks));
+        let fitted = fit(&full(), &Capabilities::all(), &Capabilities::all(), Some(&networks));
         assert_eq!(
             fields(&fitted),
             [
@@ -225,10 +238,26 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_cannot_be_read_at_rest_stays() {
+        let mut source = Capabilities::all();
+        source.set(Capability::BindsAtRest, false);
+        let fitted = fit(&full(), &source, &Capabilities::all(), None);
+        let lost: Vec<_> = fitted.not_carried.iter().filter(|lost| lost.field.starts_with("mounts[0]")).collect();
+        let [only] = lost.as_slice() else { panic!("{lost:?}") };
+        assert_eq!(only.field, "mounts[0]");
+        for words in ["/srv only while the container runs", "nothing is at /b", "stays on the source"] {
+            assert!(only.reason.contains(words), "{}", only.reason);
+        }
+        let copied: Vec<_> = fitted.copied_mounts.iter().map(|mount| mount.target.as_str()).collect();
+        assert_eq!(copied, ["/v"]);
+        assert!(fitted.spec.mounts.iter().all(|mount| mount.kind == MountKind::Tmpfs));
+    }
+
+    #[test]
     fn labels_of_our_own_are_not_carried() {
         let mut spec = ContainerSpec::new("a:1").label("l", "v").label(MARK, "0").label("roadstead.x", "1");
         spec.env.insert("roadstead.y".to_owned(), "kept".to_owned());
-        let fitted = fit(&spec, &Capabilities::all(), None);
+        let fitted = fit(&spec, &Capabilities::all(), &Capabilities::all(), None);
         assert_eq!(fields(&fitted), ["image", "labels.roadstead.x"]);
         assert_eq!(fitted.spec.labels, ContainerSpec::new("a:1").label("l", "v").labels);
         assert_eq!(fitted.spec.env, spec.env);
@@ -238,14 +267,14 @@ mod tests {
     fn the_default_network_becomes_the_targets_own() {
         let mut spec = ContainerSpec::new("a:1");
         spec.networks = vec![NetworkAttachment::new("bridge")];
-        let fitted = fit(&spec, &Capabilities::all(), None);
+        let fitted = fit(&spec, &Capabilities::all(), &Capabilities::all(), None);
         assert_eq!(fields(&fitted), ["image"]);
         assert!(fitted.spec.networks.is_empty());
     }
 
     #[test]
     fn what_the_target_cannot_do_is_dropped_and_named() {
-        let fitted = fit(&full(), &Capabilities::default(), None);
+        let fitted = fit(&full(), &Capabilities::all(), &Capabilities::default(), None);
         let named = fields(&fitted);
         for field in [
             "mounts[4]",

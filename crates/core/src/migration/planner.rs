@@ -184,7 +184,7 @@ async fn portable(source: &Arc<dyn Node>, target: &Arc<dyn Node>, details: &Cont
     require(&**source, &[Capability::Export])?;
     require(&**target, &[Capability::ImageImport, Capability::Images])?;
     let networks = networks(&**target).await?;
-    let fitted = fit(&details.spec, target.capabilities(), networks.as_ref());
+    let fitted = fit(&details.spec, source.capabilities(), target.capabilities(), networks.as_ref());
     let mut found = Found { not_carried: fitted.not_carried, copied_mounts: fitted.copied_mounts, ..Found::default() };
     if !found.copied_mounts.is_empty() {
         require(&**source, &[Capability::Files])?;

@@ -1,4 +1,4 @@
-//! Backups: a whole container as one archive, and a container made from one.
+//! Backups: a whole container as one archive, and a container made from one. Volumes have backups of the same kind.
 //!
 //! A server puts a backup together on its own disk before it sends it; here it exists only while it is being read, and the
 //! server is told to delete it after a day in case nobody can ask for that any more.
@@ -26,50 +26,85 @@ const EXPORT_DEADLINE: Duration = Duration::from_secs(120);
 /// What is left of a backup after a crash of ours the server deletes after so many seconds.
 const LEFT_SECONDS: i64 = 24 * 3600;
 
-/// A backup on the server. It is deleted when this goes.
-struct Temporary {
+/// A backup on the server, of a container or of a volume. It is deleted when this goes.
+pub(super) struct Temporary {
     client: Client,
-    id: String,
-    name: String,
+    /// What it is of, and itself, as segments below `/1.0`.
+    path: Vec<String>,
+    /// The member of a cluster that has it, where that must be said.
+    member: Option<String>,
+}
+
+impl Temporary {
+    /// Has the server make a portable backup of what is at `path`, and waits for it. `options` are what else is asked for.
+    pub(super) async fn make(client: &Client, path: &[&str], member: Option<&str>, options: Value) -> Result<Self> {
+        let name = format!("roadstead-{:032x}", unique());
+        let mut body = json!({
+            "name": name,
+            // An optimised one can only be read by a pool with the same driver.
+            "optimized_storage": false,
+            "compression_algorithm": "none",
+        });
+        let expires = Timestamp::from_unix_seconds(Timestamp::now().unix_seconds() + LEFT_SECONDS);
+        if let (Some(members), Value::Object(options)) = (body.as_object_mut(), options) {
+            members.extend(options);
+            members.extend(expires.map(|time| ("expires_at".to_owned(), json!(time))));
+        }
+        let backups = [path, &["backups"]].concat();
+        let path = backups.iter().copied().map(str::to_owned).chain([name]).collect();
+        let temporary = Temporary { client: client.clone(), path, member: member.map(str::to_owned) };
+        let request = Request::post(&backups).query_some("target", member).body(&body);
+        let mut operation = request.start(client).await?;
+        operation.cancel_when_dropped();
+        operation.wait(BACKUP_DEADLINE).await?;
+        Ok(temporary)
+    }
+
+    fn segments(&self) -> Vec<&str> {
+        self.path.iter().map(String::as_str).collect()
+    }
+
+    /// Its content.
+    pub(super) async fn read(&self) -> Result<ByteStream> {
+        let path = [self.segments().as_slice(), &["export"]].concat();
+        let request = Request::get(&path).query_some("target", self.member.as_deref()).within(EXPORT_DEADLINE);
+        Ok(flowing(PAUSE_MAX, request.raw(&self.client).await?.body()))
+    }
+
+    /// Deletes it, and returns when it is gone.
+    pub(super) async fn delete(mut self) {
+        self.remove().await;
+        self.path.clear();
+    }
+
+    async fn remove(&self) {
+        let request = Request::delete(&self.segments()).query_some("target", self.member.as_deref());
+        match request.finish(&self.client, BACKUP_DEADLINE).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(%error, backup = self.path.join("/"), "a backup stays on the server for a day");
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
+        if self.path.is_empty() {
+            return;
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (client, id, name) = (self.client.clone(), self.id.clone(), self.name.clone());
-        runtime.spawn(async move {
-            let request = Request::delete(&["instances", &id, "backups", &name]);
-            match request.finish(&client, BACKUP_DEADLINE).await {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    tracing::warn!(%error, container = id, backup = name, "a backup stays on the server for a day");
-                }
-                _ => {}
-            }
-        });
+        let (client, path, member) = (self.client.clone(), std::mem::take(&mut self.path), self.member.take());
+        runtime.spawn(async move { Temporary { client, path, member }.delete().await });
     }
 }
 
 /// B1, B2.
 pub(super) async fn backup(lxd: &Arc<Lxd>, id: &str, options: &BackupOptions) -> Result<ByteStream> {
     names::existing("id", id)?;
-    let name = format!("roadstead-{:032x}", unique());
-    let mut body = json!({
-        "name": name,
-        "instance_only": !options.snapshots,
-        // Portable: an optimised one can only be read by a pool with the same driver.
-        "optimized_storage": false,
-        "compression_algorithm": "none",
-    });
-    let expires = Timestamp::from_unix_seconds(Timestamp::now().unix_seconds() + LEFT_SECONDS);
-    if let (Some(time), Some(members)) = (expires, body.as_object_mut()) {
-        members.insert("expires_at".to_owned(), json!(time));
-    }
-    let temporary = Temporary { client: lxd.client.clone(), id: id.to_owned(), name };
-    let mut operation = Request::post(&["instances", id, "backups"]).body(&body).start(&lxd.client).await?;
-    operation.cancel_when_dropped();
-    operation.wait(BACKUP_DEADLINE).await?;
-    let request = Request::get(&["instances", id, "backups", &temporary.name, "export"]).within(EXPORT_DEADLINE);
-    let archive = flowing(PAUSE_MAX, request.raw(&lxd.client).await?.body());
+    let options = json!({"instance_only": !options.snapshots});
+    let temporary = Temporary::make(&lxd.client, &["instances", id], None, options).await?;
+    let archive = temporary.read().await?;
     let kept = stream::unfold(Some((archive, temporary)), |state| async {
         let (mut archive, temporary) = state?;
         match archive.next().await {

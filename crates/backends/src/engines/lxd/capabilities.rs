@@ -38,6 +38,8 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     can.health_check = false;
     can.restart_policy = false;
     can.ports = has("proxy");
+    // Of a container that does not run, the endpoint for files shows the root disk; only volumes can be read in another way.
+    can.binds_at_rest = false;
     can.job_kill = has("container_exec_signal_handling");
     can.jobs_kept_seconds = limits.keep.as_secs();
     can.jobs_kept_max = u64::try_from(limits.max_jobs).unwrap_or(u64::MAX);

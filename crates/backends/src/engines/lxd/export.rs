@@ -174,10 +174,10 @@ impl Pass {
 }
 
 /// The archive is the engine's, and no input of anybody.
-fn ours(error: Error) -> Error {
+pub(super) fn ours(error: Error) -> Error {
     match error.kind() {
         ErrorKind::InvalidInput => {
-            Error::new(ErrorKind::Unexpected, format!("the engine's image cannot be read: {}", error.message()))
+            Error::new(ErrorKind::Unexpected, format!("the engine's archive cannot be read: {}", error.message()))
         }
         _ => error,
     }

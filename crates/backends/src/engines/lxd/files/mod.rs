@@ -1,4 +1,10 @@
 //! Files into and out of a container, as tar streams: read and written one by one, without any program inside.
+//!
+//! Of a container that does not run, volumes are read in another way ([`volume`]), and what else is mounted is not to be seen.
+
+mod mounted;
+mod owners;
+mod volume;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,6 +13,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use roadstead_core::{ByteStream, CopyInOptions, Error, ErrorKind, Result, Retry, names};
 
+use self::mounted::{LINKS_MAX, Mounts, absolute, too_many_links};
+use self::volume::Found;
 use super::instance::Instance;
 use super::sftp::{Attributes, Handle, Sftp};
 use super::shared::Lxd;
@@ -45,18 +53,49 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     [directory, b"/", name].concat()
 }
 
-/// C130, C131.
+/// C130, C131, C135.
 pub(super) async fn copy_out(lxd: &Arc<Lxd>, id: &str, path: &str) -> Result<ByteStream> {
     names::absolute_path("path", path)?;
     // The endpoint says the same of a container that is not there as of a file that is not.
-    Instance::read(lxd, id).await?;
-    let sftp = Sftp::open(lxd, id).await?;
-    let mut walk = Walk { sftp, waiting: VecDeque::new(), open: None, ended: false };
+    let instance = Instance::read(lxd, id).await?;
+    let mut sftp = Sftp::open(lxd, id).await?;
     let clean = path.trim_end_matches('/');
-    let attributes = walk.sftp.lstat(if clean.is_empty() { b"/" } else { clean.as_bytes() }).await?;
-    let name = clean.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(".");
-    walk.waiting.push_back((clean.as_bytes().to_vec(), name.as_bytes().to_vec(), attributes));
+    let name = clean.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(".").as_bytes().to_vec();
+    let mut path = clean.as_bytes().to_vec();
+    let mounts = Mounts::of(&instance);
+    if !mounts.is_empty() {
+        match mounted_at(lxd, &instance, &mounts, &mut sftp, path, &name).await? {
+            Found::Archive(archive) => return Ok(archive),
+            Found::Elsewhere(visible) => path = visible,
+        }
+    }
+    let mut walk = Walk { sftp, waiting: VecDeque::new(), open: None, ended: false };
+    let attributes = walk.sftp.lstat(if path.is_empty() { b"/" } else { &path }).await?;
+    walk.waiting.push_back((path, name, attributes));
     Ok(stream::try_unfold(walk, |mut walk| async { Ok(walk.next().await?.map(|piece| (piece, walk))) }).boxed())
+}
+
+/// What is at a path of a container that does not run, or the path where the endpoint shows it.
+async fn mounted_at(
+    lxd: &Lxd,
+    instance: &Instance,
+    mounts: &Mounts,
+    sftp: &mut Sftp,
+    mut path: Vec<u8>,
+    name: &[u8],
+) -> Result<Found> {
+    let member = instance.location.as_deref().filter(|member| !matches!(*member, "" | "none"));
+    for _ in 0..LINKS_MAX {
+        let parts = mounts.resolve(sftp, &path, false).await?;
+        let Some((mounted, within)) = mounts.covering(&parts) else {
+            return Ok(Found::Elsewhere(if parts.is_empty() { parts.concat() } else { absolute(&parts) }));
+        };
+        match volume::read(lxd, mounted, within, name, member).await? {
+            Found::Elsewhere(next) => path = next,
+            archive => return Ok(archive),
+        }
+    }
+    Err(too_many_links(&path))
 }
 
 /// A walk through a tree that is written as an archive.
@@ -138,8 +177,11 @@ pub(super) async fn copy_in(
     options: &CopyInOptions,
 ) -> Result<()> {
     names::absolute_path("path", path)?;
-    Instance::read(lxd, id).await?;
+    let mounts = Mounts::of(&Instance::read(lxd, id).await?);
     let mut sftp = Sftp::open(lxd, id).await?;
+    if !mounts.is_empty() {
+        mounts.must_be_visible(&mounts.resolve(&mut sftp, path.as_bytes(), true).await?)?;
+    }
     let directory = sftp.stat(path.as_bytes()).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("no such directory in the container: {path}")),
         _ => error,
@@ -150,6 +192,7 @@ pub(super) async fn copy_in(
     let (body, verdict) = Upload::begin(archive).await?.split();
     let mut unpack = Unpack {
         sftp,
+        mounts,
         root: path.as_bytes().to_vec(),
         keep_kinds: options.no_overwrite_dir_with_file,
         directories: Vec::new(),
@@ -160,6 +203,8 @@ pub(super) async fn copy_in(
 /// An archive on its way into a container.
 struct Unpack {
     sftp: Sftp,
+    /// What would lie below these, the container would not see.
+    mounts: Mounts,
     root: Vec<u8>,
     keep_kinds: bool,
     /// Directories whose times are set at the end, when nothing is put into them any more.
@@ -194,6 +239,10 @@ impl Unpack {
             let (root, attributes) = (self.root.clone(), attributes(entry)?);
             return self.sftp.set(&root, &attributes).await;
         };
+        if !self.mounts.is_empty() {
+            let path = join(&self.root, &[parts.as_slice(), std::slice::from_ref(&name)].concat().join(&b'/'));
+            self.mounts.must_be_visible(&self.mounts.resolve(&mut self.sftp, &path, false).await?)?;
+        }
         let directory = self.descend(&parts).await?;
         let path = join(&directory, &name);
         let there = match self.sftp.lstat(&path).await {
