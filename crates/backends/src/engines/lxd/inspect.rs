@@ -17,6 +17,7 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
     let mut details = ContainerDetails::default();
     details.summary = summary(&lxd.name, &instance);
     details.spec = spec::read(&instance);
+    details.beyond_spec = spec::settings(&instance);
     details.started_at = instance.started_at();
     if details.summary.state.has_processes() {
         let now = Now::read(lxd, id).await?;

@@ -38,6 +38,10 @@ pub(super) struct Instance {
     /// The member of a cluster that has it.
     pub(super) location: Option<String>,
     pub(super) profiles: Option<Vec<String>>,
+    /// A remark.
+    pub(super) description: Option<String>,
+    /// Whether it is deleted as soon as it is stopped.
+    pub(super) ephemeral: Option<bool>,
     /// Its own, without the profiles'.
     #[serde(deserialize_with = "config")]
     pub(super) config: Config,
