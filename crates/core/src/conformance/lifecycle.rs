@@ -48,7 +48,7 @@ async fn configuration_is_shown(scene: &Scene) -> Check {
     let mut spec = scene.script("full", "echo $CF_VALUE").label(scene.label(), "x");
     spec.env.insert("CF_VALUE".to_owned(), "a b".to_owned());
     spec.working_directory = Some("/bin".to_owned());
-    spec.user = Some("nobody".to_owned());
+    spec.user = scene.has(Capability::Users).then(|| "nobody".to_owned());
     spec.hostname = Some("cf-host".to_owned());
     spec.tty = true;
     spec.stdin = true;

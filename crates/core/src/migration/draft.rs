@@ -57,9 +57,11 @@ pub(super) async fn draft(target: &dyn Node, original: &ContainerDetails, copy: 
     asked.restart = copy.restart;
     let mut fitted = fit(&asked, target.capabilities(), networks.as_ref());
     identify(&mut fitted.spec, copy);
-    let mut draft = settle(fitted, copy.name, async |spec| target.check_container(spec).await)
-        .await
-        .map_err(|error| error.with_node(target.name()))?;
+    while let Err(error) = target.check_container(&fitted.spec).await {
+        do_without(&mut fitted, copy.name, error).map_err(|error| error.with_node(target.name()))?;
+    }
+    let Fitted { spec, not_carried, copied_mounts, warnings, .. } = fitted;
+    let mut draft = Draft { spec, not_carried, copied_mounts, warnings };
     draft.not_carried.extend(original.beyond_spec.iter().map(|setting| {
         let value = setting.value.as_deref().map(|value| format!(": {value}")).unwrap_or_default();
         NotCarried::new(&setting.name, format!("the portable configuration has no place for it{value}"))
@@ -84,21 +86,18 @@ fn identify(spec: &mut ContainerSpec, copy: Identity<'_>) {
     }
 }
 
-/// Asks until nothing is refused any more.
-async fn settle(fitted: Fitted, name: &str, check: impl AsyncFn(&ContainerSpec) -> Result<()>) -> Result<Draft> {
-    let Fitted { mut spec, mut not_carried, copied_mounts, mut warnings, mut places } = fitted;
-    while let Err(error) = check(&spec).await {
-        let refused = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
-        let Some(field) = error.field().filter(|_| refused).map(str::to_owned) else { return Err(error) };
-        if field == "name" {
-            return Err(bad_name(name, &error));
-        }
-        let Some(dropped) = drop_member(&mut spec, &mut places, &field) else { return Err(error) };
-        let reason = format!("the target does not take it: {}", why(&error));
-        warnings.extend(dropped.warning);
-        not_carried.extend(dropped.fields.into_iter().map(|field| NotCarried::new(field, reason.clone())));
+/// Takes out what the target has refused; gives the error back where a copy cannot do without it.
+fn do_without(fitted: &mut Fitted, name: &str, error: Error) -> Result<()> {
+    let refused = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
+    let Some(field) = error.field().filter(|_| refused).map(str::to_owned) else { return Err(error) };
+    if field == "name" {
+        return Err(bad_name(name, &error));
     }
-    Ok(Draft { spec, not_carried, copied_mounts, warnings })
+    let Some(dropped) = drop_member(&mut fitted.spec, &mut fitted.places, &field) else { return Err(error) };
+    let reason = format!("the target does not take it: {}", why(&error));
+    fitted.warnings.extend(dropped.warning);
+    fitted.not_carried.extend(dropped.fields.into_iter().map(|field| NotCarried::new(field, reason.clone())));
+    Ok(())
 }
 
 /// Refuses a name that the target takes for no container.
@@ -232,8 +231,6 @@ fn networks_of(spec: &mut ContainerSpec, places: &mut Places, index: Option<usiz
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use serde_json::json;
 
     use super::*;
@@ -255,26 +252,24 @@ mod tests {
         .unwrap()
     }
 
-    /// Settles with a target that refuses these fields, each once, in this order.
-    async fn refusing(fields: &[&str]) -> Result<Draft> {
+    /// With a target that refuses these fields, in this order.
+    fn refusing(fields: &[&str]) -> Result<Fitted> {
         let networks = BTreeSet::from(["n".to_owned()]);
         let mut fitted = fit(&full(), &Capabilities::all(), Some(&networks));
         fitted.not_carried.clear();
         identify(&mut fitted.spec, Identity::planned("web_1", RestartPolicy::Never));
-        let left = Mutex::new(fields.iter().rev().map(|field| (*field).to_owned()).collect::<Vec<_>>());
-        settle(fitted, "web_1", async |_| match left.lock().unwrap().pop() {
-            Some(field) => Err(Error::unsupported_field(field, "this")),
-            None => Ok(()),
-        })
-        .await
+        for field in fields {
+            do_without(&mut fitted, "web_1", Error::unsupported_field(*field, "this"))?;
+        }
+        Ok(fitted)
     }
 
-    fn named(draft: &Draft) -> Vec<&str> {
+    fn named(draft: &Fitted) -> Vec<&str> {
         draft.not_carried.iter().map(|lost| lost.field.as_str()).collect()
     }
 
-    #[tokio::test]
-    async fn what_is_refused_is_dropped_and_named_by_its_place_in_the_original() {
+    #[test]
+    fn what_is_refused_is_dropped_and_named_by_its_place_in_the_original() {
         let fields = [
             "ports[0].protocol",
             "ports[1]",
@@ -289,7 +284,7 @@ mod tests {
             "health_check.command",
             "init",
         ];
-        let draft = refusing(&fields).await.unwrap();
+        let draft = refusing(&fields).unwrap();
         assert_eq!(
             named(&draft),
             [
@@ -316,8 +311,8 @@ mod tests {
         assert_eq!(draft.warnings.len(), 1, "{:?}", draft.warnings);
     }
 
-    #[tokio::test]
-    async fn every_optional_member_can_be_done_without() {
+    #[test]
+    fn every_optional_member_can_be_done_without() {
         for field in [
             "limits.swap_bytes",
             "limits.cpus",
@@ -341,27 +336,27 @@ mod tests {
             "stdin",
             "dns.servers[0]",
         ] {
-            let draft = refusing(&[field]).await.unwrap();
+            let draft = refusing(&[field]).unwrap();
             assert!(!draft.not_carried.is_empty(), "{field}");
-            let error = refusing(&[field, field]).await;
+            let error = refusing(&[field, field]);
             assert!(error.is_err() || field.contains('['), "{field} is refused although it is gone");
         }
     }
 
-    #[tokio::test]
-    async fn what_a_copy_cannot_do_without_is_an_error() {
+    #[test]
+    fn what_a_copy_cannot_do_without_is_an_error() {
         for field in ["image", "command[0]", "entrypoint", "restart", "labels.roadstead.move", "ports[7]", "nonsense"] {
-            assert_eq!(refusing(&[field]).await.unwrap_err().field(), Some(field));
+            assert_eq!(refusing(&[field]).unwrap_err().field(), Some(field));
         }
-        let error = refusing(&["init", "name"]).await.unwrap_err();
+        let error = refusing(&["init", "name"]).unwrap_err();
         assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidInput, Some("new_name")));
         assert!(error.message().contains("web_1"), "{error}");
     }
 
-    #[tokio::test]
-    async fn an_engine_that_is_away_is_not_asked_again() {
-        let fitted = fit(&full(), &Capabilities::all(), None);
-        let error = settle(fitted, "web", async |_| Err(Error::new(ErrorKind::Unavailable, "away"))).await.unwrap_err();
+    #[test]
+    fn an_engine_that_is_away_is_not_asked_again() {
+        let mut fitted = fit(&full(), &Capabilities::all(), None);
+        let error = do_without(&mut fitted, "web", Error::new(ErrorKind::Unavailable, "away")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 }

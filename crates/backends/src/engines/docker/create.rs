@@ -323,12 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_that_do_not_go_together_are_refused() {
-        let mut spec = ContainerSpec::new("a");
-        spec.networks = vec![NetworkAttachment::new("n"), NetworkAttachment::new("host")];
-        assert_eq!(network_modes(&spec).unwrap_err().field(), Some("networks[1].network"));
-        spec.networks = vec![NetworkAttachment::new("n"), NetworkAttachment::new("n")];
-        assert_eq!(network_modes(&spec).unwrap_err().field(), Some("networks[1].network"));
+    fn an_address_is_of_its_family() {
         let mut network = NetworkAttachment::new("n");
         network.address = Some(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
         let v6 = endpoint(&network);
