@@ -7,9 +7,15 @@
     reason = "a panic is how a test says that it failed"
 )]
 
-use roadstead_core::migration::{MoveSpec, WayChoice};
-use roadstead_core::{ContainerSpec, Mount, MountKind, RestartPolicy};
-use roadstead_tests::engines::{self, OwnEngine, image};
+use std::sync::Arc;
+
+use roadstead_core::migration::{
+    self, MemoryLog, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, WayChoice,
+};
+use roadstead_core::{
+    ContainerSpec, ContainerState, DeleteOptions, Mount, MountKind, NetworkAttachment, RestartPolicy,
+};
+use roadstead_tests::engines::{self, OwnEngine, TestEngine, image};
 use roadstead_tests::left_out::soak;
 use roadstead_tests::moves::{Cut, End, Trial};
 
@@ -184,5 +190,164 @@ async fn what_lxd_and_incus_show_only_of_running_containers_stays_and_is_named()
         let left: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["row"]);
         assert_eq!(std::fs::read_to_string(directory.path().join("row")).unwrap(), "the machine's");
+    }
+}
+
+/// What the plan says is not carried.
+fn losses(plan: &MovePlan) -> Vec<&str> {
+    plan.not_carried.iter().map(|lost| lost.field.as_str()).collect()
+}
+
+/// Moves a container as it was planned.
+async fn apply(source: &End, target: &End, plan: MovePlan) -> MoveRecord {
+    let log = Arc::new(MemoryLog::default()) as Arc<dyn MoveLog>;
+    let mover = Mover::new(source.direct().await, target.direct().await, log);
+    mover.apply(MoveRecord::new(plan)).await.expect("the move")
+}
+
+/// Nothing was lost but what the plan says.
+fn as_planned(record: &MoveRecord) {
+    assert_eq!(record.state, MoveState::Done);
+    assert!(!record.notes.iter().any(|note| note.contains("not carried")), "{:?}", record.notes);
+}
+
+/// Makes an instance with settings of the engine's own, past the program under test.
+fn instance(engine: &TestEngine, name: &str, settings: serde_json::Value) {
+    let mut body = serde_json::json!({"name": name, "source": {"type": "image", "alias": image()}});
+    body.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let _ = engine.operate("POST", "/1.0/instances", Some(&body));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lxd_does_not_take_of_docker_is_planned_and_the_rest_moves() {
+    let (Some(docker), Some(lxd), Some(incus)) = (engines::docker(), engines::lxd(), engines::incus()) else { return };
+    let source = End::shared("docker", docker);
+    for target in [End::shared("lxd", lxd), End::shared("incus", incus)] {
+        let name = source.engine().name("odd");
+        let body = serde_json::json!({
+            "Image": image(), "Cmd": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"],
+            "Env": ["LINES=one\ntwo", "KEPT=yes"], "Labels": {"kept": "yes"},
+            "HostConfig": {"CpuShares": 512, "Init": true, "PidsLimit": 50, "NetworkMode": "none", "ShmSize": 1 << 20,
+                "Ulimits": [{"Name": "nofile", "Soft": 64, "Hard": 128}], "OomScoreAdj": 100, "GroupAdd": ["7"],
+                "Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/own", "CgroupPermissions": "rw"}],
+                "Sysctls": {"net.ipv4.ip_forward": "0"}, "SecurityOpt": ["no-new-privileges"],
+                "LogConfig": {"Type": "json-file", "Config": {"max-file": "2"}}}
+        });
+        let made = source.engine().ask("POST", &format!("/containers/create?name={name}"), Some(&body));
+        assert_eq!(made.status, 201, "{}", made.text());
+        let (from, to) = (source.direct().await, target.direct().await);
+        let plan = migration::plan(&from, &to, &MoveSpec::new(&name)).await.expect("a plan");
+        let lost = losses(&plan);
+        for field in [
+            "limits.cpu_shares",
+            "init",
+            "env.LINES",
+            "HostConfig.Devices",
+            "HostConfig.GroupAdd",
+            "HostConfig.LogConfig",
+            "HostConfig.OomScoreAdj",
+            "HostConfig.SecurityOpt",
+            "HostConfig.ShmSize",
+            "HostConfig.Sysctls",
+            "HostConfig.Ulimits",
+        ] {
+            assert_eq!(lost.iter().filter(|named| **named == field).count(), 1, "{field} in {lost:?}");
+        }
+        assert!(!lost.iter().any(|field| field.starts_with("networks")), "{lost:?}");
+        let record = apply(&source, &target, plan).await;
+        as_planned(&record);
+        let copy = to.container(&name);
+        copy.start().await.expect("it starts");
+        let details = copy.inspect().await.expect("it is there");
+        assert_eq!(details.summary.state, ContainerState::Running);
+        assert_eq!(details.spec.env.get("KEPT").map(String::as_str), Some("yes"));
+        assert_eq!((details.spec.env.get("LINES"), details.spec.limits.pids), (None, Some(50)));
+        assert_eq!(details.spec.networks, [NetworkAttachment::new("none")]);
+        assert_eq!(details.endpoints, []);
+        copy.delete(&DeleteOptions::force()).await.expect("it is deleted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_docker_has_no_place_for_of_lxd_is_planned_and_the_host_name_stays() {
+    let (Some(docker), Some(lxd), Some(incus)) = (engines::docker(), engines::lxd(), engines::incus()) else { return };
+    let target = End::shared("docker", docker);
+    for source in [End::shared("lxd", lxd), End::shared("incus", incus)] {
+        let name = source.engine().name("odd");
+        let settings = serde_json::json!({
+            "config": {"limits.kernel.nofile": "64", "limits.cpu.priority": "3", "limits.memory": "64MiB",
+                "limits.memory.swap": "false", "security.nesting": "true", "boot.autostart.priority": "1",
+                "raw.lxc": "lxc.init.cmd = sleep 1000\nlxc.environment = A=b"},
+            "devices": {"own": {"type": "unix-char", "source": "/dev/null", "path": "/dev/own"}, "eth0": {"type": "none"}}
+        });
+        instance(source.engine(), &name, settings);
+        let (from, to) = (source.direct().await, target.direct().await);
+        let plan = migration::plan(&from, &to, &MoveSpec::new(&name)).await.expect("a plan");
+        let lost = losses(&plan);
+        for field in [
+            "config.boot.autostart.priority",
+            "config.limits.cpu.priority",
+            "config.limits.kernel.nofile",
+            "config.limits.memory.swap",
+            "config.raw.lxc",
+            "config.security.nesting",
+            "devices.own",
+        ] {
+            assert_eq!(lost.iter().filter(|named| **named == field).count(), 1, "{field} in {lost:?}");
+        }
+        assert_eq!(lost.len(), 8, "the image and these: {lost:?}");
+        let record = apply(&source, &target, plan).await;
+        as_planned(&record);
+        let copy = to.container(&name);
+        let details = copy.inspect().await.expect("it is there");
+        assert_eq!(details.spec.hostname.as_deref(), Some(name.as_str()));
+        assert_eq!(details.spec.networks, [NetworkAttachment::new("none")]);
+        assert_eq!(details.spec.limits.memory_bytes, Some(64 << 20));
+        copy.delete(&DeleteOptions::force()).await.expect("it is deleted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_target_does_not_take_needs_another_one() {
+    let (Some(docker), Some(lxd), Some(incus)) = (engines::docker(), engines::lxd(), engines::incus()) else { return };
+    let source = End::shared("docker", docker);
+    let name = source.engine().name("under_score");
+    let _ = source.engine().create(&name, &["true"]);
+    for target in [End::shared("lxd", lxd), End::shared("incus", incus)] {
+        let (from, to) = (source.direct().await, target.direct().await);
+        let error = migration::plan(&from, &to, &MoveSpec::new(&name)).await.unwrap_err();
+        assert_eq!(error.field(), Some("new_name"), "{error:?}");
+        assert!(error.message().contains(&name), "{error}");
+        let mut how = MoveSpec::new(&name);
+        how.new_name = Some(target.engine().name("no-score"));
+        migration::plan(&from, &to, &how).await.expect("a plan");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_beyond_the_specification_of_plain_containers() {
+    for engine in [engines::docker(), engines::podman(), engines::lxd(), engines::incus()].into_iter().flatten() {
+        let end = End::shared("plain", engine);
+        let node = end.direct().await;
+        let theirs = end.engine().name("theirs");
+        if matches!(end.engine().kind(), "lxd" | "incus") {
+            instance(end.engine(), &theirs, serde_json::json!({}));
+        } else {
+            let body = serde_json::json!({"Image": image(), "Cmd": ["sleep", "1000"]});
+            let made = end.engine().ask("POST", &format!("/containers/create?name={theirs}"), Some(&body));
+            assert_eq!(made.status, 201, "{}", made.text());
+        }
+        let spec = rich_system().name(end.engine().name("ours")).command(["sleep", "1000"]);
+        let ours = node.create_container(&spec).await.expect("the container is made").name;
+        for name in [theirs, ours] {
+            let container = node.container(&name);
+            let created = container.inspect().await.expect("it is there");
+            assert_eq!(created.beyond_spec, [], "{} on {}", name, end.engine().kind());
+            assert_ne!(created.spec.networks, [NetworkAttachment::new("none")], "{name}");
+            container.start().await.expect("it starts");
+            let running = container.inspect().await.expect("it is there");
+            assert_eq!(running.beyond_spec, [], "{} runs on {}", name, end.engine().kind());
+            container.delete(&DeleteOptions::force()).await.expect("it is deleted");
+        }
     }
 }

@@ -184,6 +184,18 @@ impl Capabilities {
         }
     }
 
+    /// The same for a capability that one member of the caller's input asks for: the error names it.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unsupported`] with `field`.
+    pub fn require_for(&self, field: &str, capability: Capability) -> Result<()> {
+        if self.has(capability) {
+            Ok(())
+        } else {
+            Err(Error::unsupported_field(field, capability.text()).with_context("capability", capability.name()))
+        }
+    }
+
     /// Every capability with its value, for tables.
     pub fn iter(&self) -> impl Iterator<Item = (Capability, bool)> + '_ {
         Capability::ALL.iter().map(|capability| (*capability, self.has(*capability)))

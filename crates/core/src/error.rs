@@ -294,6 +294,15 @@ impl Error {
         Error::new(ErrorKind::Unsupported, format!("this engine does not support {what}"))
     }
 
+    /// [`ErrorKind::Unsupported`] that names the field of the input which asks for `what`.
+    #[must_use]
+    pub fn unsupported_field(field: impl Into<String>, what: impl fmt::Display) -> Self {
+        let field = field.into();
+        let mut error = Error::new(ErrorKind::Unsupported, format!("{field}: this engine does not support {what}"));
+        error.0.field = Some(field);
+        error
+    }
+
     /// [`ErrorKind::NotFound`] for a resource such as `container web`.
     #[must_use]
     pub fn not_found(what: &str, id: &str) -> Self {
@@ -372,7 +381,8 @@ impl Error {
         self.0.resource.as_deref()
     }
 
-    /// The input field at fault, for [`ErrorKind::InvalidInput`].
+    /// The input field at fault: always for [`ErrorKind::InvalidInput`], and for [`ErrorKind::Unsupported`] where it is one
+    /// member of the input that the engine cannot do.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         self.0.field.as_deref()
@@ -426,5 +436,8 @@ mod tests {
             assert!(debug.contains(part), "{part} is missing in {debug}");
         }
         assert_eq!(error.with_operation("later").operation(), Some("node.create_container"));
+        let lacking = Error::unsupported_field("init", "an init process");
+        assert_eq!((lacking.kind(), lacking.field()), (ErrorKind::Unsupported, Some("init")));
+        assert_eq!(lacking.message(), "init: this engine does not support an init process");
     }
 }

@@ -41,9 +41,9 @@ mod volume;
 pub use capabilities::{Capabilities, Capability};
 pub use container::{
     AttachOptions, BackupOptions, CommitOptions, Container, ContainerDetails, ContainerExit, ContainerFilter,
-    ContainerSpec, ContainerState, ContainerSummary, ContainerUpdate, CopyInOptions, DeleteOptions, Dns, Health,
-    HealthCheck, LabelSelector, Limits, LogOptions, Mount, MountKind, NetworkAttachment, NetworkEndpoint, PortMapping,
-    Protocol, RestartPolicy, RestoreOptions, Snapshot, SnapshotOptions, StopOptions, WaitFor,
+    ContainerSpec, ContainerState, ContainerSummary, ContainerUpdate, CopyInOptions, DeleteOptions, Dns, EngineSetting,
+    Health, HealthCheck, LabelSelector, Limits, LogOptions, Mount, MountKind, NetworkAttachment, NetworkEndpoint,
+    PortMapping, Protocol, RestartPolicy, RestoreOptions, Snapshot, SnapshotOptions, StopOptions, WaitFor,
 };
 pub use copy::{CopyOptions, CopyProgress, CopyTransport, CopyWay, NotCarried};
 pub use error::{Error, ErrorKind, ErrorRow, Result, Retry, TABLE as ERROR_TABLE};

@@ -142,6 +142,15 @@ pub trait Node: Images + Networks + Volumes + Debug + Send + Sync {
     /// * **N40**: a read-only root cannot be written; dropped kernel capabilities are gone.
     async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer>;
 
+    /// Refuses what [`Node::create_container`] would refuse about this specification itself, its name included, and names
+    /// the member at fault; nothing is created. Not looked at is what is on the node besides: images and what is in them,
+    /// names and ports that are taken, networks and paths that are not there.
+    ///
+    /// * **N41**: what creating refuses as `Unsupported` or `InvalidInput`, this refuses with the same kind and field;
+    ///   nothing is created.
+    /// * **N42**: what this accepts, creating does not refuse so.
+    async fn check_container(&self, spec: &ContainerSpec) -> Result<()>;
+
     /// Makes a container from what [`Container::backup`] gave, here or on another node of the same kind of engine; it does
     /// not run.
     ///

@@ -94,6 +94,7 @@ operations! {
     NODE_INFO = "node.info", Node::info, Read, Quick;
     NODE_LIST_CONTAINERS = "node.list_containers", Node::list_containers, Read, Quick;
     NODE_CREATE_CONTAINER = "node.create_container", Node::create_container, Write, Quick;
+    NODE_CHECK_CONTAINER = "node.check_container", Node::check_container, Read, Quick;
     NODE_RESTORE_CONTAINER = "node.restore_container", Node::restore_container, Write, Slow;
     NODE_COPY_WAYS = "node.copy_ways", Node::copy_ways, Read, Quick;
     NODE_COPY_CONTAINER = "node.copy_container", Node::copy_container, Write, Slow;

@@ -220,6 +220,7 @@ async fn unsupported_by_the_node(scene: &Scene) -> Check {
     let restore = RestoreOptions::name(scene.name("restored"));
     let calls: Vec<Call<'_>> = vec![
         ("create_container", Some(Can::Create), async { node.create_container(&spec).await.map(drop) }.boxed()),
+        ("check_container", Some(Can::Create), async { node.check_container(&spec).await }.boxed()),
         ("copy_ways", Some(Can::Copy), async { node.copy_ways(node, "any").await.map(drop) }.boxed()),
         ("copy_container", Some(Can::Copy), async { node.copy_container(node, &copy).await.map(drop) }.boxed()),
         (
@@ -256,6 +257,7 @@ async fn unsupported_by_the_node(scene: &Scene) -> Check {
         for (capability, spec) in demanding_specs(scene) {
             if !scene.has(capability) {
                 refused(capability.name(), node.create_container(&spec).await, ErrorKind::Unsupported)?;
+                refused(capability.name(), node.check_container(&spec).await, ErrorKind::Unsupported)?;
                 let name = spec.name.unwrap_or_default();
                 refused("inspect", scene.node().container(&name).inspect().await, ErrorKind::NotFound)?;
                 tried += 1;

@@ -36,6 +36,7 @@ mod node;
 mod observe;
 mod pool;
 mod process_jobs;
+mod refusals;
 mod scene;
 mod sick;
 mod snapshots;
@@ -124,9 +125,10 @@ macro_rules! declare {
 }
 use declare;
 
-const MODULES: [&[Clause]; 18] = [
+const MODULES: [&[Clause]; 19] = [
     node::CLAUSES,
     create::CLAUSES,
+    refusals::CLAUSES,
     copies::CLAUSES,
     events::CLAUSES,
     calls::CLAUSES,

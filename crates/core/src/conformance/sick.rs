@@ -73,6 +73,9 @@ impl Node for Sick {
     async fn create_container(&self, _: &ContainerSpec) -> Result<CreatedContainer> {
         self.ail().await
     }
+    async fn check_container(&self, _: &ContainerSpec) -> Result<()> {
+        self.ail().await
+    }
     async fn restore_container(&self, _: ByteStream, _: &RestoreOptions) -> Result<CreatedContainer> {
         self.ail().await
     }

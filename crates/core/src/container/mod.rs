@@ -3,6 +3,7 @@
 //! [`Container`] is a handle. Making one ([`crate::Node::container`]) costs nothing and asks nobody; the first call on
 //! it finds out whether the container exists.
 
+mod needs;
 mod options;
 mod snapshot;
 mod spec;
@@ -23,7 +24,8 @@ pub use spec::{
     ContainerSpec, Dns, HealthCheck, Limits, Mount, MountKind, NetworkAttachment, PortMapping, Protocol, RestartPolicy,
 };
 pub use view::{
-    ContainerDetails, ContainerFilter, ContainerState, ContainerSummary, Health, LabelSelector, NetworkEndpoint,
+    ContainerDetails, ContainerFilter, ContainerState, ContainerSummary, EngineSetting, Health, LabelSelector,
+    NetworkEndpoint,
 };
 
 use crate::error::Result;

@@ -150,6 +150,13 @@ impl ContainerSpec {
         }
         for (index, mount) in self.mounts.iter().enumerate() {
             mount.validate(&format!("mounts[{index}]"))?;
+            let place = mount.target.trim_end_matches('/');
+            if place.is_empty() {
+                return Err(Error::invalid(format!("mounts[{index}].target"), "nothing can be mounted over the root"));
+            }
+            if self.mounts.iter().take(index).any(|other| other.target.trim_end_matches('/') == place) {
+                return Err(Error::invalid(format!("mounts[{index}].target"), "is given twice"));
+            }
         }
         for (index, port) in self.ports.iter().enumerate() {
             port.validate(&format!("ports[{index}]"))?;

@@ -147,6 +147,41 @@ pub struct ContainerDetails {
     /// The networks it is on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<NetworkEndpoint>,
+    /// Configuration of the engine's own that `spec` has no place for, sorted by name; what is the engine's default is left
+    /// out. A copy by [`crate::migration`] as files and portable configuration does not have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beyond_spec: Vec<EngineSetting>,
+}
+
+/// A setting of an engine's own, in its words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct EngineSetting {
+    /// Its name, for example `HostConfig.Ulimits` or `config.limits.kernel.nofile`.
+    pub name: String,
+    /// Its value as the engine writes it; left out where it is long, or may be a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+impl EngineSetting {
+    /// The longest value that is shown, in characters.
+    pub const SHOWN_MAX: usize = 120;
+
+    /// A setting whose value is shown when it is one short line.
+    #[must_use]
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        let value = value.into();
+        let short = !value.is_empty() && value.chars().count() <= Self::SHOWN_MAX && !value.contains(char::is_control);
+        EngineSetting { name: name.into(), value: short.then_some(value) }
+    }
+
+    /// A setting whose value is nobody's business.
+    #[must_use]
+    pub fn hidden(name: impl Into<String>) -> Self {
+        EngineSetting { name: name.into(), value: None }
+    }
 }
 
 /// Result of a health check.

@@ -73,6 +73,11 @@ impl<A: Around> Node for LayeredNode<A> {
         self.layer.around(call, || Some(self.inner.create_container(spec))).await
     }
 
+    async fn check_container(&self, spec: &ContainerSpec) -> Result<()> {
+        let call = self.call(&operation::NODE_CHECK_CONTAINER, spec.name.as_deref().unwrap_or_default());
+        self.layer.around(call, || Some(self.inner.check_container(spec))).await
+    }
+
     async fn restore_container(&self, archive: ByteStream, options: &RestoreOptions) -> Result<CreatedContainer> {
         let call = self.call(&operation::NODE_RESTORE_CONTAINER, options.name.as_deref().unwrap_or_default());
         let mut archive = Some(archive);

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::archive;
-use super::create;
 use super::files::{Content, Entry};
 use super::lock;
 use super::snapshots::room_for;
@@ -121,7 +120,11 @@ impl Shared {
         let Read { saved, files, snapshots } = read(&archive::collect(packed).await?)?;
         let mut spec = saved.spec;
         spec.name = options.name.clone().or(spec.name);
-        create::require(&self.capabilities, &spec)?;
+        if !self.capabilities.networks {
+            // The default one, which nobody asked for, stands among them.
+            spec.networks.clear();
+        }
+        spec.require(&self.capabilities)?;
         let made = {
             let mut world = self.world();
             let mut record = self.assemble(&mut world, spec, saved.image_id, files)?;

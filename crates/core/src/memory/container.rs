@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::archive;
-use super::create::require_limits;
 use super::files::FileError;
 use super::images;
 use super::process::RESIDENT_BYTES;
@@ -181,7 +180,7 @@ impl Container for MemoryContainer {
             self.require(Capability::RestartPolicy)?;
         }
         let limits = &changes.limits;
-        require_limits(&self.shared.capabilities, limits)?;
+        limits.require("limits", &self.shared.capabilities)?;
         changes.validate()?;
         let effects = self.enter(&op::CONTAINER_UPDATE).await?;
         self.with(|record| {

@@ -9,8 +9,7 @@ use super::files::{FileSystem, MountPoint};
 use super::images::find_image;
 use super::logs::LogStore;
 use super::state::{Endpoint, Life, Net, Record, Shared, StoredVolume, World};
-use crate::capabilities::{Capabilities, Capability};
-use crate::container::{ContainerSpec, ContainerState, MountKind, NetworkAttachment, NetworkEndpoint, RestartPolicy};
+use crate::container::{ContainerSpec, ContainerState, MountKind, NetworkAttachment, NetworkEndpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventAction, ResourceKind};
 use crate::names;
@@ -18,45 +17,9 @@ use crate::node::CreatedContainer;
 use crate::operation as op;
 use crate::volume::{Volume, VolumeSpec};
 
-/// Refuses what the node cannot do.
-pub(super) fn require(capabilities: &Capabilities, spec: &ContainerSpec) -> Result<()> {
-    let wanted = [
-        (Capability::Create, true),
-        (Capability::Ports, !spec.ports.is_empty()),
-        (Capability::Mounts, !spec.mounts.is_empty()),
-        (Capability::RestartPolicy, spec.restart != RestartPolicy::Never),
-        (Capability::HealthCheck, spec.health_check.is_some()),
-        (
-            Capability::Privileges,
-            spec.privileged || !spec.capabilities_add.is_empty() || !spec.capabilities_drop.is_empty(),
-        ),
-    ];
-    for (capability, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
-        capabilities.require(*capability)?;
-    }
-    require_limits(capabilities, &spec.limits)
-}
-
-/// Refuses limits that would not take effect.
-pub(super) fn require_limits(capabilities: &Capabilities, limits: &crate::container::Limits) -> Result<()> {
-    for (capability, wanted) in [
-        (Capability::LimitMemory, limits.memory_bytes.is_some()),
-        (Capability::LimitSwap, limits.swap_bytes.is_some()),
-        (Capability::LimitCpu, limits.cpus.is_some() || limits.cpu_shares.is_some() || limits.cpu_set.is_some()),
-        (Capability::LimitPids, limits.pids.is_some()),
-    ] {
-        if wanted {
-            capabilities.require(capability)?;
-        }
-    }
-    Ok(())
-}
-
 impl Shared {
     pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer> {
-        require(&self.capabilities, spec)?;
-        spec.validate()?;
-        names::image_reference("image", &spec.image)?;
+        self.takes(spec)?;
         let effects = self.enter(&op::NODE_CREATE_CONTAINER).await?;
         let made = {
             let mut world = self.world();
@@ -68,6 +31,19 @@ impl Shared {
             made
         };
         self.answer(effects, made)
+    }
+
+    pub(super) async fn check_container(&self, spec: &ContainerSpec) -> Result<()> {
+        self.takes(spec)?;
+        let effects = self.enter(&op::NODE_CHECK_CONTAINER).await?;
+        self.answer(effects, ())
+    }
+
+    /// Refuses what the specification says.
+    fn takes(&self, spec: &ContainerSpec) -> Result<()> {
+        spec.require(&self.capabilities)?;
+        spec.validate()?;
+        names::image_reference("image", &spec.image)
     }
 
     /// A container as the spec and its image say.

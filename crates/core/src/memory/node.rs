@@ -238,6 +238,10 @@ impl Node for MemoryNode {
         self.shared.create_container(spec).await
     }
 
+    async fn check_container(&self, spec: &ContainerSpec) -> Result<()> {
+        self.shared.check_container(spec).await
+    }
+
     async fn restore_container(&self, archive: ByteStream, options: &RestoreOptions) -> Result<CreatedContainer> {
         self.shared.restore_container(archive, options).await
     }

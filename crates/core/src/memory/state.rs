@@ -160,6 +160,7 @@ impl Record {
 
     pub(super) fn details(&self, shared: &Shared) -> ContainerDetails {
         ContainerDetails {
+            beyond_spec: Vec::new(),
             summary: self.summary(&shared.name),
             spec: self.spec.clone(),
             started_at: self.started_at,

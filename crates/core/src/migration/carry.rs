@@ -6,21 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{FutureExt, TryStreamExt};
 
 use super::archive::{Manifest, Part, Progress, Splice};
+use super::draft::{Identity, draft};
 use super::facts::handle;
-use super::fit::fit;
 use super::forward::{delete_image, temporary};
 use super::mover::Mover;
-use super::planner::networks;
 use super::record::{MARK, MoveRecord};
 use super::spec::CopiedMount;
 use super::step::{Phase, Point, Step};
-use crate::container::{Container, ContainerDetails, ContainerSpec, RestartPolicy};
+use crate::container::{Container, ContainerDetails, RestartPolicy};
 use crate::copy::{CopyOptions, CopyTransport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::ImportOptions;
-
-/// What a system container without a command of its own runs.
-const INIT: &str = "/sbin/init";
 
 impl Mover {
     /// The engines' own means. Where one transport does not come to an end for want of a way through, the next is tried.
@@ -74,13 +70,25 @@ impl Mover {
     /// Export of the source as one archive with the content of its mounts in place, an image of it, a container of that.
     pub(super) async fn copy_portable(&self, record: &mut MoveRecord) -> Result<()> {
         let own = self.own_source(record).await?;
-        let networks = networks(&*self.target).await?;
-        let fitted = fit(&own.spec, self.source.capabilities(), self.target.capabilities(), networks.as_ref());
         let image = record.image();
+        let name = record.plan.name.clone();
+        let identity = Identity { name: &name, image: &image, mark: record.id(), restart: record.restart };
+        let copy = draft(&*self.target, &own, self.source.capabilities(), identity).await?;
+        // What has changed since the plan was made is told, too.
+        for lost in &copy.not_carried {
+            if !record.plan.not_carried.contains(lost) {
+                record.note(format!("{} is not carried: {}", lost.field, lost.reason));
+            }
+        }
         delete_image(&*self.target, &image).await?;
-        let spec = self.specification(record, fitted.spec);
+        let mut spec = copy.spec;
+        if self.target.capabilities().update {
+            // It gets its policy when the move has been committed; where that cannot be changed, it has it from the
+            // beginning: a policy does nothing for a container that was never started.
+            spec.restart = RestartPolicy::Never;
+        }
         let manifest = Arc::new(Mutex::new(Manifest::without(&temporary(&own))));
-        let parts = self.parts(&own, &fitted.copied_mounts);
+        let parts = self.parts(&own, &copy.copied_mounts);
         let archive = Splice::stream(parts, Arc::clone(&manifest), self.progress());
         let mut options = ImportOptions::new(&image);
         options.message = Some(format!("moved from {} by {}", record.plan.source, record.id()));
@@ -96,20 +104,6 @@ impl Mover {
         record.content = Some(content);
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
         Ok(())
-    }
-
-    fn specification(&self, record: &MoveRecord, mut spec: ContainerSpec) -> ContainerSpec {
-        spec.image = record.image();
-        spec.name = Some(record.plan.name.clone());
-        spec.labels.insert(MARK.to_owned(), record.id().to_owned());
-        if spec.entrypoint.is_none() && spec.command.is_none() {
-            spec.command = Some(vec![INIT.to_owned()]);
-        }
-        let able = self.target.capabilities();
-        // It gets its policy when the move has been committed; where that cannot be changed, it has it from the beginning:
-        // a policy does nothing for a container that was never started.
-        spec.restart = if able.restart_policy && !able.update { record.restart } else { RestartPolicy::Never };
-        spec
     }
 
     fn parts(&self, own: &ContainerDetails, mounts: &[CopiedMount]) -> Vec<Part> {

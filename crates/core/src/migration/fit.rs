@@ -18,6 +18,22 @@ pub(super) struct Fitted {
     pub(super) spec: ContainerSpec,
     pub(super) not_carried: Vec<NotCarried>,
     pub(super) copied_mounts: Vec<CopiedMount>,
+    /// What must not be overlooked among it.
+    pub(super) warnings: Vec<String>,
+    /// Where the items of its lists stood in the original.
+    pub(super) places: Places,
+}
+
+/// Indexes in the original's lists, one for each item that is still there.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub(super) mounts: Vec<usize>,
+    pub(super) ports: Vec<usize>,
+    pub(super) networks: Vec<usize>,
+    /// Of kernel capabilities that are added.
+    pub(super) added: Vec<usize>,
+    /// Of kernel capabilities that are dropped.
+    pub(super) dropped: Vec<usize>,
 }
 
 impl Fitted {
@@ -38,13 +54,24 @@ pub(super) fn fit(
     able: &Capabilities,
     networks: Option<&BTreeSet<String>>,
 ) -> Fitted {
-    let mut fitted = Fitted { spec: original.clone(), not_carried: Vec::new(), copied_mounts: Vec::new() };
+    let mut fitted = Fitted {
+        spec: original.clone(),
+        not_carried: Vec::new(),
+        copied_mounts: Vec::new(),
+        warnings: Vec::new(),
+        places: Places {
+            ports: (0..original.ports.len()).collect(),
+            added: (0..original.capabilities_add.len()).collect(),
+            dropped: (0..original.capabilities_drop.len()).collect(),
+            ..Places::default()
+        },
+    };
     fitted.lose("image", format!("{} becomes an image of the container's own file system", original.image));
     // Says what engine it is on, by a convention of systemd; Podman sets it, and shows it as if it had been asked for.
     fitted.spec.env.remove("container");
     labels(&mut fitted);
     mounts(&mut fitted, source, able);
-    attachments(&mut fitted, networks);
+    attachments(&mut fitted, able, networks);
     limits(&mut fitted, able);
     let spec = &mut fitted.spec;
     let mut lacking = Vec::new();
@@ -103,7 +130,10 @@ fn mounts(fitted: &mut Fitted, from: &Capabilities, able: &Capabilities) {
         let Mount { kind, source, target, read_only, .. } = &mount;
         let path = source.as_deref().unwrap_or_default();
         match kind {
-            MountKind::Tmpfs if able.mounts => fitted.spec.mounts.push(mount),
+            MountKind::Tmpfs if able.mounts => {
+                fitted.spec.mounts.push(mount);
+                fitted.places.mounts.push(index);
+            }
             MountKind::Tmpfs => fitted.lacks(field, Capability::Mounts),
             MountKind::Bind if is_the_machines(path) => {
                 fitted.lose(field, format!("{path} belongs to the source's machine: nothing is at {target}"));
@@ -131,7 +161,7 @@ fn mounts(fitted: &mut Fitted, from: &Capabilities, able: &Capabilities) {
 }
 
 /// A network is carried where the target has one of its name; a fixed address belongs to the source's network.
-fn attachments(fitted: &mut Fitted, networks: Option<&BTreeSet<String>>) {
+fn attachments(fitted: &mut Fitted, able: &Capabilities, networks: Option<&BTreeSet<String>>) {
     // Where nothing was asked for, an engine shows its default network; the target has one of its own. Podman lists its own
     // as `bridge`, and does not find it by this name.
     if matches!(fitted.spec.networks.as_slice(), [only] if *only == NetworkAttachment::new("bridge")) {
@@ -141,6 +171,17 @@ fn attachments(fitted: &mut Fitted, networks: Option<&BTreeSet<String>>) {
     let mut kept = Vec::new();
     for (index, mut attachment) in std::mem::take(&mut fitted.spec.networks).into_iter().enumerate() {
         let NetworkAttachment { network, address, .. } = &mut attachment;
+        if let Some(warning) = mode_warning(network) {
+            // No network of this name need be there: the target says whether it can.
+            if able.networks {
+                fitted.places.networks.push(index);
+                kept.push(attachment);
+            } else {
+                fitted.lacks(format!("networks[{index}]"), Capability::Networks);
+                fitted.warnings.push(warning);
+            }
+            continue;
+        }
         if !networks.is_some_and(|there| there.contains(network.as_str())) {
             let reason = format!("the target has no network {network}: it is on the target's default network");
             fitted.lose(format!("networks[{index}]"), reason);
@@ -150,9 +191,21 @@ fn attachments(fitted: &mut Fitted, networks: Option<&BTreeSet<String>>) {
             let reason = format!("the target gives another one than {address}");
             fitted.lose(format!("networks[{index}].address"), reason);
         }
+        fitted.places.networks.push(index);
         kept.push(attachment);
     }
     fitted.spec.networks = kept;
+}
+
+/// What it means to lose this network, where it is none: the copy can be reached, or reach, what the container cannot.
+pub(super) fn mode_warning(network: &str) -> Option<String> {
+    match network {
+        "none" => Some("the container is on no network; the copy is on the target's default network".to_owned()),
+        "host" => {
+            Some("the container is on its node's own network; the copy is on the target's default network".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn limits(fitted: &mut Fitted, able: &Capabilities) {
@@ -270,6 +323,17 @@ mod tests {
         let fitted = fit(&spec, &Capabilities::all(), &Capabilities::all(), None);
         assert_eq!(fields(&fitted), ["image"]);
         assert!(fitted.spec.networks.is_empty());
+    }
+
+    #[test]
+    fn no_network_stays_none_where_the_target_has_networks_and_is_warned_of_elsewhere() {
+        let mut spec = ContainerSpec::new("a:1");
+        spec.networks = vec![NetworkAttachment::new("none")];
+        let fitted = fit(&spec, &Capabilities::all(), &Capabilities::all(), Some(&BTreeSet::new()));
+        assert_eq!((fields(&fitted), fitted.spec.networks.len(), fitted.warnings.len()), (vec!["image"], 1, 0));
+        let fitted = fit(&spec, &Capabilities::all(), &Capabilities::default(), None);
+        assert_eq!((fields(&fitted), fitted.spec.networks.len()), (vec!["image", "networks[0]"], 0));
+        assert!(fitted.warnings[0].contains("on no network"), "{:?}", fitted.warnings);
     }
 
     #[test]

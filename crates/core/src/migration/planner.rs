@@ -1,11 +1,10 @@
 //! Making a plan: everything that can be known to fail, or to be lost, before anything is done.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::fit::fit;
+use super::draft::{Identity, draft, takes_name};
 use super::spec::{CopiedMount, MovePlan, MoveSpec, MoveWay};
 use super::step::Step;
 use crate::capabilities::Capability;
@@ -134,7 +133,9 @@ async fn choose(
     details: &ContainerDetails,
 ) -> Result<(MoveWay, Found)> {
     let ways = native(source, target, spec, details).await?;
+    let name = spec.new_name.as_deref().unwrap_or(&details.summary.name);
     if let Some(first) = ways.first() {
+        takes_name(&**target, name).await?;
         let snapshots = spec.snapshots && first.snapshots;
         let mut found = Found { not_carried: first.not_carried.clone(), ..Found::default() };
         if !snapshots {
@@ -149,7 +150,7 @@ async fn choose(
     if !matches!(spec.way, super::spec::WayChoice::Auto | super::spec::WayChoice::Portable) {
         return Err(Error::unsupported("this way between these nodes"));
     }
-    let mut found = portable(source, target, details).await?;
+    let mut found = portable(source, target, details, name).await?;
     found.not_carried.extend(snapshots_stay(source, details).await?);
     Ok((MoveWay::Portable, found))
 }
@@ -180,12 +181,16 @@ async fn native(
     Ok(ways)
 }
 
-async fn portable(source: &Arc<dyn Node>, target: &Arc<dyn Node>, details: &ContainerDetails) -> Result<Found> {
+async fn portable(
+    source: &Arc<dyn Node>,
+    target: &Arc<dyn Node>,
+    details: &ContainerDetails,
+    name: &str,
+) -> Result<Found> {
     require(&**source, &[Capability::Export])?;
     require(&**target, &[Capability::ImageImport, Capability::Images])?;
-    let networks = networks(&**target).await?;
-    let fitted = fit(&details.spec, source.capabilities(), target.capabilities(), networks.as_ref());
-    let mut found = Found { not_carried: fitted.not_carried, copied_mounts: fitted.copied_mounts, ..Found::default() };
+    let copy = draft(&**target, details, source.capabilities(), Identity::planned(name, details.spec.restart)).await?;
+    let mut found = Found { not_carried: copy.not_carried, copied_mounts: copy.copied_mounts, warnings: copy.warnings };
     if !found.copied_mounts.is_empty() {
         require(&**source, &[Capability::Files])?;
         if !source.capabilities().file_owners {
@@ -204,12 +209,4 @@ async fn portable(source: &Arc<dyn Node>, target: &Arc<dyn Node>, details: &Cont
         found.warnings.push(format!("the source is {here}, the target {there}: programs may not run"));
     }
     Ok(found)
-}
-
-/// Names of the networks of a node, if it tells.
-pub(super) async fn networks(node: &dyn Node) -> Result<Option<BTreeSet<String>>> {
-    if !node.capabilities().networks {
-        return Ok(None);
-    }
-    Ok(Some(node.list_networks().await?.into_iter().map(|network| network.name).collect()))
 }

@@ -103,12 +103,16 @@ pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(que
 pub(crate) struct CreateQuery {
     /// Starts it, too.
     start: bool,
+    /// Only checks what would be refused about the specification itself; nothing is created.
+    dry_run: bool,
 }
 
 /// Creates a container. With `start=true` it is started, too; when the start fails, the container stays and the error
-/// names it as its resource.
+/// names it as its resource. With `dry_run=true` nothing is created: the answer is the specification, or the problem that
+/// creating would meet in it. Images, names that are taken, networks and paths on the node are not looked at.
 #[utoipa::path(tag = "containers", operation_id = "containers_create", params(CreateQuery), request_body = ContainerSpec,
-    responses((status = 201, description = "The new container.", body = CreatedContainer, headers(("Location" = String, description = "Path of the container")))))]
+    responses((status = 200, description = "With `dry_run`: the specification as it was understood, which would not be refused.", body = ContainerSpec),
+        (status = 201, description = "The new container.", body = CreatedContainer, headers(("Location" = String, description = "Path of the container")))))]
 #[post("/nodes/{node}/containers")]
 pub(crate) async fn create(
     app: web::Data<App>,
@@ -117,7 +121,14 @@ pub(crate) async fn create(
     Json(spec): Json<ContainerSpec>,
 ) -> Answer {
     spec.validate()?;
+    if query.dry_run && query.start {
+        return Err(Error::invalid("start", "what is only checked cannot be started").into());
+    }
     let engine = app.node(&node).await?;
+    if query.dry_run {
+        engine.check_container(&spec).await?;
+        return Ok(HttpResponse::Ok().json(&spec));
+    }
     let made = engine.create_container(&spec).await?;
     if query.start {
         engine.container(&made.id).start().await.map_err(|error| error.with_resource(made.id.clone()))?;

@@ -45,6 +45,24 @@ async fn a_container_lives_and_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_creates_nothing() {
+    let rig = Rig::start().await;
+    let place = "/v1/nodes/sea/containers?dry_run=true";
+    let spec = json!({"image": "not/there:1", "name": "web", "command": ["sleep", "600"], "init": true});
+    let answer = rig.post(place, spec.clone()).await.is(200).json();
+    for member in ["image", "name", "command", "init"] {
+        assert_eq!(answer[member], spec[member], "{member}");
+    }
+    let bad = json!({"image": "a", "ports": [{"container_port": 80}]});
+    assert_eq!(rig.post(place, bad).await.problem(501, "unsupported")["field"], "ports");
+    let bad = json!({"image": "a", "working_directory": "b"});
+    assert_eq!(rig.post(place, bad).await.problem(400, "invalid_input")["field"], "working_directory");
+    let both = rig.post("/v1/nodes/sea/containers?dry_run=true&start=true", spec).await;
+    assert_eq!(both.problem(400, "invalid_input")["field"], "start");
+    assert_eq!(rig.get("/v1/nodes/sea/containers").await.is(200).json()["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn waiting_is_bounded() {
     let rig = Rig::start().await;
     let id = rig.container("web").await;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use roadstead_core::{ContainerSpec, CreatedContainer, Error, ErrorKind, Result, names};
+use roadstead_core::{Capability, ContainerSpec, CreatedContainer, Error, ErrorKind, Result, names};
 use uuid::Uuid;
 
 use super::commands::cgroup::Subsystem;
@@ -16,21 +16,33 @@ pub(super) fn group(mark: &str) -> String {
     format!("roadstead-{mark}")
 }
 
-/// N30 to N36.
-pub(super) async fn create_container(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedContainer> {
-    for capability in kept::needed(spec) {
-        core0.capabilities.require(capability)?;
+/// N41, N42.
+pub(super) fn check(core0: &Core0, spec: &ContainerSpec) -> Result<()> {
+    spec.require(&core0.capabilities)?;
+    for (field, asked) in [("read_only_root", spec.read_only_root), ("tty", spec.tty), ("stdin", spec.stdin)] {
+        if asked {
+            let capability = if field == "read_only_root" { Capability::Privileges } else { Capability::Attach };
+            core0.capabilities.require_for(field, capability)?;
+        }
     }
     spec.validate()?;
     if spec.init {
-        return Err(Error::unsupported("an init process of its own").with_context("field", "init"));
+        return Err(Error::unsupported_field("init", "an init process of its own"));
     }
     if spec.dns != roadstead_core::Dns::default() {
-        return Err(Error::unsupported("name resolution of its own").with_context("field", "dns"));
+        return Err(Error::unsupported_field("dns", "name resolution of its own"));
     }
     if let Some(name) = &spec.name {
         check_name(name)?;
     }
+    // Which ports are free makes no difference to what can be written down.
+    let picked: Vec<u16> = (1..).take(kept::open_ports(spec)).collect();
+    kept::write(&Kept::new(String::new(), spec), &spec.labels, &picked).map(drop)
+}
+
+/// N30 to N36.
+pub(super) async fn create_container(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedContainer> {
+    check(core0, spec)?;
     let (core0, spec) = (Arc::clone(core0), spec.clone());
     whole(async move {
         let claim = spec.name.as_deref().map(|name| Claim::new(&core0, name)).transpose()?;

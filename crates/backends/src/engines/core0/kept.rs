@@ -6,9 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use roadstead_core::{
-    Capability, ContainerSpec, Error, Mount, MountKind, NetworkAttachment, RestartPolicy, Result, Timestamp, names,
-};
+use roadstead_core::{ContainerSpec, Error, Mount, MountKind, NetworkAttachment, Result, Timestamp, names};
 use serde::{Deserialize, Serialize};
 
 use super::commands::corex::{ContainerArguments, Nic, NicType};
@@ -49,31 +47,6 @@ impl Kept {
     pub(super) fn words(&self) -> Vec<String> {
         self.spec.entrypoint.iter().chain(&self.spec.command).flatten().cloned().collect()
     }
-}
-
-/// What the engine must be able to do for this.
-pub(super) fn needed(spec: &ContainerSpec) -> impl Iterator<Item = Capability> {
-    let limits = &spec.limits;
-    let privileges = spec.privileged
-        || spec.read_only_root
-        || !spec.capabilities_add.is_empty()
-        || !spec.capabilities_drop.is_empty();
-    [
-        (spec.restart != RestartPolicy::Never, Capability::RestartPolicy),
-        (spec.health_check.is_some(), Capability::HealthCheck),
-        (!spec.ports.is_empty(), Capability::Ports),
-        (!spec.mounts.is_empty(), Capability::Mounts),
-        (privileges, Capability::Privileges),
-        (spec.user.is_some(), Capability::Users),
-        (spec.tty || spec.stdin, Capability::Attach),
-        (limits.memory_bytes.is_some(), Capability::LimitMemory),
-        (limits.swap_bytes.is_some(), Capability::LimitSwap),
-        (limits.cpus.is_some() || limits.cpu_shares.is_some() || limits.cpu_set.is_some(), Capability::LimitCpu),
-        (limits.pids.is_some(), Capability::LimitPids),
-    ]
-    .into_iter()
-    .filter(|(asked, _)| *asked)
-    .map(|(_, capability)| capability)
 }
 
 /// The ports that no one has chosen yet, by their places.
@@ -119,12 +92,10 @@ fn mount(spec: &ContainerSpec, arguments: &mut ContainerArguments) -> Result<()>
     for (number, mount) in spec.mounts.iter().enumerate() {
         let field = |member: &str| format!("mounts[{number}].{member}");
         let Mount { kind: MountKind::Bind, source: Some(source), .. } = mount else {
-            return Err(
-                Error::unsupported("mounts of volumes and temporary file systems").with_context("field", field("type"))
-            );
+            return Err(Error::unsupported_field(field("type"), "mounts of volumes and temporary file systems"));
         };
         if mount.read_only {
-            return Err(Error::unsupported("read-only mounts").with_context("field", field("read_only")));
+            return Err(Error::unsupported_field(field("read_only"), "read-only mounts"));
         }
         if arguments.mount.insert(source.clone(), mount.target.clone()).is_some() {
             return Err(Error::invalid(field("source"), "this engine mounts a directory once only"));
@@ -149,10 +120,10 @@ fn connect(spec: &ContainerSpec, arguments: &mut ContainerArguments) -> Result<(
             return Err(Error::invalid(field("network"), "is given twice"));
         }
         if !attachment.aliases.is_empty() {
-            return Err(Error::unsupported("names on networks").with_context("field", field("aliases")));
+            return Err(Error::unsupported_field(field("aliases"), "names on networks"));
         }
         if attachment.address.is_some() {
-            return Err(Error::unsupported("fixed addresses").with_context("field", field("address")));
+            return Err(Error::unsupported_field(field("address"), "fixed addresses"));
         }
         match attachment.network.as_str() {
             HOST | NONE => {}

@@ -113,6 +113,11 @@ impl Node for Core0Node {
         self.call("node.create_container", Some(Capability::Create), "", work).await
     }
 
+    async fn check_container(&self, spec: &ContainerSpec) -> Result<()> {
+        let work = async { create::check(&self.0, spec) };
+        self.call("node.check_container", Some(Capability::Create), "", work).await
+    }
+
     async fn restore_container(&self, _: ByteStream, _: &RestoreOptions) -> Result<CreatedContainer> {
         self.lacks("node.restore_container", Capability::Backups, "").await
     }

@@ -51,6 +51,12 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     can
 }
 
+/// How many cores it counts, where it refuses limits of more. One without a daemon leaves that to the kernel.
+pub(super) fn cores(reported: &Reported<'_>) -> Option<u32> {
+    let refuses = !reported.version.has_component("conmon");
+    reported.info.cpus.and_then(|cores| u32::try_from(cores).ok()).filter(|cores| refuses && *cores > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,8 @@ pub(super) struct Client {
     pub(super) uri: String,
     /// What the daemon can do.
     pub(super) capabilities: Capabilities,
+    /// How many cores the daemon counts, where it refuses limits of more.
+    pub(super) cores: Option<u32>,
     /// The jobs of this node.
     pub(super) jobs: JobKeeper,
     /// Whether the daemon seems to be on this machine. What reads kernel files for a container makes sure, per process,

@@ -78,6 +78,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         name: name.to_owned(),
         uri: uri.to_string(),
         capabilities: Capabilities::default(),
+        cores: None,
         jobs: JobKeeper::new(name, limits),
         local: false,
         reconnect_deadline: options.reconnect_deadline,
@@ -86,6 +87,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
     let info: Info = Request::get("/info").within(deadline).json(&client).await?;
     let reported = capabilities::Reported { api, updates: updates(&client).await?, version: &version, info: &info };
     client.capabilities = capabilities::derive(&reported, &limits);
+    client.cores = capabilities::cores(&reported);
     client.local = match socket {
         Some(path) => is_this_machine(&path, &info).await,
         None => false,

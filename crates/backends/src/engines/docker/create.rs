@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use bollard::models;
 use roadstead_core::{
-    Capabilities, Capability, ContainerSpec, CreatedContainer, Error, HealthCheck, Limits, Mount, MountKind,
-    NetworkAttachment, Protocol, RestartPolicy, Result, Signal, names,
+    ContainerSpec, CreatedContainer, Error, HealthCheck, Limits, Mount, MountKind, NetworkAttachment, Protocol,
+    RestartPolicy, Result, Signal,
 };
 use serde::Deserialize;
 use serde_json::json;
 
+use super::check::{check, is_mode};
 use super::client::Client;
 use super::inspect;
 use super::request::Request;
@@ -21,12 +22,7 @@ const STOP_TIMEOUT_SECONDS: u32 = 10;
 
 /// N30 to N40.
 pub(super) async fn create(client: &Client, spec: &ContainerSpec) -> Result<CreatedContainer> {
-    for capability in needed(spec) {
-        client.capabilities.require(capability)?;
-    }
-    spec.validate()?;
-    names::image_reference("image", &spec.image)?;
-    network_modes(spec)?;
+    check(client, spec)?;
     networks_exist(client, &spec.networks).await?;
 
     let version = client.docker.client_version();
@@ -72,62 +68,6 @@ pub(super) async fn create(client: &Client, spec: &ContainerSpec) -> Result<Crea
 struct Created {
     id: Option<String>,
     warnings: Option<Vec<String>>,
-}
-
-/// What the engine must be able to do for this.
-fn needed(spec: &ContainerSpec) -> Vec<Capability> {
-    let privileges = spec.privileged || !spec.capabilities_add.is_empty() || !spec.capabilities_drop.is_empty();
-    let mut needed = vec![Capability::Create];
-    let asked = [
-        (spec.restart != RestartPolicy::Never, Capability::RestartPolicy),
-        (spec.health_check.is_some(), Capability::HealthCheck),
-        (!spec.ports.is_empty(), Capability::Ports),
-        (!spec.mounts.is_empty(), Capability::Mounts),
-        (!spec.networks.is_empty(), Capability::Networks),
-        (privileges, Capability::Privileges),
-    ];
-    needed.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, capability)| capability));
-    needed.extend(limits_needed(&spec.limits));
-    needed
-}
-
-/// What the engine must be able to do for these limits.
-pub(super) fn limits_needed(limits: &Limits) -> impl Iterator<Item = Capability> {
-    [
-        (limits.memory_bytes.is_some(), Capability::LimitMemory),
-        (limits.swap_bytes.is_some(), Capability::LimitSwap),
-        (limits.cpus.is_some() || limits.cpu_shares.is_some() || limits.cpu_set.is_some(), Capability::LimitCpu),
-        (limits.pids.is_some(), Capability::LimitPids),
-    ]
-    .into_iter()
-    .filter(|(asked, _)| *asked)
-    .map(|(_, capability)| capability)
-}
-
-/// Checks every limit against what the engine can do.
-pub(super) fn require_limits(capabilities: &Capabilities, limits: &Limits) -> Result<()> {
-    limits_needed(limits).try_for_each(|capability| capabilities.require(capability))
-}
-
-/// Modes that are no networks, but are named like some.
-fn is_mode(network: &str) -> bool {
-    matches!(network, "host" | "none")
-}
-
-fn network_modes(spec: &ContainerSpec) -> Result<()> {
-    for (index, network) in spec.networks.iter().enumerate() {
-        if is_mode(&network.network) && spec.networks.len() > 1 {
-            return Err(Error::invalid(
-                format!("networks[{index}].network"),
-                format!("{:?} cannot be combined with other networks", network.network),
-            ));
-        }
-        let again = spec.networks.iter().take(index).any(|earlier| earlier.network == network.network);
-        if again {
-            return Err(Error::invalid(format!("networks[{index}].network"), "is given twice"));
-        }
-    }
-    Ok(())
 }
 
 /// Older daemons notice a missing network only when the container is started.
@@ -383,22 +323,10 @@ mod tests {
     }
 
     #[test]
-    fn networks_that_do_not_go_together_are_refused() {
-        let mut spec = ContainerSpec::new("a");
-        spec.networks = vec![NetworkAttachment::new("n"), NetworkAttachment::new("host")];
-        assert_eq!(network_modes(&spec).unwrap_err().field(), Some("networks[1].network"));
-        spec.networks = vec![NetworkAttachment::new("n"), NetworkAttachment::new("n")];
-        assert_eq!(network_modes(&spec).unwrap_err().field(), Some("networks[1].network"));
+    fn an_address_is_of_its_family() {
         let mut network = NetworkAttachment::new("n");
         network.address = Some(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
         let v6 = endpoint(&network);
         assert!(v6.ipam_config.unwrap().ipv6_address.is_some());
-    }
-
-    #[test]
-    fn needs_are_told_before_anything_is_sent() {
-        let mut needed = needed(&full());
-        needed.sort_unstable();
-        assert_eq!(needed.len(), 11, "{needed:?}");
     }
 }

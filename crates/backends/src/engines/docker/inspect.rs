@@ -7,6 +7,8 @@ use roadstead_core::{
     NetworkAttachment, NetworkEndpoint, PortMapping, RestartPolicy, Result, Timestamp,
 };
 
+use super::beyond;
+use super::check::is_mode;
 use super::client::Client;
 use super::list::{distinct, protocol, state};
 use super::request::Request;
@@ -88,6 +90,10 @@ fn describe(node: &str, inspected: Inspected) -> ContainerDetails {
         spec.mounts = mounts(inspected.mounts.as_deref().unwrap_or_default(), &host);
         spec.ports = ports(host.port_bindings.as_ref());
         spec.networks = attachments(&networks, &summary.id);
+        // Podman lists no networks of a container that has none of its own.
+        if let Some(mode) = host.network_mode.as_deref().filter(|mode| spec.networks.is_empty() && is_mode(mode)) {
+            spec.networks.push(NetworkAttachment::new(mode));
+        }
         spec.dns = dns(&host);
         spec.restart = restart(&host);
         spec.limits = limits(&host);
@@ -106,6 +112,7 @@ fn describe(node: &str, inspected: Inspected) -> ContainerDetails {
         spec
     };
     details.removed_at_end = host.auto_remove.unwrap_or(false);
+    details.beyond_spec = beyond::settings(&config, &host);
     details.endpoints = networks.into_iter().filter_map(|(name, endpoint)| endpoint_of(name, endpoint)).collect();
     details.started_at = time(state.started_at.as_deref());
     details.finished_at = time(state.finished_at.as_deref());

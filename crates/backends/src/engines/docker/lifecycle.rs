@@ -12,7 +12,7 @@ use roadstead_core::{
 use serde::Deserialize;
 
 use super::client::Client;
-use super::create::{memory_and_swap, nano_cpus, require_limits, restart_policy, whole};
+use super::create::{memory_and_swap, nano_cpus, restart_policy, whole};
 use super::error;
 use super::inspect::{self, not_running};
 use super::request::{Request, WRITE_DEADLINE};
@@ -113,7 +113,7 @@ pub(super) async fn rename(client: &Client, id: &str, name: &str) -> Result<()> 
 /// C80, C81.
 pub(super) async fn update(client: &Client, id: &str, changes: &ContainerUpdate) -> Result<()> {
     let limits = &changes.limits;
-    require_limits(&client.capabilities, limits)?;
+    limits.require("limits", &client.capabilities)?;
     if changes.restart.is_some_and(|policy| policy != RestartPolicy::Never) {
         client.capabilities.require(Capability::RestartPolicy)?;
     }

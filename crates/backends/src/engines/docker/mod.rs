@@ -1,8 +1,10 @@
 //! Docker, and Podman through its Docker-compatible socket.
 
 mod attach;
+mod beyond;
 mod call;
 mod capabilities;
+mod check;
 mod client;
 pub mod config;
 mod connect;

@@ -14,7 +14,7 @@ use roadstead_core::{
 use super::client::Client;
 use super::container::DockerContainer;
 use super::request::Request;
-use super::{connect, create, error, events, list, system};
+use super::{check, connect, create, error, events, list, system};
 
 /// A Docker daemon, or Podman's compatible service.
 #[derive(Clone, Debug)]
@@ -68,6 +68,10 @@ impl Node for DockerNode {
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<CreatedContainer> {
         self.call("node.create_container", create::create(&self.0, spec)).await
+    }
+
+    async fn check_container(&self, spec: &ContainerSpec) -> Result<()> {
+        self.call("node.check_container", async { check::check(&self.0, spec) }).await
     }
 
     async fn restore_container(&self, _: ByteStream, _: &RestoreOptions) -> Result<CreatedContainer> {

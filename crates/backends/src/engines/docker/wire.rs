@@ -6,13 +6,21 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 macro_rules! wire {
-    ($($(#[doc = $doc:literal])+ $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)+ })+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident {
+        $($(#[$attribute:meta])* $field:ident: $type:ty,)+
+        $(..$rest:ident)?
+    })+) => {
         $(
             $(#[doc = $doc])+
             #[derive(Debug, Default, Deserialize)]
             #[serde(rename_all = "PascalCase", default)]
             pub(super) struct $name {
                 $($(#[$attribute])* pub(super) $field: Option<$type>,)+
+                $(
+                    /// What else the daemon tells of it.
+                    #[serde(flatten)]
+                    pub(super) $rest: serde_json::Map<String, serde_json::Value>,
+                )?
             }
         )+
     };
@@ -68,6 +76,7 @@ wire! {
         labels: BTreeMap<String, Option<String>>,
         stop_signal: String,
         stop_timeout: i64,
+        ..rest
     }
     /// How its health is checked; times in nanoseconds.
     HealthConfig {
@@ -101,6 +110,9 @@ wire! {
         cpu_shares: i64,
         cpuset_cpus: String,
         pids_limit: i64,
+        network_mode: String,
+        binds: Vec<String>,
+        ..rest
     }
     /// When it is started again.
     Policy {

@@ -10,7 +10,7 @@ use super::instance::Instance;
 use super::provision::InstanceOptions;
 use super::request::Request;
 use super::shared::Lxd;
-use super::spec::{self, Plan};
+use super::spec::{self, Plan, Surroundings};
 use super::{images, inside, surroundings};
 
 /// An image may be unpacked, and its owners shifted, for so long.
@@ -23,22 +23,28 @@ pub(super) async fn create_container(lxd: &Arc<Lxd>, spec: &ContainerSpec) -> Re
     create(lxd, spec, &InstanceOptions::default()).await
 }
 
+/// N41, N42. What a specification becomes depends on the server only in what is not looked at here.
+pub(super) fn check(lxd: &Lxd, spec: &ContainerSpec) -> Result<()> {
+    spec.require(&lxd.capabilities)?;
+    spec.validate()?;
+    names::image_reference("image", &spec.image)?;
+    if let Some(name) = &spec.name {
+        instance_name("name", name)?;
+    }
+    spec::plan(spec, &Surroundings::default()).map(drop)
+}
+
 /// The same, and with what only this engine has.
 pub(super) async fn create(
     lxd: &Arc<Lxd>,
     spec: &ContainerSpec,
     options: &InstanceOptions,
 ) -> Result<CreatedContainer> {
-    for capability in spec::needed(spec) {
-        lxd.capabilities.require(capability)?;
-    }
-    spec.validate()?;
-    names::image_reference("image", &spec.image)?;
+    check(lxd, spec)?;
     let name = match &spec.name {
         Some(name) => name.clone(),
         None => format!("{NAME}-{:016x}", spec::chance()),
     };
-    instance_name("name", &name)?;
     let around = surroundings::ask(lxd, spec, options.profiles.as_deref()).await?;
     let mut plan = spec::plan(spec, &around)?;
     options.apply(&mut plan);

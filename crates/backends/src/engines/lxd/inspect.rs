@@ -20,6 +20,7 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
     let mut details = ContainerDetails::default();
     details.summary = summary(&lxd.name, &instance);
     details.spec = spec::read(&instance);
+    details.beyond_spec = spec::settings(&instance);
     details.started_at = instance.started_at();
     details.removed_at_end = instance.ephemeral.unwrap_or(false);
     details.protected = instance.effective().get(PROTECTED).is_some_and(|value| is_true(value));

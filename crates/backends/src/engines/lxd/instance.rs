@@ -40,6 +40,8 @@ pub(super) struct Instance {
     /// The member of a cluster that has it.
     pub(super) location: Option<String>,
     pub(super) profiles: Option<Vec<String>>,
+    /// A remark.
+    pub(super) description: Option<String>,
     /// Its own, without the profiles'.
     #[serde(deserialize_with = "config")]
     pub(super) config: Config,

@@ -82,6 +82,11 @@ impl Node for LxdNode {
         self.call("node.create_container", Some(Capability::Create), "", work).await
     }
 
+    async fn check_container(&self, spec: &ContainerSpec) -> Result<()> {
+        let work = async { create::check(&self.0, spec) };
+        self.call("node.check_container", Some(Capability::Create), "", work).await
+    }
+
     async fn restore_container(&self, archive: ByteStream, options: &RestoreOptions) -> Result<CreatedContainer> {
         let work = backups::restore_container(&self.0, archive, options);
         self.call("node.restore_container", Some(Capability::Backups), "", work).await

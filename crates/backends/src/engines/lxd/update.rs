@@ -38,9 +38,7 @@ fn held(own: &Config, hold: bool) -> Config {
 
 /// C80, C81. The server has limits take effect at once where the container runs.
 pub(super) async fn update(lxd: &Arc<Lxd>, id: &str, changes: &ContainerUpdate) -> Result<()> {
-    for capability in spec::limits_needed(&changes.limits) {
-        lxd.capabilities.require(capability)?;
-    }
+    changes.limits.require("limits", &lxd.capabilities)?;
     // Nothing is restarted here, so never to do it is what there is already.
     if changes.restart.is_some_and(|policy| policy != RestartPolicy::Never) {
         lxd.capabilities.require(Capability::RestartPolicy)?;

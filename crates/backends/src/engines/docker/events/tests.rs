@@ -53,6 +53,7 @@ impl Daemon {
             name: "n".to_owned(),
             uri: "docker+unix:///socket".to_owned(),
             capabilities: Capabilities::all(),
+            cores: None,
             jobs: JobKeeper::new("n", JobLimits::default()),
             local: true,
             reconnect_deadline: Duration::from_millis(400),

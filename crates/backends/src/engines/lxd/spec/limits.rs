@@ -4,19 +4,19 @@ use roadstead_core::{Error, Limits, Result};
 
 use super::super::instance::Config;
 
-const MEMORY: &str = "limits.memory";
-const CPU: &str = "limits.cpu";
-const ALLOWANCE: &str = "limits.cpu.allowance";
-const PROCESSES: &str = "limits.processes";
+pub(super) const MEMORY: &str = "limits.memory";
+pub(super) const CPU: &str = "limits.cpu";
+pub(super) const ALLOWANCE: &str = "limits.cpu.allowance";
+pub(super) const PROCESSES: &str = "limits.processes";
 
 /// The keys to set; of absent members, none.
 pub(in super::super) fn write(limits: &Limits) -> Result<Config> {
     if limits.swap_bytes.is_some() {
-        return Err(Error::unsupported("a number of bytes as swap limit"));
+        return Err(Error::unsupported_field("limits.swap_bytes", "a number of bytes as swap limit"));
     }
     if limits.cpu_shares.is_some() {
         // There is a priority from 0 to 10, which is no weight.
-        return Err(Error::unsupported("cpu shares"));
+        return Err(Error::unsupported_field("limits.cpu_shares", "cpu shares"));
     }
     let mut keys = Config::new();
     let mut set = |key: &str, value: Option<String>| {
@@ -69,7 +69,7 @@ fn allowance(cpus: f64) -> String {
 }
 
 /// A percentage is a weight when cores are short, and no limit.
-fn cores(allowance: &str) -> Option<f64> {
+pub(super) fn cores(allowance: &str) -> Option<f64> {
     let (quota, period) = allowance.split_once('/')?;
     let millis = |text: &str| text.trim().strip_suffix("ms")?.trim().parse::<f64>().ok().filter(|ms| *ms > 0.0);
     Some(millis(quota)? / millis(period)?)
@@ -132,7 +132,9 @@ mod tests {
     #[test]
     fn what_has_no_key_is_refused() {
         for asked in [limits(|limits| limits.swap_bytes = Some(1)), limits(|limits| limits.cpu_shares = Some(512))] {
-            assert_eq!(write(&asked).unwrap_err().kind(), ErrorKind::Unsupported);
+            let error = write(&asked).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.field().is_some_and(|field| field.starts_with("limits.")), "{error}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! key for stands in `raw.lxc`, where the library below it takes it. Only what neither has a word for is kept aside. Both
 //! ways are pure functions; what must be asked of the server for them comes in as an argument.
 
+mod beyond;
 mod command;
 mod kept;
 mod limits;
@@ -16,12 +17,11 @@ mod raw;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use roadstead_core::{
-    Capability, ContainerSpec, Error, Limits, MountKind, NetworkAttachment, PortMapping, RestartPolicy, Result, Signal,
-};
+use roadstead_core::{ContainerSpec, Error, MountKind, NetworkAttachment, PortMapping, Result, Signal};
 
 use super::instance::{Config, Devices, Instance};
 use super::labels;
+pub(super) use beyond::settings;
 pub(super) use kept::Kept;
 pub(super) use limits::{read as read_limits, write as write_limits};
 pub(super) use networks::Joined;
@@ -60,34 +60,6 @@ pub(super) struct Plan {
     pub(super) warnings: Vec<String>,
 }
 
-/// What the engine must be able to do for this.
-pub(super) fn needed(spec: &ContainerSpec) -> Vec<Capability> {
-    let privileges = spec.privileged || !spec.capabilities_add.is_empty() || !spec.capabilities_drop.is_empty();
-    let asked = [
-        (spec.restart != RestartPolicy::Never, Capability::RestartPolicy),
-        (spec.health_check.is_some(), Capability::HealthCheck),
-        (!spec.ports.is_empty(), Capability::Ports),
-        (!spec.mounts.is_empty(), Capability::Mounts),
-        (!spec.networks.is_empty(), Capability::Networks),
-        (privileges, Capability::Privileges),
-    ];
-    let asked = asked.into_iter().filter(|(asked, _)| *asked).map(|(_, capability)| capability);
-    asked.chain(limits_needed(&spec.limits)).collect()
-}
-
-/// What the engine must be able to do for these limits.
-pub(super) fn limits_needed(limits: &Limits) -> impl Iterator<Item = Capability> {
-    [
-        (limits.memory_bytes.is_some(), Capability::LimitMemory),
-        (limits.swap_bytes.is_some(), Capability::LimitSwap),
-        (limits.cpus.is_some() || limits.cpu_shares.is_some() || limits.cpu_set.is_some(), Capability::LimitCpu),
-        (limits.pids.is_some(), Capability::LimitPids),
-    ]
-    .into_iter()
-    .filter(|(asked, _)| *asked)
-    .map(|(_, capability)| capability)
-}
-
 /// The words of the main process; empty when the image's own is not replaced.
 fn words(spec: &ContainerSpec) -> Vec<String> {
     spec.entrypoint.iter().chain(&spec.command).flatten().cloned().collect()
@@ -98,12 +70,22 @@ pub(super) fn has_own_init(spec: &ContainerSpec) -> bool {
     words(spec).is_empty()
 }
 
+/// What stands in the place of networks for a container that is on none.
+const NO_NETWORK: &str = "none";
+
 /// The interfaces of the new instance: those asked for, otherwise the profiles'.
 pub(super) fn interfaces(spec: &ContainerSpec, profile_nics: &Devices) -> Result<Devices> {
     if spec.networks.is_empty() {
         return Ok(profile_nics.clone());
     }
     let mut nics = Devices::new();
+    if let Some(number) = spec.networks.iter().position(|attachment| attachment.network == NO_NETWORK) {
+        if spec.networks.len() > 1 {
+            let field = format!("networks[{number}].network");
+            return Err(Error::invalid(field, format!("{NO_NETWORK:?} cannot be combined with other networks")));
+        }
+        return Ok(nics);
+    }
     for (number, attachment) in spec.networks.iter().enumerate() {
         if spec.networks.iter().take(number).any(|other| other.network == attachment.network) {
             return Err(Error::invalid(format!("networks[{number}].network"), "is given twice"));
@@ -130,8 +112,9 @@ pub(super) fn plan(spec: &ContainerSpec, around: &Surroundings) -> Result<Plan> 
     }
     plan.config.extend(limits::write(&spec.limits)?);
     plan.config.extend(labels::written(&spec.labels));
-    if labels(&plan.config, &kept).len() < spec.labels.len() {
-        return Err(Error::invalid("labels", "labels under `roadstead.` are our own on this engine"));
+    let shown = labels(&plan.config, &kept);
+    if let Some(own) = spec.labels.keys().find(|key| !shown.contains_key(*key)) {
+        return Err(Error::invalid(format!("labels.{own}"), "labels under `roadstead.` are our own on this engine"));
     }
     mount(spec, around, &mut plan, &mut raw, &mut kept);
     publish(spec, &mut plan, &mut kept)?;
@@ -160,7 +143,7 @@ fn process(spec: &ContainerSpec, plan: &mut Plan, raw: &mut RawLxc) -> Result<()
         let exports: Vec<_> = trimmed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         raw.push(INIT, command::line(&words, &exports));
         if spec.init {
-            return Err(Error::unsupported("an init process before the command"));
+            return Err(Error::unsupported_field("init", "an init process before the command"));
         }
     }
     if let Some(directory) = &spec.working_directory {
@@ -218,7 +201,7 @@ fn publish(spec: &ContainerSpec, plan: &mut Plan, kept: &mut Kept) -> Result<()>
             taken.push(picked);
             picked
         });
-        plan.devices.insert(name, ports::device(port, host_port)?);
+        plan.devices.insert(name, ports::device(number, port, host_port)?);
     }
     Ok(())
 }
@@ -248,7 +231,7 @@ pub(super) fn pick_again(instance: &Instance) -> Result<Devices> {
         let single = Devices::from([(name.clone(), keys.clone())]);
         if let Some(port) = ports::read(&single).first() {
             let before: Vec<u16> = port.host_port.into_iter().collect();
-            changed.insert(name, ports::device(port, ports::pick(&before))?);
+            changed.insert(name, ports::device(0, port, ports::pick(&before))?);
         }
     }
     Ok(changed)
@@ -310,6 +293,12 @@ pub(super) fn joined(instance: &Instance) -> Vec<(String, NetworkAttachment)> {
     .collect()
 }
 
+/// Whether it has any network interface, however that came about.
+fn has_interfaces(instance: &Instance, raw: &RawLxc) -> bool {
+    let is_nic = |keys: &Config| keys.get("type").is_some_and(|kind| matches!(kind.as_str(), "nic" | "infiniband"));
+    instance.effective_devices().values().any(is_nic) || raw.keys().any(|key| key.starts_with("lxc.net."))
+}
+
 /// The specification that an instance has, whoever made it.
 pub(super) fn read(instance: &Instance) -> ContainerSpec {
     let config = instance.effective();
@@ -342,11 +331,15 @@ pub(super) fn read(instance: &Instance) -> ContainerSpec {
         }
         (_, user) => user,
     };
-    spec.hostname = raw.get("lxc.uts.name").map(str::to_owned);
+    // An instance is called by its name, unless it was given another one.
+    spec.hostname = raw.get("lxc.uts.name").map(str::to_owned).or_else(|| spec.name.clone());
     spec.labels = labels(config, &kept);
     spec.mounts = mounts::read(instance.effective_devices(), &raw);
     spec.ports = published(instance);
     spec.networks = joined(instance).into_iter().map(|(_, attachment)| attachment).collect();
+    if !instance.effective_devices().is_empty() && !has_interfaces(instance, &raw) {
+        spec.networks.push(NetworkAttachment::new(NO_NETWORK));
+    }
     spec.dns.servers = kept.dns_servers;
     spec.dns.search = kept.dns_search;
     spec.dns.options = kept.dns_options;
@@ -464,10 +457,13 @@ mod tests {
             let error = plan(&spec, &around()).unwrap_err();
             (error.kind(), error.field().map(str::to_owned))
         };
-        assert_eq!(refused(|spec| spec.init = true).0, ErrorKind::Unsupported);
+        assert_eq!(refused(|spec| spec.init = true), (ErrorKind::Unsupported, Some("init".to_owned())));
         let field = |name: &str| (ErrorKind::InvalidInput, Some(name.to_owned()));
         assert_eq!(refused(|spec| drop(spec.env.insert("A".to_owned(), "a\nb".to_owned()))), field("env.A"));
-        assert_eq!(refused(|spec| drop(spec.labels.insert("roadstead.x".to_owned(), String::new()))), field("labels"));
+        assert_eq!(
+            refused(|spec| drop(spec.labels.insert("roadstead.x".to_owned(), String::new()))),
+            field("labels.roadstead.x")
+        );
     }
 
     #[test]

@@ -58,10 +58,11 @@ impl Joined {
 /// The device of the interface with this number.
 pub(in super::super) fn device(number: usize, attachment: &NetworkAttachment) -> Result<Config> {
     if !attachment.aliases.is_empty() {
-        return Err(Error::unsupported("further names on a network"));
+        return Err(Error::unsupported_field(format!("networks[{number}].aliases"), "further names on a network"));
     }
-    if matches!(attachment.network.as_str(), "host" | "none") {
-        return Err(Error::unsupported("the network of the node itself, or none"));
+    if attachment.network == "host" {
+        let field = format!("networks[{number}].network");
+        return Err(Error::unsupported_field(field, "the network of the node itself"));
     }
     let mut keys: Config =
         [("type", "nic".to_owned()), ("network", attachment.network.clone()), ("name", format!("eth{number}"))]
@@ -195,8 +196,9 @@ mod tests {
     fn what_has_no_device_is_refused() {
         let mut attachment = NetworkAttachment::new("n");
         attachment.aliases = vec!["x".to_owned()];
-        assert!(device(0, &attachment).is_err());
-        assert!(device(0, &NetworkAttachment::new("host")).is_err());
+        assert_eq!(device(2, &attachment).unwrap_err().field(), Some("networks[2].aliases"));
+        let host = device(0, &NetworkAttachment::new("host")).unwrap_err();
+        assert_eq!(host.field(), Some("networks[0].network"));
     }
 
     #[test]

@@ -10,12 +10,15 @@ use super::chance;
 /// Ports of the node that are picked when none was asked for: those that Linux gives to clients are left alone.
 const PICKED: std::ops::Range<u16> = 20_000..32_768;
 
-/// The device of a published port, whose port on the node is known.
-pub(super) fn device(port: &PortMapping, host_port: u16) -> Result<Config> {
+/// The device of the published port with this number, whose port on the node is known.
+pub(super) fn device(number: usize, port: &PortMapping, host_port: u16) -> Result<Config> {
     let word = match port.protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
-        _ => return Err(Error::unsupported("publishing ports of other protocols than TCP and UDP")),
+        _ => {
+            let field = format!("ports[{number}].protocol");
+            return Err(Error::unsupported_field(field, "publishing ports of other protocols than TCP and UDP"));
+        }
     };
     // One socket on this address takes what comes by IPv4, too.
     let address = port.host_address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
@@ -44,7 +47,7 @@ pub(super) fn read(devices: &Devices) -> Vec<PortMapping> {
 }
 
 /// What a proxy device publishes; none when it connects something else, or a range.
-fn mapping(keys: &Config) -> Option<PortMapping> {
+pub(super) fn mapping(keys: &Config) -> Option<PortMapping> {
     let get = |key: &str| keys.get(key).map(String::as_str).filter(|value| !value.is_empty());
     // `bind=instance` goes the other way round.
     if get("type") != Some("proxy") || !matches!(get("bind"), None | Some("host")) {
@@ -80,11 +83,11 @@ mod tests {
         for address in [None, Some("127.0.0.1"), Some("::1")] {
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 let asked = port(address, protocol);
-                assert_eq!(mapping(&device(&asked, 8080).unwrap()), Some(asked));
+                assert_eq!(mapping(&device(0, &asked, 8080).unwrap()), Some(asked));
             }
         }
-        assert_eq!(device(&port(None, Protocol::Tcp), 1).unwrap()["listen"], "tcp:[::]:1");
-        assert!(device(&port(None, Protocol::Sctp), 1).is_err());
+        assert_eq!(device(0, &port(None, Protocol::Tcp), 1).unwrap()["listen"], "tcp:[::]:1");
+        assert_eq!(device(3, &port(None, Protocol::Sctp), 1).unwrap_err().field(), Some("ports[3].protocol"));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use roadstead_core::{ContainerSpec, Error, Result};
 use super::super::instance::Config;
 use super::raw::RawLxc;
 
-const PRIVILEGED: &str = "security.privileged";
-const NESTING: &str = "security.nesting";
+pub(super) const PRIVILEGED: &str = "security.privileged";
+pub(super) const NESTING: &str = "security.nesting";
 const DROP: &str = "lxc.cap.drop";
 const KEEP: &str = "lxc.cap.keep";
 
@@ -51,9 +51,14 @@ pub(super) fn write(spec: &ContainerSpec, config: &mut Config, raw: &mut RawLxc)
     Ok(warnings)
 }
 
+/// Whether it has the node's own users.
+pub(super) fn is_privileged(config: &Config) -> bool {
+    config.get(PRIVILEGED).is_some_and(|value| matches!(value.as_str(), "true" | "1" | "yes" | "on"))
+}
+
 /// Reads what of it the configuration tells.
 pub(super) fn read(config: &Config, raw: &RawLxc, spec: &mut ContainerSpec) {
-    spec.privileged = config.get(PRIVILEGED).is_some_and(|value| matches!(value.as_str(), "true" | "1" | "yes" | "on"));
+    spec.privileged = is_privileged(config);
     let names = |text: &str| text.split_ascii_whitespace().map(str::to_uppercase).collect::<Vec<_>>();
     if let Some(keep) = raw.get(KEEP) {
         spec.capabilities_drop = vec!["ALL".to_owned()];

@@ -37,6 +37,16 @@ impl RawLxc {
         self.all(key).last()
     }
 
+    /// The keys of all lines.
+    pub(in super::super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.as_str())
+    }
+
+    /// All lines, as keys and values.
+    pub(in super::super) fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     pub(super) fn all<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let key = key.to_owned();
         self.0.iter().filter(move |(known, _)| *known == key).map(|(_, value)| value.as_str())
