@@ -8,7 +8,7 @@ use serde_json::json;
 use super::create::change;
 use super::lifecycle::patient;
 use super::shared::Lxd;
-use super::{inspect, spec};
+use super::{inspect, server, spec};
 
 /// C80, C81. The server has limits take effect at once where the container runs.
 pub(super) async fn update(lxd: &Arc<Lxd>, id: &str, changes: &ContainerUpdate) -> Result<()> {
@@ -20,6 +20,7 @@ pub(super) async fn update(lxd: &Arc<Lxd>, id: &str, changes: &ContainerUpdate) 
         lxd.capabilities.require(Capability::RestartPolicy)?;
     }
     changes.validate()?;
+    server::must_have_cpus(lxd, &changes.limits).await?;
     let config = spec::write_limits(&changes.limits)?;
     if config.is_empty() {
         return inspect::exists(lxd, id).await;
