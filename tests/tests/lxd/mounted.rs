@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use roadstead_core::{
-    ByteStream, Container, ContainerSpec, CopyInOptions, DeleteOptions, ErrorKind, JobSpec, Mount, MountKind, Node,
-    StopOptions, VolumeSpec,
+    ByteStream, Container, ContainerSpec, ContainerUpdate, CopyInOptions, DeleteOptions, ErrorKind, JobSpec, Mount,
+    MountKind, Node, StopOptions, VolumeSpec,
 };
 use roadstead_tests::TestEngine;
 use roadstead_tests::engines::image;
@@ -21,6 +21,7 @@ on_lxd_and_incus! {
     volumes_read_the_same_whether_the_container_runs_or_not
     nothing_is_written_or_read_behind_a_container_that_does_not_run
     a_backup_for_reading_is_deleted_whatever_happens
+    what_cannot_be_mounted_or_limited_to_is_named
 }
 
 /// Kind, mode, owner, group, target of a link, content.
@@ -60,7 +61,8 @@ fn mount(kind: MountKind, source: Option<&str>, target: &str) -> Mount {
 fn one_file() -> ByteStream {
     let mut builder = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
-    (header.set_mode(0o644), header.set_size(4));
+    header.set_mode(0o644);
+    header.set_size(4);
     builder.append_data(&mut header, "srv/data/new", &b"new\n"[..]).unwrap();
     let archive = Bytes::from(builder.into_inner().unwrap());
     stream::once(async { Ok(archive) }).boxed()
@@ -209,4 +211,32 @@ async fn a_backup_for_reading_is_deleted_whatever_happens(engine: &TestEngine) {
     }
     container.delete(&DeleteOptions::force()).await.unwrap();
     node.delete_volume(&volume, false).await.unwrap();
+}
+
+async fn what_cannot_be_mounted_or_limited_to_is_named(engine: &TestEngine) {
+    let _cleaner = engine.cleaner();
+    let node = connect(engine.uri()).await.unwrap();
+    let tmpfs = || mount(MountKind::Tmpfs, None, "/scratch");
+    for (wrong, field) in [
+        (mount(MountKind::Bind, Some("/no/such/directory"), "/b"), "mounts[1].source"),
+        (mount(MountKind::Bind, Some("/tmp"), "/"), "mounts[1].target"),
+        (mount(MountKind::Volume, None, "//."), "mounts[1].target"),
+    ] {
+        let mut spec = ContainerSpec::new(image()).name(engine.name("wrong"));
+        spec.mounts = vec![tmpfs(), wrong];
+        let error = node.create_container(&spec).await.unwrap_err();
+        assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidInput, Some(field)), "{error:?}");
+    }
+    let cpus = node.info().await.unwrap().cpus.unwrap();
+    let mut spec = ContainerSpec::new(image()).name(engine.name("wrong"));
+    spec.limits.cpu_set = Some(format!("0-{cpus}"));
+    let error = node.create_container(&spec).await.unwrap_err();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidInput, Some("limits.cpu_set")), "{error:?}");
+    spec.limits.cpu_set = Some(format!("0-{}", cpus - 1));
+    let made = node.create_container(&spec).await.unwrap();
+    let mut more = ContainerUpdate::default();
+    more.limits.cpu_set = Some(cpus.to_string());
+    let error = node.container(&made.id).update(&more).await.unwrap_err();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidInput, Some("limits.cpu_set")), "{error:?}");
+    node.container(&made.id).delete(&DeleteOptions::force()).await.unwrap();
 }

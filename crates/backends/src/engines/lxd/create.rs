@@ -11,7 +11,7 @@ use super::provision::InstanceOptions;
 use super::request::Request;
 use super::shared::Lxd;
 use super::spec::{self, Plan, Surroundings};
-use super::{images, inside, surroundings};
+use super::{images, inside, server, surroundings};
 
 /// An image may be unpacked, and its owners shifted, for so long.
 pub(super) const CREATE_DEADLINE: Duration = Duration::from_secs(1800);
@@ -45,6 +45,7 @@ pub(super) async fn create(
         Some(name) => name.clone(),
         None => format!("{NAME}-{:016x}", spec::chance()),
     };
+    server::must_have_cpus(lxd, &spec.limits).await?;
     let around = surroundings::ask(lxd, spec, options.profiles.as_deref()).await?;
     let mut plan = spec::plan(spec, &around)?;
     options.apply(&mut plan);
@@ -99,8 +100,23 @@ async fn make(lxd: &Lxd, name: &str, source: &Value, plan: &Plan, options: &Inst
         ErrorKind::AlreadyExists => Error::new(ErrorKind::AlreadyExists, format!("the name {name} is taken"))
             .with_resource(name)
             .with_source(error),
-        _ => error,
+        _ => about_a_mount(error),
     })
+}
+
+/// A directory that is to be mounted and is not there: the server names the device, which bears the number of the mount.
+fn about_a_mount(error: Error) -> Error {
+    let number = error.message().split_once("Missing source path").and_then(|(_, rest)| {
+        let number = rest.split(spec::MOUNT).last()?.trim_end_matches('"');
+        number.parse::<usize>().ok()
+    });
+    match number {
+        Some(number) => {
+            let words = "is a directory that the node does not have";
+            Error::invalid(format!("mounts[{number}].source"), words).with_source(error)
+        }
+        None => error,
+    }
 }
 
 /// The server's own rule for names, which are host names there.
@@ -134,6 +150,21 @@ pub(super) async fn change(lxd: &Lxd, name: &str, patch: &Value) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_is_missing_is_named() {
+        let words =
+            "Failed add validation for device \"mount12\": Missing source path \"/no/mount\" for disk \"mount12\"";
+        let error = about_a_mount(Error::new(ErrorKind::Unexpected, words));
+        assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidInput, Some("mounts[12].source")));
+        for other in ["Missing source path \"/no/mount3\" for disk \"data\"", "Failed for \"mount1\""] {
+            assert_eq!(
+                about_a_mount(Error::new(ErrorKind::Unexpected, other)).kind(),
+                ErrorKind::Unexpected,
+                "{other}"
+            );
+        }
+    }
 
     #[test]
     fn names_follow_the_servers_rule() {

@@ -83,7 +83,10 @@ impl Node for LxdNode {
     }
 
     async fn check_container(&self, spec: &ContainerSpec) -> Result<()> {
-        let work = async { create::check(&self.0, spec) };
+        let work = async {
+            create::check(&self.0, spec)?;
+            server::must_have_cpus(&self.0, &spec.limits).await
+        };
         self.call("node.check_container", Some(Capability::Create), "", work).await
     }
 

@@ -1,6 +1,6 @@
 //! What a server tells of itself: `/1.0`, and the [`NodeInfo`] made of it.
 
-use roadstead_core::{Error, ErrorKind, NodeInfo, Result};
+use roadstead_core::{Error, ErrorKind, Limits, NodeInfo, Result};
 use serde::Deserialize;
 
 use super::request::Request;
@@ -77,12 +77,33 @@ pub(super) async fn ping(lxd: &Lxd) -> Result<()> {
 /// N11.
 pub(super) async fn node_info(lxd: &Lxd) -> Result<NodeInfo> {
     let server: Server = Request::get(&[]).json(&lxd.client).await?;
-    // Who is restricted to some projects may not read it.
-    let resources = match Request::get(&["resources"]).json::<Resources>(&lxd.client).await {
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => Resources::default(),
-        result => result?,
-    };
-    Ok(describe(lxd, server, &resources))
+    Ok(describe(lxd, server, &resources(lxd, None).await?))
+}
+
+/// Of a member of a cluster, or of the server that answers.
+async fn resources(lxd: &Lxd, member: Option<&str>) -> Result<Resources> {
+    match Request::get(&["resources"]).query_some("target", member).json(&lxd.client).await {
+        // Who is restricted to some projects may not read it.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {
+            Ok(Resources::default())
+        }
+        result => result,
+    }
+}
+
+/// `InvalidInput` when these limits name processors that the machine does not have: a server takes them, and limits nothing.
+pub(super) async fn must_have_cpus(lxd: &Lxd, limits: &Limits) -> Result<()> {
+    let Some(set) = limits.cpu_set.as_deref() else { return Ok(()) };
+    let total = resources(lxd, lxd.member.as_deref()).await?.cpu.and_then(|cpu| cpu.total).filter(|count| *count > 0);
+    let Some(total) = total else { return Ok(()) };
+    let highest = set.split([',', '-']).filter_map(|number| number.trim().parse::<u32>().ok()).max();
+    match highest.filter(|highest| *highest >= total) {
+        Some(highest) => {
+            let words = format!("names the cpu {highest}; the machine has {total}, counted from 0");
+            Err(Error::invalid("limits.cpu_set", words))
+        }
+        None => Ok(()),
+    }
 }
 
 fn describe(lxd: &Lxd, server: Server, resources: &Resources) -> NodeInfo {

@@ -9,7 +9,7 @@ use super::create::change;
 use super::instance::{Config, Instance};
 use super::lifecycle::patient;
 use super::shared::Lxd;
-use super::{inspect, spec};
+use super::{inspect, server, spec};
 
 /// Whether an instance is started with the server.
 pub(super) const AUTOSTART: &str = "boot.autostart";
@@ -44,6 +44,7 @@ pub(super) async fn update(lxd: &Arc<Lxd>, id: &str, changes: &ContainerUpdate) 
         lxd.capabilities.require(Capability::RestartPolicy)?;
     }
     changes.validate()?;
+    server::must_have_cpus(lxd, &changes.limits).await?;
     let mut config = spec::write_limits(&changes.limits)?;
     if let Some(hold) = changes.hold {
         config.extend(held(&Instance::read(lxd, id).await?.config, hold));

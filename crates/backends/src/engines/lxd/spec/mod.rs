@@ -30,6 +30,8 @@ pub(super) use raw::RawLxc;
 /// Key of the lines for the library below the server.
 pub(super) const RAW: &str = "raw.lxc";
 const CONSOLE: &str = "4MB";
+/// What devices for mounts are called, with the number of the mount behind it.
+pub(super) const MOUNT: &str = "mount";
 const ENVIRONMENT: &str = "environment.";
 const INIT: &str = "lxc.init.cmd";
 const HALT: &str = "lxc.signal.halt";
@@ -116,7 +118,7 @@ pub(super) fn plan(spec: &ContainerSpec, around: &Surroundings) -> Result<Plan> 
     if let Some(own) = spec.labels.keys().find(|key| !shown.contains_key(*key)) {
         return Err(Error::invalid(format!("labels.{own}"), "labels under `roadstead.` are our own on this engine"));
     }
-    mount(spec, around, &mut plan, &mut raw, &mut kept);
+    mount(spec, around, &mut plan, &mut raw, &mut kept)?;
     publish(spec, &mut plan, &mut kept)?;
     connect(spec, around, &mut plan, &mut raw)?;
     kept.empty = plan.config.iter().filter(|(_, value)| value.is_empty()).map(|(key, _)| key.clone()).collect();
@@ -177,18 +179,28 @@ pub(super) fn set_user(raw: &mut RawLxc, user: u32, group: u32) {
     raw.set("lxc.init.gid", group.to_string());
 }
 
-fn mount(spec: &ContainerSpec, around: &Surroundings, plan: &mut Plan, raw: &mut RawLxc, kept: &mut Kept) {
+fn mount(
+    spec: &ContainerSpec,
+    around: &Surroundings,
+    plan: &mut Plan,
+    raw: &mut RawLxc,
+    kept: &mut Kept,
+) -> Result<()> {
     let mut anonymous = around.anonymous.iter();
     for (number, mount) in spec.mounts.iter().enumerate() {
+        if mount.target.split('/').all(|part| matches!(part, "" | ".")) {
+            return Err(Error::invalid(format!("mounts[{number}].target"), "is the root, which is the image's"));
+        }
         let volume = if mount.kind == MountKind::Volume && mount.source.is_none() { anonymous.next() } else { None };
         match mounts::device(mount, volume.map(String::as_str), &around.pool, spec.privileged) {
             Some(keys) => {
-                plan.devices.insert(format!("mount{number}"), keys);
+                plan.devices.insert(format!("{MOUNT}{number}"), keys);
             }
             None => mounts::write_tmpfs(mount, raw),
         }
         kept.anonymous.extend(volume.cloned());
     }
+    Ok(())
 }
 
 fn publish(spec: &ContainerSpec, plan: &mut Plan, kept: &mut Kept) -> Result<()> {
