@@ -224,7 +224,7 @@ fn networks_of(spec: &mut ContainerSpec, places: &mut Places, index: Option<usiz
         }
     }
     let lost = spec.networks.iter().enumerate().filter(|(at, _)| index.is_none_or(|index| index == *at));
-    let warning = lost.filter_map(|(_, attachment)| super::fit::mode_warning(&attachment.network)).last();
+    let warning = lost.filter_map(|(_, attachment)| super::fit::mode_warning(&attachment.network)).next_back();
     let dropped = items(&mut spec.networks, &mut places.networks, "networks", index)?;
     Some(Dropped { warning, ..dropped })
 }
