@@ -212,7 +212,7 @@ fn as_planned(record: &MoveRecord) {
 }
 
 /// Makes an instance with settings of the engine's own, past the program under test.
-fn instance(engine: &TestEngine, name: &str, settings: serde_json::Value) {
+fn instance(engine: &TestEngine, name: &str, settings: &serde_json::Value) {
     let mut body = serde_json::json!({"name": name, "source": {"type": "image", "alias": image()}});
     body.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     let _ = engine.operate("POST", "/1.0/instances", Some(&body));
@@ -280,7 +280,7 @@ async fn what_docker_has_no_place_for_of_lxd_is_planned_and_the_host_name_stays(
                 "raw.lxc": "lxc.init.cmd = sleep 1000\nlxc.environment = A=b"},
             "devices": {"own": {"type": "unix-char", "source": "/dev/null", "path": "/dev/own"}, "eth0": {"type": "none"}}
         });
-        instance(source.engine(), &name, settings);
+        instance(source.engine(), &name, &settings);
         let (from, to) = (source.direct().await, target.direct().await);
         let plan = migration::plan(&from, &to, &MoveSpec::new(&name)).await.expect("a plan");
         let lost = losses(&plan);
@@ -331,7 +331,7 @@ async fn nothing_is_beyond_the_specification_of_plain_containers() {
         let node = end.direct().await;
         let theirs = end.engine().name("theirs");
         if matches!(end.engine().kind(), "lxd" | "incus") {
-            instance(end.engine(), &theirs, serde_json::json!({}));
+            instance(end.engine(), &theirs, &serde_json::json!({}));
         } else {
             let body = serde_json::json!({"Image": image(), "Cmd": ["sleep", "1000"]});
             let made = end.engine().ask("POST", &format!("/containers/create?name={theirs}"), Some(&body));

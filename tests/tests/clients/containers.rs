@@ -61,6 +61,19 @@ pub(crate) async fn we_create(scene: &Scene) {
     assert!(scene.they_run(name, "cat /proc/mounts").contains(" /data "));
 }
 
+pub(crate) async fn they_refuse_what_we_do(scene: &Scene) {
+    let image = roadstead_tests::engines::image();
+    for rest in ["plain", "CAPITALS", "under_score", "with.dot", "end-", &"long".repeat(20)] {
+        let name = scene.name(rest);
+        let spec = scene.spec("any").name(&name);
+        let checked = scene.node().check_container(&spec).await;
+        assert!(scene.listed(&name).is_none(), "{name} was made by checking it");
+        let taken = scene.succeeds(&["init", &image, &name]);
+        assert_eq!(checked.is_ok(), taken, "{name}: {checked:?}");
+        assert!(taken || checked.is_err_and(|error| error.field() == Some("name")), "{name}");
+    }
+}
+
 pub(crate) async fn they_create(scene: &Scene) {
     let volume = scene.name("v");
     let _ = scene.client(&["storage", "volume", "create", "default", &volume]);

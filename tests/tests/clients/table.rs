@@ -67,7 +67,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("node.info", LOOKS, shown!(node::says_the_same)),
         row("node.list_containers", LOOKS, shown!(containers::they_change_the_list)),
         row("node.create_container", shown!(containers::we_create), shown!(containers::they_create)),
-        row("node.check_container", LOOKS, Side::Hidden("their client has nothing that only checks")),
+        row("node.check_container", LOOKS, shown!(containers::they_refuse_what_we_do)),
         row("node.restore_container", shown!(copies::we_restore), shown!(copies::they_import)),
         row("node.copy_ways", LOOKS, shown!(copies::ways_for_theirs)),
         row("node.copy_container", shown!(copies::we_copy), shown!(copies::they_copy)),
