@@ -54,6 +54,21 @@ pub fn incus() -> Option<TestEngine> {
     shared("incus", "ROADSTEAD_TEST_INCUS_URI")
 }
 
+/// The core0 that all tests share; noted as left out when there is none.
+#[must_use]
+pub fn core0() -> Option<TestEngine> {
+    shared("core0", "ROADSTEAD_TEST_CORE0_URI")
+}
+
+/// The file that containers of a core0 are made of.
+///
+/// # Panics
+/// When there is none, though there is a core0.
+#[must_use]
+pub fn flist() -> String {
+    variable("ROADSTEAD_TEST_CORE0_FLIST").expect("ROADSTEAD_TEST_CORE0_FLIST")
+}
+
 /// Host and port of the local image registry; noted as left out when there is none.
 #[must_use]
 pub fn registry() -> Option<String> {
@@ -89,7 +104,7 @@ impl TestEngine {
         TestEngine { kind, uri, socket, prefix }
     }
 
-    /// `docker`, `podman`, `lxd` or `incus`; also the name of its node in tests.
+    /// `docker`, `podman`, `lxd`, `incus` or `core0`; also the name of its node in tests.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.kind
@@ -309,6 +324,23 @@ impl OwnEngine {
     #[must_use]
     pub fn incus(instance: &str) -> Option<Self> {
         incus().and_then(|_| Self::start("incus", instance))
+    }
+
+    /// Starts a core0 of its own; noted as left out where engines are not to be had.
+    #[must_use]
+    pub fn core0(instance: &str) -> Option<Self> {
+        core0().and_then(|_| Self::start("core0", instance))
+    }
+
+    /// Runs another verb of the engine's script; gives what it says.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn verb(&self, verb: &str) -> String {
+        let done = script(self.engine.kind, verb, &self.instance);
+        must(&done);
+        String::from_utf8(done.stdout).expect("text").trim().to_owned()
     }
 
     fn start(kind: &'static str, instance: &str) -> Option<Self> {

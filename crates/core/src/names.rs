@@ -119,8 +119,8 @@ pub fn image_reference(field: &str, value: &str) -> Result<()> {
 /// See [`container_name`].
 pub fn image(field: &str, value: &str) -> Result<()> {
     let (scheme, path) = value.split_once("://").unwrap_or(("", value));
-    let is_path = scheme.is_empty() && value.starts_with('/');
-    if !(is_path || matches!(scheme, "file" | "http" | "https")) {
+    let is_file = matches!(scheme, "file" | "http" | "https") || (scheme.is_empty() && value.starts_with('/'));
+    if !is_file {
         return image_reference(field, value);
     }
     absolute_path(field, if scheme.starts_with("http") { "/" } else { path })?;

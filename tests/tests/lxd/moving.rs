@@ -199,7 +199,7 @@ async fn a_file_that_changed_within_the_second_of_a_snapshot_is_not_lost() {
     write("new words");
     match moved(&source, &target, &MoveSpec::new(&name)).await {
         Ok(record) => {
-            assert_eq!(fs::read_to_string(root(&to).join("file")).expect("the file"), "new words", "{record:#?}")
+            assert_eq!(fs::read_to_string(root(&to).join("file")).expect("the file"), "new words", "{record:#?}");
         }
         Err(error) => {
             assert!(error.message().contains("not what the source is"), "{error}");

@@ -3,6 +3,7 @@
 //! Source: sections 3, 5.3 and 6 of the protocol's reference. Results are read by rotating their list on itself, which takes
 //! nothing away from anybody; that a command was accepted is told by its flag, and nothing is ever pushed twice.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,8 +30,14 @@ const ROUND_SECONDS: u32 = 1;
 const PATIENCE: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// A list of jobs is answered within this, and is good for so long.
+const LISTING: Duration = Duration::from_secs(30);
+const LISTING_KEPT: Duration = Duration::from_secs(2);
 /// After the connection broke, it is tried again in such steps.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// When jobs were listed, and their ids.
+type Listing = (Instant, Arc<BTreeSet<String>>);
 
 /// One node's commands and results.
 #[derive(Debug)]
@@ -41,6 +48,8 @@ pub(super) struct Client {
     sets_flags: AtomicBool,
     /// The second one has commands of its own for what keys there are.
     own_words: AtomicBool,
+    /// The jobs that were listed last, which many ask for at once.
+    listings: tokio::sync::Mutex<BTreeMap<Scope, Listing>>,
 }
 
 /// What is known of a command's flag.
@@ -66,7 +75,13 @@ impl Client {
     pub(super) fn new(address: Address) -> Arc<Self> {
         let links = Arc::new(Links::new(address));
         let streams = Streams::new(Arc::clone(&links));
-        Arc::new(Client { links, streams, sets_flags: AtomicBool::new(true), own_words: AtomicBool::new(false) })
+        Arc::new(Client {
+            links,
+            streams,
+            sets_flags: AtomicBool::new(true),
+            own_words: AtomicBool::new(false),
+            listings: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Finds out which generation the node is, by a command of no effect. Gives what it answered.
@@ -124,7 +139,9 @@ impl Client {
 
     async fn dispatch(&self, container: u64, command: &Command, until: Instant) -> Result<String> {
         let outer = Command::new("corex.dispatch", json!({"container": container, "command": command.document()}))?;
-        self.run_document(&outer.id, &outer.document(), until).await?.value()
+        // As the reference client writes it: what the command is to have stands in the inner document.
+        let document = json!({"id": outer.id, "command": outer.command, "arguments": outer.arguments});
+        self.run_document(&outer.id, &document, until).await?.value()
     }
 
     async fn run_document(&self, id: &str, document: &Value, until: Instant) -> Result<Outcome> {
@@ -212,6 +229,21 @@ impl Client {
                 _ => Flag::Unknown,
             })
             .collect())
+    }
+
+    /// The ids of the jobs that a node, or a container, knows, as they were two seconds ago or less.
+    pub(super) async fn listed(&self, scope: Scope) -> Result<Arc<BTreeSet<String>>> {
+        let mut listings = self.listings.lock().await;
+        listings.retain(|_, (at, _)| at.elapsed() < LISTING_KEPT);
+        if let Some((_, listed)) = listings.get(&scope) {
+            return Ok(Arc::clone(listed));
+        }
+        let at = Instant::now();
+        let jobs: Vec<Value> = self.run(scope, &Command::new("job.list", ())?, LISTING).await?.value()?;
+        let id = |job: &Value| Some(job.get("cmd")?.get("id")?.as_str()?.to_owned());
+        let listed: Arc<BTreeSet<String>> = Arc::new(jobs.iter().filter_map(id).collect());
+        listings.insert(scope, (at, Arc::clone(&listed)));
+        Ok(listed)
     }
 
     /// The output of a command that was pushed with `stream`, which must be this program's own: what is read is taken away.

@@ -1,7 +1,7 @@
 //! The connections to one node's Redis: one for what is answered at once, and a few for what is waited for.
 //!
 //! The proxy in front of a real node serves all its clients over 20 connections, and each wait occupies one. So however many
-//! calls and jobs go on, there are never more than [`MAX_CONNECTIONS`] of ours.
+//! calls and jobs go on, there are never more than ten of ours.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,11 +15,9 @@ use tokio::time::{Instant, timeout};
 use super::address::Address;
 use super::failure;
 
-/// How many connections wait for results at most.
+/// How many connections wait for results at most. Besides these there are the one that is shared, and the one that waits for
+/// output.
 const WAITING: usize = 8;
-/// The waiting ones, the one that is shared, and the one that waits for output.
-#[cfg(test)]
-pub(super) const MAX_CONNECTIONS: usize = WAITING + 2;
 /// What is answered at once is answered within this.
 const ANSWER: Duration = Duration::from_secs(30);
 

@@ -68,7 +68,7 @@ impl Engine for Core0Engine {
 }
 
 /// Where a command runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Scope {
     /// On the node itself.

@@ -14,7 +14,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::Scope;
 use super::client::{Client, Flag};
-use super::commands::Commands;
 use super::link::is_broken;
 use super::outcome::Outcome;
 use super::streams::Entry;
@@ -27,6 +26,9 @@ const RESULT: Duration = Duration::from_secs(15);
 const REST: Duration = Duration::from_secs(1);
 /// A node that cannot be reached for so long has lost the command, for all that can be known.
 const AWAY: Duration = Duration::from_secs(10);
+/// So many looks in a row that say that it runs are believed; then the node is asked whether it knows it: a node whose agent
+/// died has forgotten its jobs, but its Redis has not.
+const BELIEVED: u32 = 5;
 /// Between the look for a job and the look for the result that it may have left.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,7 @@ pub(super) struct Progress {
     again: bool,
     looks: Interval,
     away_since: Option<Instant>,
+    believed: u32,
     pending: VecDeque<Step>,
     over: bool,
     /// What was written so far, as much as a result may repeat: standard output and standard error.
@@ -71,6 +74,7 @@ impl Progress {
             again,
             looks,
             away_since: None,
+            believed: 0,
             pending: VecDeque::new(),
             over: false,
             written: [Tail::default(), Tail::default()],
@@ -126,7 +130,7 @@ impl Progress {
     async fn look(&mut self) -> Result<()> {
         match self.look_once().await {
             Ok(()) => self.away_since = None,
-            Err(error) if is_broken(&error) => {
+            Err(error) if is_broken(&error) || error.kind() == ErrorKind::DeadlineExceeded => {
                 let since = *self.away_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= AWAY {
                     return Err(self.lost(error));
@@ -144,7 +148,12 @@ impl Progress {
             return Ok(());
         }
         let flags = self.client.flags(std::slice::from_ref(&self.id)).await?;
-        if flags.first() != Some(&Flag::Unknown) || self.is_listed().await? {
+        if flags.first() != Some(&Flag::Unknown) && self.believed < BELIEVED {
+            self.believed += 1;
+            return Ok(());
+        }
+        if self.is_listed().await? {
+            self.believed = 0;
             return Ok(());
         }
         // It may have ended between the two looks.
@@ -162,13 +171,10 @@ impl Progress {
     }
 
     async fn is_listed(&self) -> Result<bool> {
-        let jobs = Commands::new(Arc::clone(&self.client), self.scope);
-        match jobs.jobs().get(&self.id).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_broken(&error) => Err(error),
-            // The container is gone, or the job.
+        match self.client.listed(self.scope).await {
+            Ok(jobs) => Ok(jobs.contains(&self.id)),
+            // The container is gone.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) if error.message().contains("Process with id") => Ok(false),
             Err(error) => Err(error),
         }
     }

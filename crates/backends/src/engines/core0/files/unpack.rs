@@ -114,7 +114,7 @@ impl Unpack {
     }
 
     async fn mode(&self, path: &str, mode: u32) -> Result<()> {
-        let permissions = Permissions { mode: mode & 0o777, ..Permissions::default() };
+        let permissions = Permissions { mode: mode & 0o777, recursive: false };
         self.inside.filesystem().change_mode(path, &permissions).await
     }
 }

@@ -1,0 +1,230 @@
+//! core0 when things break: its Redis killed in the middle of jobs, streams and waits; its agent killed; and a thousand jobs at
+//! once. Every test has a core0 of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use roadstead_core::{
+    ConnectOptions, ContainerFilter, ContainerSpec, ContainerState, ErrorKind, Job, JobSpec, JobState, JobStatus, Node,
+    OutputOptions, WaitFor,
+};
+use roadstead_tests::engines::{OwnEngine, flist};
+
+/// What must come comes within this, on a machine that does much else.
+const SOON: Duration = Duration::from_secs(90);
+/// A node may have 20 connections in all, of which so many may be ours.
+const MAX_CONNECTIONS: usize = 16;
+
+async fn connect(uri: &str) -> Arc<dyn Node> {
+    roadstead_backends::registry().connect("own", uri, &ConnectOptions::default()).await.expect("the node answers")
+}
+
+fn shell(script: &str) -> JobSpec {
+    JobSpec::new(["sh", "-c", script])
+}
+
+async fn output(job: &dyn Job) -> String {
+    let chunks: Vec<_> = job.output(OutputOptions::kept()).await.expect("output").collect().await;
+    let bytes: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.expect("a chunk").data.to_vec()).collect();
+    String::from_utf8(bytes).expect("text")
+}
+
+/// The connections of clients elsewhere: those of the node itself come by its socket.
+async fn foreign_connections(redis: &mut redis::aio::MultiplexedConnection) -> usize {
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(redis).await.expect("a list of clients");
+    list.lines().filter(|line| line.contains(" addr=127.0.0.1:")).count()
+}
+
+async fn direct(engine: &OwnEngine) -> redis::aio::MultiplexedConnection {
+    let url = format!("redis+unix://{}", engine.engine().socket().display());
+    let client = redis::Client::open(url).expect("a Redis");
+    client.get_multiplexed_async_connection().await.expect("it answers")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_jobs_at_once_by_few_connections() {
+    let Some(engine) = OwnEngine::core0("thousand") else { return };
+    let node = connect(&engine.verb("tcp-uri")).await;
+    let mut redis = direct(&engine).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&done);
+    let watch = tokio::spawn(async move {
+        let mut most = 0;
+        while !over.load(Ordering::Acquire) {
+            most = most.max(foreign_connections(&mut redis).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        most
+    });
+    let jobs = join_all((0..1000).map(|number| {
+        let node = &node;
+        async move {
+            let job = node.run(&shell(&format!("echo job {number}; exit {}", number % 200))).await.expect("it starts");
+            (number, job)
+        }
+    }))
+    .await;
+    let ended = join_all(jobs.iter().map(|(_, job)| job.wait(SOON * 4))).await;
+    done.store(true, Ordering::Release);
+    for ((number, job), status) in jobs.iter().zip(ended) {
+        let status = status.expect("none is lost");
+        assert_eq!(status.exit_code, Some(number % 200), "job {number}");
+        assert_eq!(output(&**job).await, format!("job {number}\n"));
+    }
+    let most = watch.await.expect("it watched");
+    println!("{most} connections at most");
+    assert!((1..=MAX_CONNECTIONS).contains(&most), "{most} connections");
+    assert_eq!(node.jobs().await.expect("jobs").len(), 1000, "each is told of once");
+}
+
+/// Runs jobs on the node and in a container that write down that they ran, and gives them with the exit code that each has.
+async fn jobs(node: &Arc<dyn Node>, container: &str, runs: &str, seconds: u32) -> Vec<(i32, Arc<dyn Job>)> {
+    let container = node.container(container);
+    let mut jobs = Vec::new();
+    for code in 0..12 {
+        let script = |place: &str| {
+            let note = if place == "node" { format!("echo {code} >> {runs}") } else { ":".to_owned() };
+            shell(&format!("{note}; echo begun {code}; sleep {seconds}; echo done {code} >&2; exit {code}"))
+        };
+        jobs.push((code, node.run(&script("node")).await.expect("it starts")));
+        jobs.push((code, container.run(&script("container")).await.expect("it starts")));
+    }
+    jobs
+}
+
+async fn begun(jobs: &[(i32, Arc<dyn Job>)]) {
+    for (_, job) in jobs {
+        let mut output = job.output(OutputOptions::follow()).await.expect("output");
+        let first = tokio::time::timeout(SOON, output.next()).await.expect("soon");
+        assert!(first.is_some_and(|chunk| chunk.is_ok()), "it has begun");
+    }
+}
+
+async fn container(node: &Arc<dyn Node>, name: &str, script: &str) -> String {
+    let spec = ContainerSpec::new(flist()).name(name).command(["sh", "-c", script]);
+    let created = node.create_container(&spec).await.expect("it is created");
+    node.container(&created.id).start().await.expect("it starts");
+    created.id
+}
+
+/// How each job ended, if that is known; nothing may be known wrongly.
+fn check(code: i32, ended: &roadstead_core::Result<JobStatus>) -> bool {
+    match ended {
+        Ok(status) => {
+            assert_eq!(status.exit_code, Some(code));
+            assert_eq!(status.state == JobState::Succeeded, code == 0);
+            true
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            false
+        }
+    }
+}
+
+/// Kills the node's Redis while jobs run, are read and waited for, and starts it again, with or without its memory.
+async fn redis_dies(instance: &str, forgets: bool) {
+    let Some(engine) = OwnEngine::core0(instance) else { return };
+    let directory = engine.verb("dir");
+    let runs = format!("{directory}/runs");
+    for uri in [engine.engine().uri().to_owned(), engine.verb("tcp-uri")] {
+        let node = connect(&uri).await;
+        let host = container(&node, "host", "sleep 300").await;
+        let ends = container(&node, "ends", "sleep 6; exit 7").await;
+        let jobs = jobs(&node, &host, &runs, 6).await;
+        begun(&jobs).await;
+        let waits: Vec<_> = jobs
+            .iter()
+            .map(|(_, job)| {
+                let job = Arc::clone(job);
+                tokio::spawn(async move { job.wait(SOON).await })
+            })
+            .collect();
+        let main = node.container(&ends);
+        let main = tokio::spawn(async move { main.wait(WaitFor::Stopped, SOON).await });
+
+        let _ = engine.verb("kill-redis");
+        let error = node.ping().await.expect_err("there is no Redis");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        let error = node.list_containers(&ContainerFilter::all()).await.expect_err("there is no Redis");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        if forgets {
+            std::fs::remove_dir_all(format!("{directory}/appendonlydir")).expect("its memory");
+        }
+        let _ = engine.verb("start-redis");
+        node.ping().await.expect("it answers again, and nobody had to connect");
+
+        for ((code, job), ended) in jobs.iter().zip(join_all(waits).await) {
+            let known = check(*code, &ended.expect("it waited"));
+            assert!(known || forgets, "job {code} is lost though its result was not");
+            if known {
+                assert_eq!(
+                    output(&**job).await,
+                    format!("begun {code}\ndone {code}\n"),
+                    "nothing is missing or told twice"
+                );
+            }
+        }
+        let exit = main.await.expect("it waited");
+        if !forgets {
+            assert_eq!(exit.expect("it ended").exit_code, Some(7));
+        }
+        let ids: Vec<String> = node.jobs().await.expect("jobs").into_iter().map(|job| job.id).collect();
+        assert_eq!(ids.len(), jobs.len(), "each is told of once");
+        let ran = std::fs::read_to_string(&runs).expect("what ran");
+        let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+        ran.lines().for_each(|line| *counts.entry(line).or_default() += 1);
+        assert!(counts.len() == 12 && counts.values().all(|count| *count == 1), "each ran once: {counts:?}");
+        std::fs::remove_file(&runs).expect("the file");
+
+        // What it was told before it died is known, or found out.
+        let details = node.container(&host).inspect().await.expect("it is there");
+        assert_eq!(details.summary.state, ContainerState::Running);
+        let ended = node.container(&ends).inspect().await.expect("it is there");
+        assert_eq!(ended.summary.state, ContainerState::Stopped);
+        for id in [host, ends] {
+            node.container(&id).delete(&roadstead_core::DeleteOptions::force()).await.expect("deleted");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_dies_loses_no_job() {
+    redis_dies("redis-dies", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_makes_no_job_succeed() {
+    redis_dies("redis-forgets", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_an_agent_that_dies_are_lost() {
+    let Some(engine) = OwnEngine::core0("agent-dies") else { return };
+    let node = connect(engine.engine().uri()).await;
+    let job = node.run(&shell("echo begun; sleep 300")).await.expect("it starts");
+    begun(&[(0, Arc::clone(&job))]).await;
+    engine.kill();
+    engine.start_again();
+    node.ping().await.expect("it answers again");
+    let error = job.wait(SOON).await.expect_err("nobody knows how it ended");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    let status = job.status().await.expect("a status");
+    assert_eq!((status.state, status.exit_code), (JobState::Lost, None));
+    assert!(status.error.is_some_and(|error| error.contains("lost")));
+    assert_eq!(output_until_lost(&*job).await, "begun\n");
+}
+
+/// What is kept of a lost job's output; it ends with the error that lost it.
+async fn output_until_lost(job: &dyn Job) -> String {
+    let mut chunks = job.output(OutputOptions::kept()).await.expect("output");
+    let mut text = String::new();
+    while let Some(Ok(chunk)) = chunks.next().await {
+        text.push_str(&String::from_utf8_lossy(&chunk.data));
+    }
+    text
+}
