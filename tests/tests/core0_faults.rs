@@ -121,6 +121,7 @@ fn check(code: i32, ended: &roadstead_core::Result<JobStatus>) -> bool {
         }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            println!("{error}");
             false
         }
     }
