@@ -1,5 +1,12 @@
 //! core0 when things break: its Redis killed in the middle of jobs, streams and waits; its agent killed; and a thousand jobs at
 //! once. Every test has a core0 of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test says that it failed"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,6 +128,7 @@ fn check(code: i32, ended: &roadstead_core::Result<JobStatus>) -> bool {
         }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            println!("{error}");
             false
         }
     }

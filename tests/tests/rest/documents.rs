@@ -19,7 +19,7 @@ async fn connect(uri: &str) -> std::sync::Arc<dyn Node> {
 /// The table of engines and capabilities in the README; `ROADSTEAD_BLESS=1` writes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme_tells_what_each_engine_can_do() {
-    let engines = [engines::docker(), engines::podman(), engines::lxd(), engines::incus()];
+    let engines = [engines::docker(), engines::podman(), engines::lxd(), engines::incus(), engines::core0()];
     let mut nodes = Vec::new();
     for engine in engines {
         let Some(engine) = engine else { return };

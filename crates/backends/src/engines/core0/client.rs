@@ -210,6 +210,13 @@ impl Client {
         found.map(|document| Outcome::parse(&document)).transpose()
     }
 
+    /// Whether the node's Redis answers.
+    pub(super) async fn reach(&self) -> Result<()> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("PING").ignore();
+        self.links.read::<()>(&pipeline).await
+    }
+
     /// What the flags of these commands say; all running where the node sets none.
     pub(super) async fn flags(&self, ids: &[String]) -> Result<Vec<Flag>> {
         if ids.is_empty() || !self.sets_flags.load(Ordering::Relaxed) {
@@ -260,6 +267,11 @@ impl Client {
             match self.look(id, &mut rounds, &mut pause, until).await {
                 Ok(Some(result)) => return Outcome::parse(&result),
                 Ok(None) => {}
+                Err(error)
+                    if is_broken(&error) && acceptance == Acceptance::Doubtful && begun.elapsed() >= ACCEPTANCE =>
+                {
+                    return Err(interrupted(id).with_source(error));
+                }
                 Err(error) if is_broken(&error) && Instant::now() + AGAIN < until => {
                     sleep(AGAIN).await;
                     continue;

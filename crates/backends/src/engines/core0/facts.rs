@@ -7,6 +7,8 @@ use super::shared::Core0;
 
 /// N10.
 pub(super) async fn ping(core0: &Core0) -> Result<()> {
+    // A Redis that is away says so at once; a command that was pushed to it is waited for.
+    core0.client.reach().await?;
     core0.host.commands().agent().ping().await.map(drop)
 }
 

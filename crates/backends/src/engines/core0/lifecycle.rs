@@ -3,6 +3,7 @@
 //! A node's containers run from their creation on and have no main process. The one of a container of ours is a job in it, so
 //! these verbs are about that job. Containers of others have none: they run until they are deleted.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,9 +125,12 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
         return Ok(());
     }
     let (links, mark) = (&core0.client.links, kept.mark.as_str());
+    if !found.run.confirmed && found.end.is_none() {
+        return claimed(core0, found, found.run.number).await;
+    }
     let number = found.run.number + 1;
     if !record::claim(links, mark, number).await? {
-        return claimed(core0, found).await;
+        return claimed(core0, found, number).await;
     }
     let words = kept.words();
     let begun_at = Some(Timestamp::now());
@@ -156,15 +160,18 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
     record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await
 }
 
-/// Another program starts it.
-async fn claimed(core0: &Arc<Core0>, found: &Found) -> Result<()> {
+/// Another program starts the run with this number: its success is ours, and so is its failure.
+async fn claimed(core0: &Arc<Core0>, found: &Found, number: u64) -> Result<()> {
     let until = Instant::now() + CLAIMED;
     while Instant::now() < until {
         let now = found::again(core0, found).await?;
-        if now.run.number > found.run.number && now.run.confirmed {
-            return Ok(());
+        let failed = now.end.as_ref().filter(|end| end.run == number).and_then(|end| end.error.clone());
+        match (now.run.number.cmp(&number), failed) {
+            (Ordering::Equal, Some(error)) => return Err(Error::invalid("command", error)),
+            (Ordering::Equal, None) if now.run.confirmed || now.end.is_some() => return Ok(()),
+            (Ordering::Greater, _) => return Ok(()),
+            _ => sleep(PAUSE * 20).await,
         }
-        sleep(PAUSE * 20).await;
     }
     Err(Error::new(ErrorKind::Conflict, "the container is being started by another program").with_retry(Retry::Safe))
 }

@@ -93,6 +93,13 @@ impl Links {
         if shared.as_ref().is_some_and(|(found, _)| *found == number) {
             *shared = None;
         }
+        self.forget_idle();
+    }
+
+    /// Where one connection broke, those that nobody used meanwhile have, too; a command that is sent on one of them is in doubt
+    /// for no reason.
+    fn forget_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Asks what is answered at once. Callers share one connection, and their questions travel together.
@@ -156,7 +163,9 @@ impl Lease<'_> {
         let begun = Instant::now();
         let answer = connection.ask(pipeline, blocks + ANSWER).await;
         tracing::trace!(took = ?begun.elapsed(), "waited");
-        if !matches!(&answer, Err(error) if is_broken(error)) {
+        if matches!(&answer, Err(error) if is_broken(error)) {
+            self.links.forget_idle();
+        } else {
             self.links.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         answer.map_err(unknown)
