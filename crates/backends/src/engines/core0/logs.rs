@@ -6,10 +6,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use redis::Pipeline;
 use roadstead_core::{Error, ItemStream, LogOptions, LogRecord, Result, Timestamp};
+use tokio::time::timeout;
 
 use super::Scope;
 use super::following::{chosen, lines, tail};
@@ -17,6 +19,9 @@ use super::found::{self, Found};
 use super::progress::{Progress, Step};
 use super::shared::Core0;
 use super::streams::Entry;
+
+/// The last words of a process come within this after its end.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// C140 to C144.
 pub(super) async fn logs(core0: &Arc<Core0>, id: &str, options: &LogOptions) -> Result<ItemStream<LogRecord>> {
@@ -26,6 +31,10 @@ pub(super) async fn logs(core0: &Arc<Core0>, id: &str, options: &LogOptions) -> 
         return Err(Error::unsupported("logs of a container that was not made here: it has no main process"));
     };
     if let Some(log) = core0.followed.log(&kept.mark) {
+        if found.main_job().is_none() {
+            // That it has ended may be known before its last words have come.
+            let _ = timeout(LAST_WORDS, core0.followed.ended(&kept.mark, found.run.number)).await;
+        }
         return Ok(log.read(options));
     }
     let Some(job) = found.run.job.clone() else { return Ok(stream::empty().boxed()) };
