@@ -1,4 +1,12 @@
 //! What core0 alone has: containers that other tools made, two programs on one node, jobs with levels, queues and recurrence.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a panic is how a test says that it failed"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
