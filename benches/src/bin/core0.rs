@@ -1,8 +1,8 @@
 //! Measures calls of a core0 node beside the least that can be done over the same Redis, and beside the Python client.
 //!
-//! Usage: `cargo run --release -p roadstead-benches --bin core0 -- URI [--calls N] [--python PYTHON] [--write FILE]`, with a
-//! `core0+unix:` URI; PYTHON is an interpreter that has the package `0-core-client` and `redis`, and measures by
-//! `benches/core0_client.py`.
+//! Usage: `cargo run --release -p roadstead-benches --bin core0 -- URI [--calls N] [--python PYTHON --tls URI]
+//! [--write FILE]`, with a `core0+unix:` URI, and the `core0+rediss:` one of the same node; PYTHON is an interpreter that has the
+//! package `0-core-client`, and measures by `benches/core0_client.py` over TLS.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::error::Error;
@@ -24,13 +24,14 @@ const JOBS: usize = 1000;
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let uri = arguments.next().ok_or("usage: core0 URI [--calls N] [--python PYTHON] [--write FILE]")?;
-    let (mut calls, mut python, mut file) = (10_000, None, None);
+    let uri = arguments.next().ok_or("usage: core0 URI [--calls N] [--python PYTHON --tls URI] [--write FILE]")?;
+    let (mut calls, mut python, mut tls, mut file) = (10_000, None, None, None);
     while let Some(option) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--calls" => calls = value.parse()?,
             "--python" => python = Some(value),
+            "--tls" => tls = Some(value),
             "--write" => file = Some(value),
             other => return Err(format!("unknown option {other}").into()),
         }
@@ -65,8 +66,8 @@ async fn main() -> Outcome<()> {
     }
     floor.ours.clone_from(&bare.ours);
     let mut pairs = vec![bare, floor];
-    if let Some(python) = python {
-        pairs.push(beside_python(core0, &python, &socket, calls / 10).await?);
+    if let (Some(python), Some(tls)) = (python, tls) {
+        pairs.push(beside_python(&python, &tls, calls / 10).await?);
     }
     let begun = Instant::now();
     let started = (0..JOBS).map(|number| {
@@ -97,10 +98,14 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-async fn beside_python(core0: &Core0Node, python: &str, socket: &str, calls: usize) -> Outcome<Pair> {
+async fn beside_python(python: &str, uri: &str, calls: usize) -> Outcome<Pair> {
+    let node = roadstead_backends::registry().connect("tls", uri, &ConnectOptions::default()).await?;
+    let core0 = node.engine().downcast_ref::<Core0Node>().ok_or("not a core0")?;
+    let address: NodeUri = uri.parse()?;
+    let (host, port) = (address.host().unwrap_or("127.0.0.1"), address.port().unwrap_or(6379).to_string());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("core0_client.py");
     let mut pair =
-        Pair { what: "`core.ping`".to_owned(), beside: "Python `0-core-client`", ours: vec![], theirs: vec![] };
+        Pair { what: "`core.ping`, TLS".to_owned(), beside: "Python `0-core-client`", ours: vec![], theirs: vec![] };
     // Four turns each, so that neither has the quiet half of the run for itself.
     for _ in 0..4 {
         for _ in 0..calls / 4 {
@@ -108,7 +113,7 @@ async fn beside_python(core0: &Core0Node, python: &str, socket: &str, calls: usi
             core0.commands().commands().agent().ping().await?;
             pair.ours.push(begun.elapsed());
         }
-        let output = Command::new(python).arg(&script).arg(socket).arg((calls / 4).to_string()).output().await?;
+        let output = Command::new(python).arg(&script).args([host, &port, &(calls / 4).to_string()]).output().await?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
