@@ -45,7 +45,10 @@ pub(super) async fn patient<T, F: Future<Output = Result<T>>>(mut call: impl FnM
 }
 
 fn is_busy(error: &Error) -> bool {
-    error.kind() == ErrorKind::Conflict && error.message().contains("busy running")
+    let message = error.message();
+    // Of a container that has ended, Incus may say for a moment that it runs, though it has said already that it is stopped.
+    error.kind() == ErrorKind::Conflict && message.contains("busy running")
+        || message.contains("Cannot export a running instance")
 }
 
 /// Has the server change the state.
