@@ -1,5 +1,12 @@
 //! core0 when things break: its Redis killed in the middle of jobs, streams and waits; its agent killed; and a thousand jobs at
 //! once. Every test has a core0 of its own.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a panic is how a test says that it failed"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

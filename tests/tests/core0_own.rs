@@ -1,4 +1,11 @@
 //! What core0 alone has: containers that other tools made, two programs on one node, jobs with levels, queues and recurrence.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a panic is how a test says that it failed"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
