@@ -6,10 +6,14 @@ use roadstead_core::{Capability, ContainerSpec, CreatedContainer, Error, ErrorKi
 use uuid::Uuid;
 
 use super::commands::cgroup::Subsystem;
+use super::commands::corex::{ContainerArguments, NicState};
 use super::kept::{self, Kept};
 use super::record::{self, Run};
 use super::shared::{Core0, whole};
 use super::{found, image};
+
+/// How often a container is made whose ports turn out to be in use, where the caller leaves them open.
+const TRIES: u32 = 3;
 
 /// The control group of a container of ours.
 pub(super) fn group(mark: &str) -> String {
@@ -115,8 +119,23 @@ async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedConta
     // Before the container, so that whoever sees it finds its record.
     record::write_run(&core0.client.links, &kept.mark, &Run { confirmed: true, ..Run::default() }).await?;
     let made = async {
-        let id =
-            core0.host.containers().create(&arguments).await.map_err(|error| image::refused(error, &spec.image))?;
+        let mut tries = 1;
+        let id = loop {
+            let made = core0.host.containers().create(&arguments).await;
+            let id = made.map_err(|error| image::refused(error, &spec.image))?;
+            if is_connected(core0, id, &arguments).await? {
+                break id;
+            }
+            core0.host.containers().terminate(id).await?;
+            let open = kept::open_ports(spec);
+            if open == 0 || tries == TRIES {
+                let words = "the node could not connect the container: a port of the node may be in use";
+                return Err(Error::new(ErrorKind::Conflict, words).with_retry(roadstead_core::Retry::Never));
+            }
+            // A port that looked free was not.
+            tries += 1;
+            arguments.port = kept::write(&kept, &spec.labels, &pick_ports(core0, open).await?)?.port;
+        };
         if let Some(name) = &spec.name
             && let Err(error) = first_of(core0, name, Some(id)).await
         {
@@ -142,6 +161,22 @@ async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedConta
             }
             Err(error)
         }
+    }
+}
+
+/// Whether interfaces and ports are as asked for: a node makes a container without those that fail.
+async fn is_connected(core0: &Core0, id: u64, asked: &ContainerArguments) -> Result<bool> {
+    match core0.host.containers().get(id).await {
+        Ok(Some(made)) => {
+            let failed = made.arguments.nics.iter().any(|nic| nic.state == NicState::Error);
+            let complete = made.arguments.port.len() >= asked.port.len();
+            Ok(!failed && complete)
+        }
+        // Gone already; whoever looks next is told so.
+        Ok(None) => Ok(true),
+        // An older node, which does not tell.
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(true),
+        Err(error) => Err(error),
     }
 }
 
