@@ -237,7 +237,7 @@ impl<'a> Trial<'a> {
     async fn mover(&self, log: &Arc<MemoryLog>, observer: Option<Arc<dyn Observer>>) -> Mover {
         let log = Arc::clone(log) as Arc<dyn MoveLog>;
         let mover = Mover::new(self.source.connect().await, self.target.connect().await, log);
-        let mover = mover.grace(Duration::from_millis(200));
+        let mover = mover.grace(Duration::from_secs(1));
         match observer {
             Some(observer) => mover.observed_by(observer),
             None => mover,

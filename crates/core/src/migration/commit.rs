@@ -6,7 +6,9 @@ use super::mover::Mover;
 use super::record::{MoveRecord, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
-use crate::container::{ContainerDetails, ContainerUpdate, DeleteOptions, RestartPolicy, WaitFor};
+use crate::container::{
+    Container, ContainerDetails, ContainerExit, ContainerUpdate, DeleteOptions, RestartPolicy, WaitFor,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Mover {
@@ -55,19 +57,21 @@ impl Mover {
         let container = handle(&*self.target, &copy);
         if copy.summary.state.has_processes() {
             self.reached(Step::StartTarget, Phase::Within).await;
-            return Ok(());
+            // It was started before, and its engine may have been killed since: dockerd, when it comes back, tells that a
+            // container runs and ends it then, for good if its policy is `unless_stopped`.
+            let ended = self.ends_soon(&*container).await?;
+            return if ended.is_some() { container.start().await } else { Ok(()) };
         }
         // One that was started already and has ended since has done so by itself.
         let first = copy.started_at.is_none();
         container.start().await?;
         self.reached(Step::StartTarget, Phase::Within).await;
-        if !first || self.grace.is_zero() || !self.target.capabilities().wait {
+        if !first {
             return Ok(());
         }
-        match container.wait(WaitFor::Stopped, self.grace).await {
-            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => Ok(()),
-            Err(error) => Err(error),
-            Ok(exit) => {
+        match self.ends_soon(&*container).await? {
+            None => Ok(()),
+            Some(exit) => {
                 let code = exit.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
                 Err(Error::new(
                     ErrorKind::Conflict,
@@ -76,6 +80,17 @@ impl Mover {
                 .with_resource(record.plan.name.clone())
                 .with_node(self.target.name()))
             }
+        }
+    }
+
+    /// How it ended within the time that a copy must run; none when it runs on, or that cannot be told.
+    async fn ends_soon(&self, container: &dyn Container) -> Result<Option<ContainerExit>> {
+        if self.grace.is_zero() || !self.target.capabilities().wait {
+            return Ok(None);
+        }
+        match container.wait(WaitFor::Stopped, self.grace).await {
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => Ok(None),
+            ended => ended.map(Some),
         }
     }
 

@@ -199,6 +199,20 @@ async fn a_move_is_called_off_until_the_commit_and_finished_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_that_its_engine_ends_when_it_comes_back_is_started_again() {
+    let rig = Rig::new(true, By::Files).await;
+    let away = Fault::Refuse(ErrorKind::Unavailable);
+    rig.source.faults().script("container.delete", away, 1).unwrap();
+    rig.mover().apply(rig.planned().await).await.unwrap_err();
+    let target = Arc::clone(&rig.target);
+    let breaks = once(Step::StartTarget, Phase::Within, move || async move {
+        target.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
+    });
+    let mover = rig.mover().grace(Duration::from_secs(1)).observed_by(breaks);
+    rig.moved(&mover.apply(rig.kept().await).await.unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_copy_that_does_not_stay_up_gives_the_name_back() {
     for refused in [true, false] {
         let rig = Rig::new(true, By::Files).await;
