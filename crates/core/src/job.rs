@@ -231,6 +231,7 @@ impl OutputOptions {
 /// * **J13**: environment, working directory and user (`users`) are those that were asked for.
 /// * **J14**: many jobs at once keep their own exit codes and outputs.
 /// * **J15**: when its time is up it is killed, and its state is `timed_out`.
+/// * **J16**: one that was ended by SIGKILL, or by its time, ends though a child that it left has its output open.
 ///
 /// Every call may be cancelled by dropping its future; the job goes on.
 #[async_trait]

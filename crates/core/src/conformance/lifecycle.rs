@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::check::{Check, During, ensure, equal, eventually, refused, same_image};
 use super::declare;
-use super::scene::{MOMENT, Scene, details, ended, in_state};
+use super::scene::{MOMENT, Scene, details, ended, in_state, waiting_script};
 use crate::capabilities::Capability;
 use crate::container::{
     Container, ContainerDetails, ContainerFilter, ContainerState, DeleteOptions, RestartPolicy, StopOptions, WaitFor,
@@ -22,6 +22,8 @@ declare! {
     C30 "stop: stopped, exit code known" [Create Logs] stop;
     C31 "stop: what does not run is left alone" [Create] stop_stopped;
     C32 "stop: timeout 0 ends what ignores the signal" [Create Logs] stop_at_once;
+    C33 "stop: a child that holds the output holds nothing up" [Create Logs] stop_with_child;
+    C34 "a main process that ends leaves nothing running" [Create Wait] ends_with_child;
     C40 "restart: runs with a later start time" [Create Restart] restart_running;
     C41 "restart: a stopped container runs" [Create Restart] restart_stopped;
     C50 "kill: the process gets the signal" [Create Kill Logs] kill;
@@ -143,6 +145,30 @@ async fn stop_at_once(scene: &Scene) -> Check {
     ensure(begin.elapsed() < Duration::from_secs(9), "the usual time to stop was granted")?;
     let now = in_state(&*container, ContainerState::Stopped).await?;
     scene.exited("the main process", now.exit_code, 137)
+}
+
+/// Begins a child that signals to its parent do not reach. It has the parent's output open as long as it lives.
+const CHILD: &str = "sleep 300 &";
+
+async fn stop_with_child(scene: &Scene) -> Check {
+    let mut spec = scene.script("parent", &waiting_script(&format!("trap 'exit 7' TERM; {CHILD} true")));
+    spec.stop_timeout_seconds = None;
+    let container = scene.start(&spec).await?;
+    scene.logged(&*container, "ready").await?;
+    container.stop(&StopOptions::after_seconds(15)).await.during("stop")?;
+    let now = in_state(&*container, ContainerState::Stopped).await?;
+    scene.exited("the main process", now.exit_code, 7)?;
+    // It runs again, without what was left.
+    container.start().await.during("start")?;
+    container.stop(&StopOptions::after_seconds(0)).await.during("stop at once")?;
+    in_state(&*container, ContainerState::Stopped).await.map(drop)
+}
+
+async fn ends_with_child(scene: &Scene) -> Check {
+    let container = scene.start(&scene.script("parent", &format!("{CHILD} sleep 1; exit 3"))).await?;
+    let exit = container.wait(WaitFor::Stopped, super::check::SOON).await.during("wait")?;
+    scene.exited("the main process", exit.exit_code, 3)?;
+    in_state(&*container, ContainerState::Stopped).await.map(drop)
 }
 
 async fn restart_running(scene: &Scene) -> Check {

@@ -25,6 +25,7 @@ declare! {
     J13 "environment, directory and user" [Create Jobs] settings;
     J14 "many jobs at once" [Create Jobs] many_at_once;
     J15 "killed when its time is up" [Create Jobs JobKill] time_is_up;
+    J16 "a job that is killed ends though its child holds the output" [Create Jobs JobKill] killed_with_child;
     J20 "lost when the engine went away" [Create Jobs] + Outage engine_gone;
 }
 
@@ -197,6 +198,22 @@ async fn time_is_up(scene: &Scene) -> Check {
     spec.command = vec!["true".to_owned()];
     spec.timeout_seconds = Some(60);
     equal("the state", finished(&*container.run(&spec).await?).await?.status.state, JobState::Succeeded)
+}
+
+async fn killed_with_child(scene: &Scene) -> Check {
+    let container = scene.running("c").await?;
+    let script = "sleep 300 & echo begun; while true; do sleep 0.1; done";
+    let job = container.run(&JobSpec::new(["sh", "-c", script])).await.during("run")?;
+    let mut output = job.output(OutputOptions::follow()).await.during("output")?;
+    super::check::next("the first output", &mut output).await?;
+    job.kill(Signal::KILL).await.during("kill")?;
+    let status = finished(&*job).await?.status;
+    equal("state and exit code", (status.state, status.exit_code), (JobState::Killed, Some(137)))?;
+    let mut spec = JobSpec::new(["sh", "-c", script]);
+    spec.timeout_seconds = Some(1);
+    let result = finished(&*container.run(&spec).await.during("run")?).await?;
+    equal("the state of what had its time", result.status.state, JobState::TimedOut)?;
+    equal("the output", result.stdout.as_str(), "begun\n")
 }
 
 async fn engine_gone(scene: &Scene) -> Check {

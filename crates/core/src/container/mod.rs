@@ -69,6 +69,7 @@ pub trait Container: Debug + Send + Sync {
     /// * **C30**: a running container is stopped afterwards, its exit code known (`exit_codes`).
     /// * **C31**: stopping a container that does not run is `Ok` and changes nothing.
     /// * **C32**: with a timeout of 0 a process that ignores the stop signal ends all the same.
+    /// * **C33**: children of the main process end with it: none keeps the container running, or its end from being told.
     async fn stop(&self, options: &StopOptions) -> Result<()>;
 
     /// Stops it if it runs, and starts it.
@@ -120,6 +121,7 @@ pub trait Container: Debug + Send + Sync {
     ///
     /// * **C100**: gives the exit code of the main process (`exit_codes`; without, it gives the end alone).
     /// * **C101**: a container that has ended already is answered at once.
+    /// * **C34**: a main process that ends by itself ends its children, too: none keeps its end from being told.
     /// * **C102**: `DeadlineExceeded` when the time is over; the container is not touched.
     async fn wait(&self, condition: WaitFor, deadline: Duration) -> Result<ContainerExit>;
 

@@ -1,6 +1,6 @@
 //! The programs of the simulated containers: as much of `sh` and of a few small tools as the conformance clauses use.
 //!
-//! It is a reference for engines, not a shell: no pipes, no background commands, no command substitution.
+//! It is a reference for engines, not a shell: no pipes, no command substitution.
 
 mod parse;
 mod run;

@@ -1,5 +1,7 @@
 //! From text to commands.
 
+use std::sync::Arc;
+
 /// A word before expansion.
 pub(super) type Word = Vec<Part>;
 
@@ -27,14 +29,32 @@ pub(super) enum Redirect {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    Simple { assignments: Vec<(String, Word)>, words: Vec<Word>, redirects: Vec<Redirect> },
+    Simple {
+        assignments: Vec<(String, Word)>,
+        words: Vec<Word>,
+        redirects: Vec<Redirect>,
+    },
     Sequence(Vec<Command>),
     And(Box<Command>, Box<Command>),
     Or(Box<Command>, Box<Command>),
     Not(Box<Command>),
-    While { condition: Box<Command>, body: Box<Command>, until: bool },
-    For { variable: String, words: Vec<Word>, body: Box<Command> },
-    If { condition: Box<Command>, then: Box<Command>, otherwise: Option<Box<Command>> },
+    /// `command &`.
+    Background(Arc<Command>),
+    While {
+        condition: Box<Command>,
+        body: Box<Command>,
+        until: bool,
+    },
+    For {
+        variable: String,
+        words: Vec<Word>,
+        body: Box<Command>,
+    },
+    If {
+        condition: Box<Command>,
+        then: Box<Command>,
+        otherwise: Option<Box<Command>>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +102,8 @@ fn tokens(script: &str) -> Result<Vec<Token>, String> {
             ('\n' | ';', _) => (Token::Operator(";"), 1),
             ('&', Some('&')) => (Token::Operator("&&"), 2),
             ('|', Some('|')) => (Token::Operator("||"), 2),
-            ('&' | '|' | '(' | ')' | '`', _) => return Err(format!("{c:?} is not simulated")),
+            ('&', _) => (Token::Operator("&"), 1),
+            ('|' | '(' | ')' | '`', _) => return Err(format!("{c:?} is not simulated")),
             ('1' | '2', Some('>')) => {
                 let descriptor = if c == '1' { 1 } else { 2 };
                 index += 1;
@@ -255,7 +276,13 @@ impl Parser {
             if self.peek().is_none() || self.reserved().is_some_and(|word| ends.contains(&word)) {
                 break;
             }
-            commands.push(self.list()?);
+            let command = self.list()?;
+            if self.is_operator("&") {
+                self.position += 1;
+                commands.push(Command::Background(Arc::new(command)));
+                continue;
+            }
+            commands.push(command);
             if self.peek().is_some() && !self.is_operator(";") {
                 break;
             }

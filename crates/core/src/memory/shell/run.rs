@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::task::JoinSet;
 
 use super::parse::{Command, Part, Redirect, Word, parse};
 use super::tools;
@@ -96,6 +97,7 @@ pub(in crate::memory) async fn main(process: Arc<Process>) -> i32 {
         traps: BTreeMap::new(),
         status: 0,
         process: Arc::clone(&process),
+        background: JoinSet::new(),
     };
     match tools::base_name(program) {
         "sh" | "ash" => shell.script(&arguments).await,
@@ -112,9 +114,29 @@ struct Shell {
     /// Commands by signal number.
     traps: BTreeMap<u8, Command>,
     status: i32,
+    /// What was begun with `&`. It ends with the shell at the latest: nothing outlives its process here.
+    background: JoinSet<()>,
 }
 
 impl Shell {
+    /// Begins a command with `&`: in a shell of its own, which has all but the traps.
+    fn begin(&mut self, command: &Arc<Command>) {
+        let mut shell = Shell {
+            process: Arc::clone(&self.process),
+            variables: self.variables.clone(),
+            directory: self.directory.clone(),
+            positional: self.positional.clone(),
+            traps: BTreeMap::new(),
+            status: 0,
+            background: JoinSet::new(),
+        };
+        let command = Arc::clone(command);
+        self.background.spawn(async move {
+            // Nobody waits for how it ends.
+            let _ = shell.run(&command).await;
+        });
+    }
+
     async fn script(&mut self, arguments: &[String]) -> i32 {
         match arguments.first().map(String::as_str) {
             Some("-c") => {
@@ -184,6 +206,10 @@ impl Shell {
                     _ => self.run(right).await,
                 },
                 Command::Not(command) => Ok(i32::from(self.run(command).await? == 0)),
+                Command::Background(command) => {
+                    self.begin(command);
+                    Ok(0)
+                }
                 Command::While { condition, body, until } => {
                     while (self.run(condition).await? == 0) != *until {
                         self.run(body).await?;
