@@ -14,6 +14,7 @@ use super::client::Flag;
 use super::commands::corex::Container;
 use super::ended;
 use super::kept::Kept;
+use super::outliving;
 use super::record::{self, End, Record, Run};
 use super::settle;
 use super::shared::Core0;
@@ -193,6 +194,9 @@ async fn state(
             }
         }
     };
+    if let Some(kept) = found.kept.as_ref().filter(|_| found.main_job().is_some()) {
+        outliving::watch(core0, &kept.mark, found.container.id, found.run.number);
+    }
     Ok(found)
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use roadstead_core::jobs::{JobControl, JobProgress};
 use roadstead_core::{Capability, Error, ErrorKind, Job, JobSpec, OutputKind, Result, Signal, TerminalSize};
+use serde_json::{Value, json};
 
 use super::Scope;
 use super::command::Command;
@@ -15,6 +16,7 @@ use super::ended;
 use super::following::output;
 use super::found;
 use super::outcome::Outcome;
+use super::outliving;
 use super::progress::{Progress, Step};
 use super::shared::{Core0, whole};
 
@@ -63,6 +65,11 @@ async fn run(
 ) -> Result<Arc<dyn Job>> {
     let slot = core0.jobs.admit(container.as_deref(), spec)?;
     slot.id().clone_into(&mut command.id);
+    if let Some(Value::Object(env)) =
+        command.arguments.as_object_mut().map(|members| members.entry("env").or_insert_with(|| json!({})))
+    {
+        env.insert(outliving::MARK.to_owned(), slot.id().into());
+    }
     let core0 = Arc::clone(core0);
     // Whoever leaves between the push and the answer must not leave a job behind that nobody knows of.
     whole(async move {
@@ -145,7 +152,10 @@ impl JobControl for Control {
             Scope::Container(container) => core0.inside(container),
         };
         let killed = match commands.jobs().kill(&self.id, Some(signal)).await {
-            Ok(true) => return Ok(()),
+            Ok(true) => {
+                outliving::after_signal(commands, self.id.clone());
+                return Ok(());
+            }
             Ok(false) => Err(Error::new(ErrorKind::NotFound, "the job's process has ended")),
             Err(error) => Err(error),
         };

@@ -4,6 +4,7 @@
 //! these verbs are about that job. Containers of others have none: they run until they are deleted.
 
 use std::cmp::Ordering;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,10 @@ use super::command::Command;
 use super::commands::cgroup::Subsystem;
 use super::found::{self, Found};
 use super::kept::Kept;
+use super::outcome::Outcome;
 use super::record::{self, Run};
 use super::shared::{Core0, whole};
-use super::{Scope, create, ended, following, settle};
+use super::{Scope, create, ended, following, outliving, settle};
 
 /// Between stop signal and kill where nobody says.
 const STOP_SECONDS: u32 = 10;
@@ -156,6 +158,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
         return Err(error);
     }
     following::follow(core0, mark, container, number).await;
+    outliving::watch(core0, mark, container, number);
     let begun_at = begun(core0, container, &command.id, number, mark).await?;
     record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await
 }
@@ -180,7 +183,7 @@ async fn claimed(core0: &Arc<Core0>, found: &Found, number: u64) -> Result<()> {
 async fn begun(core0: &Core0, container: u64, job: &str, run: u64, mark: &str) -> Result<Option<Timestamp>> {
     let until = Instant::now() + BEGUN;
     loop {
-        let listed = settle::job(core0, container, job).await?;
+        let listed = settle::listed(&core0.inside(container), job).await?;
         if let Some(found) = listed
             && found.pid.is_some()
         {
@@ -220,7 +223,7 @@ async fn end(core0: &Arc<Core0>, found: &Found, kept: &Kept, options: &StopOptio
     }
     loop {
         send(core0, found, &kept.mark, job, signal).await?;
-        match core0.client.result(job, patience).await {
+        match result(core0, container, job, patience).await {
             Ok(outcome) => {
                 let ended = ended::of(found.run.number, &outcome, Some(signal.number()));
                 return settle::finish(core0, &kept.mark, container, &ended).await;
@@ -235,6 +238,22 @@ async fn end(core0: &Arc<Core0>, found: &Found, kept: &Kept, options: &StopOptio
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The result of the main process. Children that it leaves behind, and that the node would wait for, are ended.
+async fn result(core0: &Core0, container: u64, job: &str, patience: Duration) -> Result<Outcome> {
+    let mut result = pin!(core0.client.result(job, patience));
+    let inside = core0.inside(container);
+    tokio::select! {
+        biased;
+        result = &mut result => return result,
+        outlived = outliving::outlived(&inside, job) => match outlived {
+            Ok(true) => settle::clear(core0, container).await?,
+            Ok(false) => {}
+            Err(error) => tracing::debug!(container, %error, "what a main process has left behind is not known"),
+        },
+    }
+    result.await
 }
 
 /// Sends the main process a signal. That it has ended meanwhile is no error.

@@ -24,6 +24,7 @@ mod link;
 mod logs;
 mod node;
 mod outcome;
+mod outliving;
 mod ports;
 mod processes;
 mod progress;

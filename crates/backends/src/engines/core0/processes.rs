@@ -130,15 +130,22 @@ pub(super) async fn main_pid(core0: &Core0, found: &Found) -> Result<Option<u32>
     {
         return Ok(Some(pid));
     }
-    let Some(inner) = settle::job(core0, container, job).await?.and_then(|job| job.pid) else { return Ok(None) };
+    let Some(inner) = settle::listed(&core0.inside(container), job).await?.and_then(|job| job.pid) else {
+        return Ok(None);
+    };
+    let Some(process) = outer(core0, first, inner).await? else { return Ok(None) };
+    let mut pids = core0.main_pids.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pids.insert(container, (found.run.number, process.pid));
+    Ok(Some(process.pid))
+}
+
+/// The child of a container's first process that has this number in the container, as the node counts it.
+pub(super) async fn outer(core0: &Core0, first: u32, inner: u32) -> Result<Option<Listed>> {
     for process in family(core0.host.commands().processes().list().await?, first) {
-        if process.parent_pid != first {
-            continue;
-        }
-        if status(core0, process.pid).await?.is_some_and(|status| status.inner_pid == Some(inner)) {
-            let mut pids = core0.main_pids.0.lock().unwrap_or_else(PoisonError::into_inner);
-            pids.insert(container, (found.run.number, process.pid));
-            return Ok(Some(process.pid));
+        if process.parent_pid == first
+            && status(core0, process.pid).await?.is_some_and(|status| status.inner_pid == Some(inner))
+        {
+            return Ok(Some(process));
         }
     }
     Ok(None)

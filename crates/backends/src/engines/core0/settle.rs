@@ -4,25 +4,23 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
-use roadstead_core::{ErrorKind, Result, Signal};
+use roadstead_core::{ErrorKind, Result};
 
+use super::commands::Commands;
 use super::commands::job::Job;
 use super::kept::Kept;
+use super::outliving;
 use super::record::{self, End, Run};
 use super::shared::Core0;
-
-/// So many processes are ended at once.
-const AT_ONCE: usize = 8;
 
 /// The job of this run.
 pub(super) fn job_id(mark: &str, run: u64) -> String {
     format!("{mark}-{run}")
 }
 
-/// The job, if the container knows it.
-pub(super) async fn job(core0: &Core0, container: u64, id: &str) -> Result<Option<Job>> {
-    match core0.inside(container).jobs().get(id).await {
+/// The job, if it is there.
+pub(super) async fn listed(commands: &Commands, id: &str) -> Result<Option<Job>> {
+    match commands.jobs().get(id).await {
         Ok(job) => Ok(Some(job)),
         Err(error) if error.message().contains("Process with id") => Ok(None),
         Err(error) if error.kind() == ErrorKind::NotFound && error.message().contains(id) => Ok(None),
@@ -32,7 +30,7 @@ pub(super) async fn job(core0: &Core0, container: u64, id: &str) -> Result<Optio
 
 /// Whether the container knows this job.
 pub(super) async fn runs(core0: &Core0, container: u64, id: &str) -> Result<bool> {
-    Ok(job(core0, container, id).await?.is_some())
+    Ok(listed(&core0.inside(container), id).await?.is_some())
 }
 
 /// Which run a container of ours is in, told by the jobs in it.
@@ -79,16 +77,5 @@ pub(super) async fn clear(core0: &Core0, container: u64) -> Result<()> {
     let inside = core0.inside(container);
     let left = inside.processes().list().await?;
     let pids: Vec<u32> = left.iter().map(|process| process.pid).filter(|pid| *pid > 1).collect();
-    let kills = pids.into_iter().map(|pid| {
-        let inside = inside.clone();
-        async move {
-            match inside.processes().kill(pid, Signal::KILL).await {
-                // It has ended by itself.
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                other => other,
-            }
-        }
-    });
-    let killed: Vec<Result<()>> = stream::iter(kills).buffer_unordered(AT_ONCE).collect().await;
-    killed.into_iter().collect()
+    outliving::end_all(&inside, pids).await
 }

@@ -11,6 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::client::Client;
 use super::commands::{Commands, HostCommands};
 use super::following::Followed;
+use super::outliving::Watched;
 use super::processes::MainPids;
 use super::stats::Remembered;
 
@@ -26,6 +27,8 @@ pub(super) struct Core0 {
     pub(super) jobs: JobKeeper,
     /// The main processes that this program follows, and what they wrote.
     pub(super) followed: Followed,
+    /// Those whose ends are looked for.
+    pub(super) watched: Watched,
     /// What containers have used so far.
     pub(super) usage: Remembered,
     pub(super) main_pids: MainPids,
@@ -50,6 +53,7 @@ impl Core0 {
             client,
             jobs,
             followed: Followed::default(),
+            watched: Watched::default(),
             usage: Remembered::default(),
             main_pids: MainPids::default(),
             claimed_names: Mutex::default(),
@@ -75,6 +79,7 @@ impl Core0 {
     pub(super) fn forget(&self, container: u64, mark: &str) {
         self.locks.lock().unwrap_or_else(PoisonError::into_inner).remove(mark);
         self.followed.forget(mark);
+        self.watched.forget(mark);
         self.main_pids.forget(container);
         self.usage.forget(container);
     }
