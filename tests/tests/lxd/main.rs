@@ -36,6 +36,7 @@ macro_rules! on_lxd_and_incus {
 
 mod certificates;
 mod joining;
+mod leftovers;
 mod many;
 mod mounted;
 mod moving;

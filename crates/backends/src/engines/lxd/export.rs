@@ -49,9 +49,19 @@ fn mark() -> String {
 
 /// C120.
 pub(super) async fn export(lxd: &Arc<Lxd>, id: &str) -> Result<ByteStream> {
-    let properties = BTreeMap::from([(MARK, mark()), ("description", format!("temporary: the files of {id}"))]);
-    let fingerprint = publish(lxd, id, &properties, Some("none"), false).await?;
-    let image = Temporary { lxd: Arc::clone(lxd), fingerprint };
+    images::sweep(lxd).await;
+    let description = format!("temporary: the files of {id}");
+    let properties =
+        BTreeMap::from([(MARK, mark()), (images::TEMPORARY, format!("files of {id}")), ("description", description)]);
+    // A server that has begun ends it though nobody waits any more: then the image goes as soon as it is there.
+    let (of, id) = (Arc::clone(lxd), id.to_owned());
+    let published = tokio::spawn(async move {
+        let fingerprint = publish(&of, &id, &properties, Some("none"), false).await?;
+        Ok::<_, Error>(Temporary { lxd: of, fingerprint })
+    });
+    let image = published.await.map_err(|cause| {
+        Error::new(ErrorKind::Cancelled, "the program ends, or failed, in the middle of the export").with_source(cause)
+    })??;
     let answer = Request::get(&["images", &image.fingerprint, "export"]).raw(&lxd.client).await?;
     let pass = Pass { entries: Entries::new(answer.body()), state: State::Between, _image: image };
     Ok(stream::try_unfold(pass, |mut pass| async { Ok(pass.next().await?.map(|piece| (piece, pass))) }).boxed())

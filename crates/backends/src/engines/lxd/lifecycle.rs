@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_core::{ContainerState, DeleteOptions, Error, ErrorKind, Result, Retry, Signal, StopOptions, names};
+use roadstead_core::{ContainerState, DeleteOptions, Error, ErrorKind, Result, Signal, StopOptions, names};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -17,7 +17,7 @@ use super::migrate::settle::settle;
 use super::request::Request;
 use super::shared::Lxd;
 use super::spec::{self, Kept};
-use super::{ended, processes, storage};
+use super::{ended, processes, volumes};
 
 pub(super) use super::wait::wait;
 
@@ -226,16 +226,19 @@ pub(super) async fn delete(lxd: &Arc<Lxd>, id: &str, options: &DeleteOptions) ->
         force(lxd, id).await?;
     }
     patient(|| Request::delete(&["instances", id]).done(&lxd.client)).await?;
-    let kept = Kept::read(&instance.config);
-    if options.volumes && !kept.anonymous.is_empty() {
-        let pool = storage::default_pool(lxd).await?;
-        for volume in kept.anonymous {
-            let path = ["storage-pools", &pool, "volumes", "custom", &volume];
-            match Request::delete(&path).done(&lxd.client).await {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.with_retry(Retry::Unknown)),
-                _ => {}
-            }
+    if options.volumes {
+        for (pool, volume) in anonymous_volumes(&instance) {
+            volumes::delete_unused(lxd, &pool, &volume).await?;
         }
     }
     Ok(())
+}
+
+/// The volumes that were made for this container alone, with their pools: what its own devices refer to and its record calls
+/// anonymous. Either alone may be a copy's, or what somebody else has put there.
+fn anonymous_volumes(instance: &Instance) -> Vec<(String, String)> {
+    let anonymous = Kept::read(&instance.config).anonymous;
+    let disks =
+        instance.devices.values().filter_map(|keys| Some((keys.get("pool")?.clone(), keys.get("source")?.clone())));
+    disks.filter(|(_, volume)| anonymous.contains(volume)).collect()
 }

@@ -23,7 +23,9 @@ pub struct LxdNode(pub(super) Arc<Lxd>);
 impl LxdNode {
     pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions) -> Result<Self> {
         let lxd = connect::connect(name, uri, options).await.map_err(error::nothing_changed)?;
-        Ok(LxdNode(Arc::new(lxd)))
+        let lxd = Arc::new(lxd);
+        images::sweep_after_connecting(&lxd);
+        Ok(LxdNode(lxd))
     }
 
     /// Refuses what the engine lacks (N3), does the work, and names operation, node and resource in its error.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_core::{Error, ErrorKind, Result, Timestamp, Volume, VolumeSpec, names};
+use roadstead_core::{Error, ErrorKind, Result, Retry, Timestamp, Volume, VolumeSpec, names};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -26,9 +26,14 @@ struct Wire {
     name: Option<String>,
     config: Option<BTreeMap<String, Option<String>>>,
     created_at: Option<String>,
+    used_by: Option<Vec<String>>,
 }
 
 impl Wire {
+    fn is_used(&self) -> bool {
+        self.used_by.as_ref().is_some_and(|users| !users.is_empty())
+    }
+
     fn volume(self, node: &str, pool: &storage::Wire) -> Volume {
         let config = labels::split(self.config);
         let mut volume = Volume::default();
@@ -104,6 +109,27 @@ pub(super) async fn delete_volume(lxd: &Arc<Lxd>, name: &str, _force: bool) -> R
     let pool = storage::default_pool(lxd).await?;
     let request = Request::delete(&["storage-pools", &pool, "volumes", "custom", name]);
     request.finish(&lxd.client, VOLUME_DEADLINE).await.map(|_| ()).map_err(in_use)
+}
+
+/// Deletes a volume of this pool unless something refers to it; then it stays, as with other engines.
+pub(super) async fn delete_unused(lxd: &Lxd, pool: &str, name: &str) -> Result<()> {
+    let path = ["storage-pools", pool, "volumes", "custom", name];
+    let is_used = || async {
+        match Request::get(&path).json::<Wire>(&lxd.client).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(|found| Some(found.is_used())),
+        }
+    };
+    if is_used().await? != Some(false) {
+        return Ok(());
+    }
+    match Request::delete(&path).finish(&lxd.client, VOLUME_DEADLINE).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // Somebody may have come to use it in between.
+        Err(error) if is_used().await? == Some(false) => Err(error.with_retry(Retry::Unknown)),
+        Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod copy;
 mod import;
+mod leftover;
 mod load;
 mod multipart;
 mod pull;
@@ -26,6 +27,7 @@ use super::request::Request;
 use super::shared::Lxd;
 pub use copy::CopyImageOptions;
 pub(super) use import::import_image;
+pub(super) use leftover::{MARK as TEMPORARY, sweep, sweep_after_connecting};
 pub(super) use load::load_images;
 pub(super) use pull::pull_image;
 pub(super) use save::save_images;
@@ -136,7 +138,14 @@ pub(super) async fn tag_image(lxd: &Arc<Lxd>, reference: &str, new_reference: &s
 
 /// I9, I10.
 pub(super) async fn delete_image(lxd: &Arc<Lxd>, reference: &str, force: bool) -> Result<()> {
-    let (image, found) = find(&lxd.client, reference).await?;
+    let (image, found) = match find(&lxd.client, reference).await {
+        // One that was imported under this name, and whose import was interrupted before it got it, goes as well.
+        Err(error) if error.kind() == ErrorKind::NotFound => match leftover::of(lxd, reference).await? {
+            Some(left) => return delete(lxd, left.fingerprint()).await,
+            None => return Err(error),
+        },
+        found => found?,
+    };
     let aliases = image.references();
     match found {
         Found::Alias if aliases.iter().any(|alias| alias != reference) => {

@@ -53,7 +53,7 @@ impl Image {
         self.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0)
     }
 
-    fn property(&self, key: &str) -> Option<&str> {
+    pub(super) fn property(&self, key: &str) -> Option<&str> {
         let value = self.properties.as_ref()?.get(key)?.as_deref()?;
         (!value.is_empty()).then_some(value)
     }
