@@ -121,6 +121,59 @@ async fn everything_in_a_container_ends_with_its_main_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_main_process_that_nobody_follows_ends_with_children_left() {
+    let Some((one, name)) = connect().await else { return };
+    let script = "sleep 600 & while [ ! -e /go ]; do sleep 0.1; done; exit 4";
+    let spec = ContainerSpec::new(flist()).name(&name).command(["sh", "-c", script]);
+    let id = one.create_container(&spec).await.expect("it is created").id;
+    one.container(&id).start().await.expect("it starts");
+    // The program that started it is gone; another one looks.
+    drop(one);
+    let Some((two, _)) = connect().await else { return };
+    let container = two.container(&id);
+    assert_eq!(container.inspect().await.expect("it is there").summary.state, ContainerState::Running);
+    let job = container.run(&JobSpec::new(["touch", "/go"])).await.expect("jobs run");
+    assert_eq!(job.wait(SOON).await.expect("it ends").state, JobState::Succeeded);
+    let exit = container.wait(WaitFor::Stopped, SOON).await.expect("it ends");
+    assert_eq!(exit.exit_code, Some(4));
+    container.delete(&DeleteOptions::default()).await.expect("it does not run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_end_by_any_signal_though_what_they_left_holds_their_output() {
+    let Some((node, name)) = connect().await else { return };
+    let spec = ContainerSpec::new(flist()).name(&name).command(["sleep", "600"]);
+    let id = node.create_container(&spec).await.expect("it is created").id;
+    let container = node.container(&id);
+    container.start().await.expect("it starts");
+    // The child of the second is no child of its any more, and the third's own process has ended by itself before.
+    let scripts = [
+        "sleep 600 & echo begun; while :; do sleep 0.1; done",
+        "(sleep 600 & sleep 600 &) ; echo begun; while :; do sleep 0.1; done",
+        "sleep 600 & echo begun",
+    ];
+    for script in scripts {
+        for on_node in [false, true] {
+            let spec = JobSpec::new(["sh", "-c", script]);
+            let job = if on_node { node.run(&spec).await } else { container.run(&spec).await };
+            let job = job.expect("jobs run");
+            let mut output = job.output(roadstead_core::OutputOptions::follow()).await.expect("output");
+            output.next().await.expect("some").expect("without an error");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            job.kill(Signal::TERM).await.expect("it is sent");
+            let status = job.wait(SOON).await.expect("it ends");
+            assert_ne!(status.state, JobState::Running, "{script}: {status:?}");
+            if script.contains("while") {
+                assert_eq!((status.state, status.exit_code), (JobState::Killed, Some(143)), "{script}");
+            }
+        }
+    }
+    // What is not of a job is not touched.
+    assert_eq!(container.inspect().await.expect("it is there").summary.state, ContainerState::Running);
+    container.delete(&DeleteOptions::force()).await.expect("it goes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_container_without_a_command_is_only_marked() {
     let Some((node, name)) = connect().await else { return };
     node.create_container(&ContainerSpec::new(flist()).name(&name)).await.expect("it is created");

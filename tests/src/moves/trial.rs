@@ -324,6 +324,27 @@ impl<'a> Trial<'a> {
             && !self.target.engine().speaks_lxd()
             && self.spec.restart == RestartPolicy::Never;
         self.moved(&ready, &again, self.running && !ended_with_its_engine).await;
+        self.no_image_is_left(told.as_str()).await;
+    }
+
+    /// Of what was made on the way to the copy there is nothing without a name, on either side.
+    async fn no_image_is_left(&self, told: &str) {
+        for end in [&self.source, &self.target] {
+            if !end.engine().speaks_lxd() {
+                continue;
+            }
+            let node = end.direct().await;
+            let until = Instant::now() + Duration::from_secs(60);
+            loop {
+                let mut left = node.list_images().await.expect("images");
+                left.retain(|image| image.references.is_empty());
+                if left.is_empty() {
+                    break;
+                }
+                assert!(Instant::now() < until, "{told}: {left:#?}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 
     /// Exactly one of all containers of the trial is the container, it is complete, and no other runs or would be started.

@@ -129,8 +129,8 @@ fn answers(engine: &TestEngine, method: &str, path: &str, body: Option<&Value>, 
 
 fn anonymous(engine: &TestEngine, id: &str) -> (String, Value) {
     let devices = engine.get(&format!("/1.0/instances/{id}"))["metadata"]["devices"].clone();
-    let disks = devices.as_object().expect("devices").iter();
-    let (device, keys) = disks.filter(|(_, keys)| keys["path"] == "/store").next().expect("the volume");
+    let mut disks = devices.as_object().expect("devices").iter();
+    let (device, keys) = disks.find(|(_, keys)| keys["path"] == "/store").expect("the volume");
     (device.clone(), keys.clone())
 }
 
