@@ -123,15 +123,21 @@ impl KeptJob {
         });
     }
 
-    pub(super) fn end(&self, exit_code: i32) {
+    /// Without an exit code where none was told; then it is no success.
+    pub(super) fn end(&self, exit_code: Option<i32>, timed_out: bool) {
         self.finish(|state| {
-            state.status.exit_code = Some(exit_code);
-            let killed = state.signals.iter().any(|signal| exit_code == 128 + i32::from(signal.number()));
-            state.status.state = if state.timed_out {
+            state.status.exit_code = exit_code;
+            let ended_it = |signal: &Signal| match exit_code {
+                Some(code) => code == 128 + i32::from(signal.number()),
+                // No process can do anything else about it.
+                None => *signal == Signal::KILL,
+            };
+            let killed = state.signals.iter().any(ended_it);
+            state.status.state = if state.timed_out || timed_out {
                 JobState::TimedOut
             } else if killed {
                 JobState::Killed
-            } else if exit_code == 0 {
+            } else if exit_code == Some(0) {
                 JobState::Succeeded
             } else {
                 JobState::Failed

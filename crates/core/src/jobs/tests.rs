@@ -100,6 +100,26 @@ async fn a_signal_that_was_sent_makes_killed_of_failed() {
     }
 }
 
+#[tokio::test]
+async fn what_is_not_told_of_an_end_is_not_made_up() {
+    let keeper = keeper(|_| ());
+    for (sent, end, state, exit_code) in [
+        (None, JobProgress::Failed, JobState::Failed, None),
+        (Some(Signal::TERM), JobProgress::Failed, JobState::Failed, None),
+        (Some(Signal::KILL), JobProgress::Failed, JobState::Killed, None),
+        (Some(Signal::KILL), JobProgress::TimedOut(137), JobState::TimedOut, Some(137)),
+        (None, JobProgress::TimedOut(137), JobState::TimedOut, Some(137)),
+    ] {
+        let (job, progress) = start(&keeper, &JobSpec::new(["x"]));
+        if let Some(signal) = sent {
+            job.kill(signal).await.unwrap();
+        }
+        progress.send(Ok(end)).unwrap();
+        let status = job.wait(Duration::from_secs(5)).await.unwrap();
+        assert_eq!((status.state, status.exit_code), (state, exit_code));
+    }
+}
+
 /// A process that is said to be gone, whether it is or not.
 #[derive(Debug)]
 struct SaidToBeGone(ErrorKind);
