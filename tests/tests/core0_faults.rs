@@ -248,8 +248,8 @@ async fn a_job_that_was_pushed_when_the_redis_died_is_known() {
     let Some(engine) = OwnEngine::core0("push-outage") else { return };
     let node = connect(&engine.verb("tcp-uri")).await;
     let runs = format!("{}/runs", engine.verb("dir"));
-    // The agent takes no notice, so the job waits in its queue while its Redis dies.
-    let frozen = engine.freeze();
+    // There is no agent, so the job waits in its queue while its Redis dies.
+    engine.kill();
     let pushed = tokio::spawn({
         let (node, script) = (Arc::clone(&node), shell(&format!("echo one >> {runs}; exit 6")));
         async move { node.run(&script).await }
@@ -262,8 +262,7 @@ async fn a_job_that_was_pushed_when_the_redis_died_is_known() {
     };
     tokio::time::timeout(SOON, queued).await.expect("it is pushed");
     let _ = engine.verb("kill-redis");
-    let _ = engine.verb("start-redis");
-    drop(frozen);
+    engine.start_again();
     let job = pushed.await.expect("it waited").expect("it has been started");
     assert_eq!(job.wait(SOON).await.expect("it ends").exit_code, Some(6));
     assert_eq!(std::fs::read_to_string(&runs).expect("what ran"), "one\n");

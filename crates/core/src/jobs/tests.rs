@@ -188,6 +188,22 @@ async fn a_job_whose_time_is_up_is_killed_and_one_that_cannot_be_is_lost() {
     assert_eq!(job.status().await.unwrap().state, JobState::Lost);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_time_is_up_while_its_engine_is_away_runs_until_that_says_how_it_ended() {
+    let mut spec = JobSpec::new(["x"]);
+    spec.timeout_seconds = Some(5);
+    let progress = stream::once(async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        Ok(JobProgress::Ended(137))
+    });
+    let slot = keeper(|_| ()).admit(Some("c"), &spec).unwrap();
+    let (job, feed) = slot.started(Arc::new(SaidToBeGone(ErrorKind::Unavailable)), progress);
+    tokio::spawn(feed);
+    tokio::time::sleep(Duration::from_secs(500)).await;
+    assert_eq!(job.status().await.unwrap().state, JobState::Running);
+    assert_eq!(job.wait(Duration::from_secs(600)).await.unwrap().state, JobState::TimedOut);
+}
+
 #[tokio::test]
 async fn a_job_whose_engine_goes_away_is_lost_for_every_reader() {
     let (job, progress) = start(&keeper(|_| ()), &JobSpec::new(["x"]));

@@ -298,6 +298,7 @@ fn overlap<T: PartialEq>(written: &[T], next: &[T]) -> usize {
 mod tests {
     use std::cell::Cell;
 
+    use super::super::address::Address;
     use super::*;
 
     thread_local! {
@@ -325,6 +326,20 @@ mod tests {
             COMPARISONS.set(0);
             assert_eq!(overlap(&items(written), &items(next)), common);
             assert!(COMPARISONS.get() <= 4 * LENGTH, "{} comparisons", COMPARISONS.get());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_away_has_lost_nothing() {
+        let uri = "core0+unix:///nowhere/redis.sock".parse().unwrap();
+        let address = Address::read(&uri, &roadstead_core::ConnectOptions::default()).unwrap();
+        for ended in [false, true] {
+            let mut progress = Progress::begin(&Client::new(address.clone()), Scope::Host, "a", false).await;
+            if ended {
+                progress.entries = None;
+            }
+            let long = Duration::from_secs(600);
+            assert!(timeout(long, progress.next()).await.is_err(), "it is not known to have ended");
         }
     }
 

@@ -10,6 +10,7 @@ mod files;
 mod host;
 mod node;
 mod proxy;
+mod results;
 mod transcripts;
 mod waits;
 
