@@ -38,7 +38,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// For so long a node may be away before it is given up to find out whether it accepted a command; that time does not count.
 const OUTAGE: Duration = Duration::from_secs(60);
 /// A result follows its command's end within this, or somebody has taken it.
-const FOLLOWS: Duration = Duration::from_secs(4);
+const FOLLOWS: Duration = Duration::from_secs(3);
 
 /// When jobs were listed, and their ids.
 type Listing = (Instant, Arc<BTreeSet<String>>);
@@ -202,7 +202,7 @@ impl Client {
             match found {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
-                    until.goes_on(&mut away);
+                    until.goes_on(away.take());
                     if Instant::now() < until.at {
                         continue;
                     }
@@ -322,8 +322,9 @@ impl Client {
             match self.look(id, &mut rounds, &mut pause, until.at).await {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {
-                    accepts.goes_on(&mut away.clone());
-                    until.goes_on(&mut away);
+                    let was_away = away.take();
+                    accepts.goes_on(was_away);
+                    until.goes_on(was_away);
                 }
                 Err(error) if is_broken(&error) => {
                     ended = None;
@@ -423,9 +424,9 @@ impl Until {
         Until { at, outage: None }
     }
 
-    /// The node answers again, if it was away.
-    fn goes_on(&mut self, away: &mut Option<Instant>) {
-        if let Some(since) = away.take()
+    /// The node answers; it may have been away before.
+    fn goes_on(&mut self, away: Option<Instant>) {
+        if let Some(since) = away
             && self.outage.is_some()
         {
             self.at += since.elapsed();
