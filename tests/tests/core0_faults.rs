@@ -232,7 +232,7 @@ async fn a_long_outage_leaves_jobs_running() {
         let status = job.status().await.expect("a status");
         assert_eq!(status.state, JobState::Running, "job {code}: {:?}", status.error);
     }
-    let refused = node.run(&shell("true")).await.err().expect("there is no Redis");
+    let refused = node.run(&shell("true")).await.expect_err("there is no Redis");
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
     let _ = engine.verb("start-redis");
     std::fs::write(&go, "").expect("the file");
