@@ -212,6 +212,64 @@ async fn a_redis_that_forgets_makes_no_job_succeed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_outage_leaves_jobs_running() {
+    let Some(engine) = OwnEngine::core0("long-outage") else { return };
+    let node = connect(&engine.verb("tcp-uri")).await;
+    let host = container(&node, "host", "sleep 600").await;
+    let go = format!("{}/go", engine.verb("dir"));
+    let waits =
+        |code: i32| shell(&format!("echo begun; while [ ! -e {go} ]; do sleep 0.2; done; echo done; exit {code}"));
+    let on_node = node.run(&waits(3)).await.expect("it starts");
+    let inside = node.container(&host).run(&shell("echo begun; sleep 45; echo done; exit 4")).await.expect("it starts");
+    let ends = node.run(&shell("echo begun; sleep 10; echo done; exit 5")).await.expect("it starts");
+    let jobs = [(3, on_node), (4, inside), (5, ends)];
+    begun(&jobs).await;
+
+    let _ = engine.verb("kill-redis");
+    // An outage is nothing but time. One of the jobs ends within it.
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    for (code, job) in &jobs {
+        let status = job.status().await.expect("a status");
+        assert_eq!(status.state, JobState::Running, "job {code}: {:?}", status.error);
+    }
+    let refused = node.run(&shell("true")).await.expect_err("there is no Redis");
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
+    let _ = engine.verb("start-redis");
+    std::fs::write(&go, "").expect("the file");
+    for (code, job) in &jobs {
+        assert!(check(*code, &job.wait(SOON).await), "job {code} is lost");
+        assert_eq!(output(&**job).await, "begun\ndone\n");
+    }
+    node.container(&host).delete(&roadstead_core::DeleteOptions::force()).await.expect("deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_pushed_when_the_redis_died_is_known() {
+    let Some(engine) = OwnEngine::core0("push-outage") else { return };
+    let node = connect(&engine.verb("tcp-uri")).await;
+    let runs = format!("{}/runs", engine.verb("dir"));
+    // There is no agent, so the job waits in its queue while its Redis dies.
+    engine.kill();
+    let pushed = tokio::spawn({
+        let (node, script) = (Arc::clone(&node), shell(&format!("echo one >> {runs}; exit 6")));
+        async move { node.run(&script).await }
+    });
+    let mut redis = direct(&engine).await;
+    let queued = async {
+        while redis::cmd("LLEN").arg("core:default").query_async::<u32>(&mut redis).await.expect("a length") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, queued).await.expect("it is pushed");
+    let _ = engine.verb("kill-redis");
+    engine.start_again();
+    let job = pushed.await.expect("it waited").expect("it has been started");
+    assert_eq!(job.wait(SOON).await.expect("it ends").exit_code, Some(6));
+    assert_eq!(std::fs::read_to_string(&runs).expect("what ran"), "one\n");
+    assert_eq!(node.jobs().await.expect("jobs").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jobs_of_an_agent_that_dies_are_lost() {
     let Some(engine) = OwnEngine::core0("agent-dies") else { return };
     let node = connect(engine.engine().uri()).await;

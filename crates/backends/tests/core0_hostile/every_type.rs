@@ -28,7 +28,10 @@ pub(crate) fn read(document: &[u8]) {
 }
 
 fn look_at(outcome: &Outcome) {
-    let _ = (outcome.check(), outcome.exit_code(), outcome.message());
+    let _ = (outcome.check(), outcome.message());
+    if outcome.exit_code() == Some(0) {
+        assert!(outcome.succeeded() && matches!(outcome.code, None | Some(0)), "nothing odd is a success: {outcome:?}");
+    }
     let _ = format!("{outcome:?} {:?} {}", outcome.error(), outcome.error());
     macro_rules! read_as {
         ($($type:ty),+ $(,)?) => { $(one::<$type>(outcome); one::<Vec<$type>>(outcome);)+ };

@@ -47,7 +47,15 @@ impl Feed {
                 Some(Ok(JobProgress::Pid(pid))) => self.job.change(|state| state.status.pid = Some(pid)),
                 Some(Ok(JobProgress::Output(kind, data))) => self.job.append(kind, &data),
                 Some(Ok(JobProgress::Ended(exit_code))) => {
-                    self.job.end(exit_code);
+                    self.job.end(Some(exit_code), false);
+                    return;
+                }
+                Some(Ok(JobProgress::TimedOut(exit_code))) => {
+                    self.job.end(Some(exit_code), true);
+                    return;
+                }
+                Some(Ok(JobProgress::Failed)) => {
+                    self.job.end(None, false);
                     return;
                 }
                 Some(Err(error)) => {

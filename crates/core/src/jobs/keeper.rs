@@ -216,7 +216,7 @@ impl JobSlot {
     }
 
     /// The process has been started. Gives the job, and the future that must be run (spawned) to feed it; the future
-    /// ends when the job has ended. When it is dropped before, or `progress` ends without [`JobProgress::Ended`], the
+    /// ends when the job has ended. When it is dropped before, or `progress` ends before it told an end, the
     /// job is `lost`.
     pub fn started(
         mut self,

@@ -47,6 +47,8 @@ pub(super) struct State {
     /// Signals that were sent, which tell `killed` from `failed`.
     signals: Vec<Signal>,
     timed_out: bool,
+    /// Whether it was killed for that, for all that is known.
+    was_killed: bool,
     stdin_open: bool,
     /// Gone once the job has ended.
     control: Option<Arc<dyn JobControl>>,
@@ -79,6 +81,7 @@ impl KeptJob {
                 next_sequence: 1,
                 signals: Vec::new(),
                 timed_out: false,
+                was_killed: false,
                 stdin_open,
                 control: None,
                 ended: None,
@@ -123,15 +126,21 @@ impl KeptJob {
         });
     }
 
-    pub(super) fn end(&self, exit_code: i32) {
+    /// Without an exit code where none was told; then it is no success.
+    pub(super) fn end(&self, exit_code: Option<i32>, timed_out: bool) {
         self.finish(|state| {
-            state.status.exit_code = Some(exit_code);
-            let killed = state.signals.iter().any(|signal| exit_code == 128 + i32::from(signal.number()));
-            state.status.state = if state.timed_out {
+            state.status.exit_code = exit_code;
+            let ended_it = |signal: &Signal| match exit_code {
+                Some(code) => code == 128 + i32::from(signal.number()),
+                // No process can do anything else about it.
+                None => *signal == Signal::KILL,
+            };
+            let killed = state.signals.iter().any(ended_it);
+            state.status.state = if state.timed_out || timed_out {
                 JobState::TimedOut
             } else if killed {
                 JobState::Killed
-            } else if exit_code == 0 {
+            } else if exit_code == Some(0) {
                 JobState::Succeeded
             } else {
                 JobState::Failed
@@ -162,18 +171,23 @@ impl KeptJob {
         });
     }
 
-    /// The time limit has passed: kills. `false` when that was done before already.
+    /// The time limit has passed: kills. `false` when that was done before already. An engine that cannot be reached is told
+    /// again the next time: it has said nothing about the job.
     pub(super) async fn time_is_up(&self) -> bool {
         let control = {
             let mut state = lock(&self.state);
-            if std::mem::replace(&mut state.timed_out, true) {
+            state.timed_out = true;
+            if std::mem::replace(&mut state.was_killed, true) {
                 return false;
             }
             state.control.clone()
         };
         if let Some(control) = control {
             // Whether it worked shows in the end that follows, or does not.
-            let _ = timeout(KILL_GRACE, control.kill(Signal::KILL)).await;
+            let killed = timeout(KILL_GRACE, control.kill(Signal::KILL)).await;
+            if matches!(&killed, Ok(Err(error)) if error.kind() == ErrorKind::Unavailable) {
+                lock(&self.state).was_killed = false;
+            }
         }
         true
     }

@@ -38,6 +38,10 @@ pub enum JobProgress {
     Output(OutputKind, Bytes),
     /// It ended; 128 + n when signal n ended it. Nothing may follow.
     Ended(i32),
+    /// The engine killed it by itself, since the time that it had been given was up; with the exit code. Nothing may follow.
+    TimedOut(i32),
+    /// It ended without success, and its exit code was not told. Nothing may follow.
+    Failed,
 }
 
 /// What the engine can do to a running process.

@@ -100,6 +100,26 @@ async fn a_signal_that_was_sent_makes_killed_of_failed() {
     }
 }
 
+#[tokio::test]
+async fn what_is_not_told_of_an_end_is_not_made_up() {
+    let keeper = keeper(|_| ());
+    for (sent, end, state, exit_code) in [
+        (None, JobProgress::Failed, JobState::Failed, None),
+        (Some(Signal::TERM), JobProgress::Failed, JobState::Failed, None),
+        (Some(Signal::KILL), JobProgress::Failed, JobState::Killed, None),
+        (Some(Signal::KILL), JobProgress::TimedOut(137), JobState::TimedOut, Some(137)),
+        (None, JobProgress::TimedOut(137), JobState::TimedOut, Some(137)),
+    ] {
+        let (job, progress) = start(&keeper, &JobSpec::new(["x"]));
+        if let Some(signal) = sent {
+            job.kill(signal).await.unwrap();
+        }
+        progress.send(Ok(end)).unwrap();
+        let status = job.wait(Duration::from_secs(5)).await.unwrap();
+        assert_eq!((status.state, status.exit_code), (state, exit_code));
+    }
+}
+
 /// A process that is said to be gone, whether it is or not.
 #[derive(Debug)]
 struct SaidToBeGone(ErrorKind);
@@ -166,6 +186,22 @@ async fn a_job_whose_time_is_up_is_killed_and_one_that_cannot_be_is_lost() {
     let error = job.wait(Duration::from_secs(60)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     assert_eq!(job.status().await.unwrap().state, JobState::Lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_time_is_up_while_its_engine_is_away_runs_until_that_says_how_it_ended() {
+    let mut spec = JobSpec::new(["x"]);
+    spec.timeout_seconds = Some(5);
+    let progress = stream::once(async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        Ok(JobProgress::Ended(137))
+    });
+    let slot = keeper(|_| ()).admit(Some("c"), &spec).unwrap();
+    let (job, feed) = slot.started(Arc::new(SaidToBeGone(ErrorKind::Unavailable)), progress);
+    tokio::spawn(feed);
+    tokio::time::sleep(Duration::from_secs(500)).await;
+    assert_eq!(job.status().await.unwrap().state, JobState::Running);
+    assert_eq!(job.wait(Duration::from_secs(600)).await.unwrap().state, JobState::TimedOut);
 }
 
 #[tokio::test]

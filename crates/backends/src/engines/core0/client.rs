@@ -35,6 +35,10 @@ const LISTING: Duration = Duration::from_secs(30);
 const LISTING_KEPT: Duration = Duration::from_secs(2);
 /// After the connection broke, it is tried again in such steps.
 const AGAIN: Duration = Duration::from_millis(200);
+/// For so long a node may be away before it is given up to find out whether it accepted a command; that time does not count.
+const OUTAGE: Duration = Duration::from_secs(60);
+/// A result follows its command's end within this, or somebody has taken it.
+const FOLLOWS: Duration = Duration::from_secs(3);
 
 /// When jobs were listed, and their ids.
 type Listing = (Instant, Arc<BTreeSet<String>>);
@@ -114,37 +118,47 @@ impl Client {
         command.validate()?;
         let until = Instant::now() + deadline;
         match scope {
-            Scope::Host => self.run_document(&command.id, &command.document(), until).await,
+            Scope::Host => self.run_document(&command.id, &command.document(), Until::at(until)).await,
             Scope::Container(container) => {
-                let id = self.dispatch(container, command, until).await?;
-                self.wait(&id, until, Acceptance::Told).await
+                let id = self.dispatch(container, command, Until::at(until)).await?;
+                self.wait(&id, Until::at(until), Acceptance::Told).await
             }
         }
     }
 
     /// Pushes a command and waits until the node has accepted it. Gives the id under which its result will be.
+    ///
+    /// When the connection breaks meanwhile, it is found out afterwards whether the node has accepted it: what runs must not be
+    /// unknown to whoever started it. An error of the advice `unknown` says that it may run, now or later.
     pub(super) async fn push(&self, scope: Scope, command: &Command) -> Result<String> {
         command.validate()?;
         match scope {
             Scope::Host => {
                 let mut pipeline = Pipeline::new();
                 pipeline.cmd("RPUSH").arg(QUEUE).arg(command.document().to_string());
-                self.links.ask::<(i64,)>(&pipeline).await?;
-                self.accepted(&command.id).await?;
+                let acceptance = match self.links.ask::<(i64,)>(&pipeline).await {
+                    Ok(_) => Acceptance::Open,
+                    Err(error) if is_broken(&error) && error.retry() == Retry::Unknown => Acceptance::Doubtful,
+                    Err(error) => return Err(error),
+                };
+                self.accepted(&command.id, acceptance).await?;
                 Ok(command.id.clone())
             }
-            Scope::Container(container) => self.dispatch(container, command, Instant::now() + ACCEPTANCE * 2).await,
+            Scope::Container(container) => {
+                let until = Until { at: Instant::now() + ACCEPTANCE * 2, outage: Some(OUTAGE) };
+                self.dispatch(container, command, until).await
+            }
         }
     }
 
-    async fn dispatch(&self, container: u64, command: &Command, until: Instant) -> Result<String> {
+    async fn dispatch(&self, container: u64, command: &Command, until: Until) -> Result<String> {
         let outer = Command::new("corex.dispatch", json!({"container": container, "command": command.document()}))?;
         // As the reference client writes it: what the command is to have stands in the inner document.
         let document = json!({"id": outer.id, "command": outer.command, "arguments": outer.arguments});
         self.run_document(&outer.id, &document, until).await?.value()
     }
 
-    async fn run_document(&self, id: &str, document: &Value, until: Instant) -> Result<Outcome> {
+    async fn run_document(&self, id: &str, document: &Value, until: Until) -> Result<Outcome> {
         let mut push = Pipeline::new();
         push.cmd("RPUSH").arg(QUEUE).arg(document.to_string());
         let pushed = match self.links.lease(PATIENCE).await? {
@@ -156,8 +170,10 @@ impl Client {
             None => self.links.ask::<(i64,)>(&push).await.map(|(length,)| (length, None)),
         };
         match pushed {
-            Ok((_, Some(result))) => Outcome::parse(&result),
-            Ok((_, None)) => self.wait(id, until, Acceptance::Open).await,
+            Ok((_, result)) => match result.map_or(Ok(None), |result| own(id, &result))? {
+                Some(outcome) => Ok(outcome),
+                None => self.wait(id, until, Acceptance::Open).await,
+            },
             // Whether it was pushed, its flag or its result tells.
             Err(error) if is_broken(&error) && error.retry() == Retry::Unknown => {
                 self.wait(id, until, Acceptance::Doubtful).await
@@ -167,39 +183,75 @@ impl Client {
     }
 
     /// Waits for the flag of a command that was pushed.
-    async fn accepted(&self, id: &str) -> Result<()> {
-        if !self.sets_flags.load(Ordering::Relaxed) {
+    async fn accepted(&self, id: &str, acceptance: Acceptance) -> Result<()> {
+        let mut until = Until { at: Instant::now() + ACCEPTANCE, outage: Some(OUTAGE) };
+        let mut broke = acceptance == Acceptance::Doubtful;
+        let flags = self.sets_flags.load(Ordering::Relaxed);
+        if !flags && !broke {
             return Ok(());
         }
-        let until = Instant::now() + ACCEPTANCE;
-        let key = flag_key(id);
+        let mut away = broke.then(Instant::now);
         let mut pause = FIRST_PAUSE;
         loop {
-            let mut pipeline = Pipeline::new();
-            let found: (Option<Vec<u8>>,) = match self.links.lease(PATIENCE).await? {
-                Some(lease) => {
-                    pipeline.cmd("BRPOPLPUSH").arg(&key).arg(&key).arg(ROUND_SECONDS);
-                    lease.ask(&pipeline, Duration::from_secs(ROUND_SECONDS.into())).await?
-                }
-                None => {
-                    pipeline.cmd("RPOPLPUSH").arg(&key).arg(&key);
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    self.links.ask(&pipeline).await?
-                }
+            let found = if flags {
+                self.flag(id, &mut pause).await
+            } else {
+                sleep(AGAIN).await;
+                self.known(id).await
             };
-            if found.0.is_some() {
-                return Ok(());
-            }
-            if Instant::now() >= until {
-                return Err(dropped(id));
+            match found {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    until.goes_on(away.take());
+                    if Instant::now() < until.at {
+                        continue;
+                    }
+                    // A Redis that was started anew may have forgotten the flag, but the node does not forget the job.
+                    return match broke {
+                        true if self.known(id).await.unwrap_or(false) => Ok(()),
+                        true => Err(interrupted(id)),
+                        false => Err(dropped(id)),
+                    };
+                }
+                Err(error) if is_broken(&error) => {
+                    broke = true;
+                    if until.is_up(&mut away) {
+                        return Err(interrupted(id).with_source(error));
+                    }
+                    sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error.with_retry(Retry::Unknown)),
             }
         }
     }
 
+    /// One look for a flag, which takes up to a second.
+    async fn flag(&self, id: &str, pause: &mut Duration) -> Result<bool> {
+        let key = flag_key(id);
+        let mut pipeline = Pipeline::new();
+        let found: (Option<Vec<u8>>,) = match self.links.lease(PATIENCE).await? {
+            Some(lease) => {
+                pipeline.cmd("BRPOPLPUSH").arg(&key).arg(&key).arg(ROUND_SECONDS);
+                lease.ask(&pipeline, Duration::from_secs(ROUND_SECONDS.into())).await?
+            }
+            None => {
+                pipeline.cmd("RPOPLPUSH").arg(&key).arg(&key);
+                sleep(*pause).await;
+                *pause = (*pause * 2).min(LONGEST_PAUSE);
+                self.links.ask(&pipeline).await?
+            }
+        };
+        Ok(found.0.is_some())
+    }
+
+    /// Whether the node runs a command of its own, or has run it, by other means than its flag.
+    async fn known(&self, id: &str) -> Result<bool> {
+        Ok(self.peek(id).await?.is_some() || self.listed(Scope::Host).await?.contains(id))
+    }
+
     /// Waits for the result of a command that was pushed, by this program or another one.
     pub(super) async fn result(&self, id: &str, deadline: Duration) -> Result<Outcome> {
-        self.wait(id, Instant::now() + deadline, Acceptance::Told).await
+        self.wait(id, Until::at(Instant::now() + deadline), Acceptance::Told).await
     }
 
     /// The result, if it is there.
@@ -207,7 +259,7 @@ impl Client {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("RPOPLPUSH").arg(result_key(id)).arg(result_key(id));
         let (found,): (Option<Vec<u8>>,) = self.links.read(&pipeline).await?;
-        found.map(|document| Outcome::parse(&document)).transpose()
+        found.map_or(Ok(None), |document| own(id, &document))
     }
 
     /// Whether the node's Redis answers.
@@ -258,49 +310,73 @@ impl Client {
         &self.streams
     }
 
-    async fn wait(&self, id: &str, until: Instant, mut acceptance: Acceptance) -> Result<Outcome> {
+    async fn wait(&self, id: &str, mut until: Until, mut acceptance: Acceptance) -> Result<Outcome> {
         let begun = Instant::now();
+        let mut accepts = Until { at: begun + ACCEPTANCE, outage: until.outage };
         let mut pause = FIRST_PAUSE;
         // The first rounds come and go fast; what takes longer leaves the connections to others.
         let mut rounds = 0;
+        let mut away: Option<Instant> = None;
+        let mut ended: Option<Instant> = None;
         loop {
-            match self.look(id, &mut rounds, &mut pause, until).await {
-                Ok(Some(result)) => return Outcome::parse(&result),
-                Ok(None) => {}
-                Err(error)
-                    if is_broken(&error) && acceptance == Acceptance::Doubtful && begun.elapsed() >= ACCEPTANCE =>
-                {
-                    return Err(interrupted(id).with_source(error));
+            match self.look(id, &mut rounds, &mut pause, until.at).await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {
+                    let was_away = away.take();
+                    accepts.goes_on(was_away);
+                    until.goes_on(was_away);
                 }
-                Err(error) if is_broken(&error) && Instant::now() + AGAIN < until => {
+                Err(error) if is_broken(&error) => {
+                    ended = None;
+                    let gives_up = until.is_up(&mut away);
+                    if acceptance == Acceptance::Doubtful && (gives_up || accepts.is_up(&mut away)) {
+                        return Err(interrupted(id).with_source(error));
+                    }
+                    if gives_up {
+                        // Nothing is known of what became of it.
+                        return Err(error.with_retry(Retry::Unknown));
+                    }
                     sleep(AGAIN).await;
                     continue;
                 }
-                // Nothing is known of what became of it.
-                Err(error) if is_broken(&error) => return Err(error.with_retry(Retry::Unknown)),
                 Err(error) => return Err(error),
             }
-            if Instant::now() >= until {
-                let words = format!("no result of {id} within {} s", begun.elapsed().as_secs());
-                return Err(Error::new(ErrorKind::DeadlineExceeded, words).with_retry(Retry::Unknown));
+            let flag = match self.flags(&[id.to_owned()]).await {
+                Ok(flags) => flags.first().copied(),
+                Err(error) if is_broken(&error) => None,
+                Err(error) => return Err(error),
+            };
+            ended = if flag == Some(Flag::Ended) { ended.or_else(|| Some(Instant::now())) } else { None };
+            let gone = match flag {
+                Some(Flag::Ended) if ended.is_some_and(|ended| ended.elapsed() >= FOLLOWS) => Some(taken(id)),
+                // The result comes with the flag.
+                Some(Flag::Unknown) if acceptance == Acceptance::Told => Some(forgotten(id)),
+                Some(Flag::Unknown) if Instant::now() >= accepts.at => Some(match acceptance {
+                    Acceptance::Doubtful => interrupted(id),
+                    _ => dropped(id),
+                }),
+                _ => None,
+            };
+            if matches!(flag, Some(Flag::Running | Flag::Ended)) {
+                acceptance = Acceptance::Told;
             }
-            match self.flags(&[id.to_owned()]).await.map(|flags| flags.first().copied()) {
-                Ok(Some(Flag::Running | Flag::Ended)) => acceptance = Acceptance::Told,
-                Ok(_) if acceptance == Acceptance::Told => {
-                    // The result comes with the flag, so this is the last look.
-                    return self.peek(id).await?.ok_or_else(|| forgotten(id));
+            match gone {
+                None if Instant::now() < until.at => {}
+                None => {
+                    let words = format!("no result of {id} within {} s", begun.elapsed().as_secs());
+                    return Err(Error::new(ErrorKind::DeadlineExceeded, words).with_retry(Retry::Unknown));
                 }
-                Ok(_) if begun.elapsed() >= ACCEPTANCE => {
-                    return Err(if acceptance == Acceptance::Doubtful { interrupted(id) } else { dropped(id) });
-                }
-                Err(error) if !is_broken(&error) => return Err(error),
-                _ => {}
+                Some(gone) => match self.peek(id).await {
+                    Ok(last_look) => return last_look.ok_or(gone),
+                    Err(error) if is_broken(&error) => {}
+                    Err(error) => return Err(error),
+                },
             }
         }
     }
 
     /// One look for a result, which takes up to a second.
-    async fn look(&self, id: &str, rounds: &mut u32, pause: &mut Duration, until: Instant) -> Result<Option<Vec<u8>>> {
+    async fn look(&self, id: &str, rounds: &mut u32, pause: &mut Duration, until: Instant) -> Result<Option<Outcome>> {
         let key = result_key(id);
         let mut pipeline = Pipeline::new();
         let left = until.saturating_duration_since(Instant::now());
@@ -309,16 +385,61 @@ impl Client {
             if let Some(lease) = self.links.lease(PATIENCE).await? {
                 pipeline.cmd("BRPOPLPUSH").arg(&key).arg(&key).arg(ROUND_SECONDS);
                 let blocks = Duration::from_secs(ROUND_SECONDS.into());
-                return lease.ask::<(Option<Vec<u8>>,)>(&pipeline, blocks).await.map(|(found,)| found);
+                let (found,) = lease.ask::<(Option<Vec<u8>>,)>(&pipeline, blocks).await?;
+                return found.map_or(Ok(None), |document| own(id, &document));
             }
         }
         pipeline.cmd("RPOPLPUSH").arg(&key).arg(&key);
         let (found,): (Option<Vec<u8>>,) = self.links.ask(&pipeline).await?;
+        let found = found.map_or(Ok(None), |document| own(id, &document))?;
         if found.is_none() {
             sleep((*pause).min(left)).await;
             *pause = (*pause * 2).min(LONGEST_PAUSE);
         }
         Ok(found)
+    }
+}
+
+/// The result of this command; nothing when the document is that of another one, which says nothing about this one.
+fn own(id: &str, document: &[u8]) -> Result<Option<Outcome>> {
+    let outcome = Outcome::parse(document)?;
+    if outcome.id == id {
+        return Ok(Some(outcome));
+    }
+    tracing::debug!(id, found = ?outcome.id, "there is another command's result in the place of this one's");
+    Ok(None)
+}
+
+/// How long something is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    at: Instant,
+    /// For how long the node may be away at a time, if that does not count.
+    outage: Option<Duration>,
+}
+
+impl Until {
+    /// Whatever happens.
+    fn at(at: Instant) -> Self {
+        Until { at, outage: None }
+    }
+
+    /// The node answers; it may have been away before.
+    fn goes_on(&mut self, away: Option<Instant>) {
+        if let Some(since) = away
+            && self.outage.is_some()
+        {
+            self.at += since.elapsed();
+        }
+    }
+
+    /// The node is away: whether it is not worth while any more.
+    fn is_up(&self, away: &mut Option<Instant>) -> bool {
+        let since = *away.get_or_insert_with(Instant::now);
+        match self.outage {
+            Some(outage) => since.elapsed() >= outage,
+            None => Instant::now() + AGAIN >= self.at,
+        }
     }
 }
 
@@ -333,22 +454,32 @@ enum Acceptance {
     Doubtful,
 }
 
+/// What a caller must know who would do the same in another way.
+const LATER: &str = "; should it be in the node's queue (core:default) still, it runs as soon as the node takes it";
+
 /// The node saw it and took no notice, or is not there.
 fn dropped(id: &str) -> Error {
     let words = format!(
         "the node did not accept the command within {} s: it is down, or it dropped it, as it does with an id that it \
-         knows and with what it cannot read",
+         knows and with what it cannot read{LATER}",
         ACCEPTANCE.as_secs()
     );
     Error::new(ErrorKind::Unavailable, words).with_retry(Retry::Unknown).with_context("dropped", id)
 }
 
 fn interrupted(id: &str) -> Error {
-    let words = "the connection broke while the command was pushed, and the node has not accepted it";
+    let words =
+        format!("the connection broke while the command was pushed, and the node has not accepted it so far{LATER}");
     Error::new(ErrorKind::Unavailable, words).with_retry(Retry::Unknown).with_context("job", id)
 }
 
 fn forgotten(id: &str) -> Error {
     let words = "the node does not know the command any more: it has been restarted, or the result is too old";
+    Error::new(ErrorKind::NotFound, words).with_retry(Retry::Unknown).with_context("job", id)
+}
+
+/// Results are there for everybody for five minutes; there are clients that take them away nevertheless.
+fn taken(id: &str) -> Error {
+    let words = "the command has ended, but its result is not there: another client has taken it";
     Error::new(ErrorKind::NotFound, words).with_retry(Retry::Unknown).with_context("job", id)
 }

@@ -4,6 +4,7 @@
 //! names, `null` where nothing is asked for.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,8 +12,8 @@ use uuid::Uuid;
 
 use roadstead_core::{Error, JobSpec, Result, names};
 
-/// A command for a node, or for a container on it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A command for a node, or for a container on it. What it is shown as for debugging has no arguments, which may be secret.
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Command {
     /// Unique on the node for as long as its result is kept, five minutes: a node drops a command whose id it knows.
@@ -36,6 +37,18 @@ pub struct Command {
     /// Runs again so many seconds after each end, until it is unscheduled; the result of the last run comes then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recurring_period: Option<u32>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("id", &self.id)
+            .field("command", &self.command)
+            .field("arguments_bytes", &self.arguments.to_string().len())
+            .field("max_time", &self.max_time)
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Command {
@@ -142,6 +155,19 @@ mod tests {
         let long = Command { id: String::new(), ..command };
         assert_eq!(long.validate().unwrap_err().field(), Some("id"));
         assert!(Command::new("core.ping", [1]).is_err());
+    }
+
+    #[test]
+    fn arguments_are_not_shown() {
+        let mut spec = JobSpec::new(["mysql", "--password=hunter2"]);
+        spec.env.insert("TOKEN".to_owned(), "hunter2".to_owned());
+        let mut program = Command::program(&spec).unwrap();
+        program.tags = Some(vec!["hunter2".to_owned()]);
+        for command in [program, Command::script("echo hunter2").unwrap()] {
+            let (short, long) = (format!("{command:?}"), format!("{command:#?}"));
+            assert!(!short.contains("hunter2") && !long.contains("hunter2"), "{long}");
+            assert!(short.contains(&command.id) && short.contains(&command.command));
+        }
     }
 
     #[test]

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use roadstead_core::jobs::{JobControl, JobProgress};
-use roadstead_core::{Capability, Error, ErrorKind, Job, JobSpec, OutputKind, Result, Signal, TerminalSize};
+use roadstead_core::{Capability, Error, ErrorKind, Job, JobSpec, OutputKind, Result, Retry, Signal, TerminalSize};
 use serde_json::{Value, json};
 
 use super::Scope;
 use super::command::Command;
-use super::ended;
+use super::ended::{self, Way};
 use super::following::output;
 use super::found;
 use super::outcome::Outcome;
@@ -90,7 +90,7 @@ fn told(progress: Progress, control: Arc<Control>) -> impl Stream<Item = Result<
             None => return Ok(None),
             Some(Step::Entry(entry)) => output(&entry).map(|(kind, data)| JobProgress::Output(kind, data)),
             Some(Step::Ended(outcome)) => {
-                return Ok(Some((end(&outcome, control.signal()), (progress, control))));
+                return Ok(Some((end(&outcome, control.signal())?, (progress, control))));
             }
         };
         Ok(Some((told.into_iter().collect(), (progress, control))))
@@ -102,14 +102,21 @@ fn told(progress: Progress, control: Arc<Control>) -> impl Stream<Item = Result<
 }
 
 /// The last of a job. Why it could not be run is told as its standard error, as a shell would do.
-fn end(outcome: &Outcome, signal: Option<u8>) -> Vec<JobProgress> {
-    let mut told = Vec::new();
-    let exit_code = ended::exit_code(outcome, signal);
-    if !ended::began(outcome) || exit_code.is_none() {
-        told.push(JobProgress::Output(OutputKind::Stderr, Bytes::from(format!("{}\n", outcome.message()))));
-    }
-    told.push(JobProgress::Ended(exit_code.unwrap_or(1)));
-    told
+fn end(outcome: &Outcome, signal: Option<u8>) -> Result<Vec<JobProgress>> {
+    let why = |last| {
+        let line = |reason| JobProgress::Output(OutputKind::Stderr, Bytes::from(format!("{reason}\n")));
+        ended::reason(outcome).map(line).into_iter().chain([last]).collect()
+    };
+    Ok(match ended::way(outcome, signal) {
+        Way::Exited(exit_code) => vec![JobProgress::Ended(exit_code)],
+        Way::TimedOut(exit_code) => vec![JobProgress::TimedOut(exit_code)],
+        Way::NeverBegan => why(JobProgress::Ended(ended::NOT_FOUND)),
+        Way::Failed => why(JobProgress::Failed),
+        Way::Unknown => {
+            let words = format!("the job is lost: {}", ended::UNTOLD);
+            return Err(Error::new(ErrorKind::Unavailable, words).with_retry(Retry::Unknown));
+        }
+    })
 }
 
 /// What can be done to a job that runs.
@@ -161,5 +168,34 @@ impl JobControl for Control {
         };
         self.signal.store(before, Ordering::Release);
         killed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(members: &str) -> String {
+        let outcome = Outcome::parse(format!(r#"{{"id":"i","command":"core.system",{members}}}"#).as_bytes()).unwrap();
+        match end(&outcome, None) {
+            Ok(told) => format!("{told:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn only_what_is_told_of_an_end_is_told() {
+        let streams = r#""streams":["","bad\n"]"#;
+        assert_eq!(told(&format!(r#""state":"SUCCESS",{streams}"#)), "[Ended(0)]");
+        assert_eq!(told(&format!(r#""state":"ERROR","code":1003,{streams}"#)), "[Ended(3)]");
+        assert_eq!(told(&format!(r#""state":"ERROR",{streams}"#)), "[Failed]");
+        assert_eq!(told(r#""state":"ERROR""#), "[Failed]");
+        assert_eq!(told(r#""state":"ERROR","data":"why""#), r#"[Output(Stderr, b"why\n"), Failed]"#);
+        assert_eq!(told(&format!(r#""state":"TIMEOUT",{streams}"#)), "[TimedOut(137)]");
+        assert_eq!(told(&format!(r#""state":"TIMEOUT","code":999,{streams}"#)), "[TimedOut(137)]");
+        assert_eq!(told(r#""state":"ERROR","code":0,"data":"why""#), r#"[Output(Stderr, b"why\n"), Ended(127)]"#);
+        for nonsense in [r#""state":"SUCCESS","code":{}"#, r#""state":"LATER""#, r#""code":0"#] {
+            assert!(told(nonsense).contains("the job is lost"), "{nonsense}");
+        }
     }
 }

@@ -12,8 +12,11 @@ use roadstead_core::{Error, ErrorKind, Result, Retry, Timestamp};
 
 /// The code of a process that a signal ended.
 const KILLED: u32 = 999;
-/// What is added to the exit code of a process.
+/// What is added to the exit code of a process, and the codes that there are.
 const EXITED: u32 = 1000;
+const EXIT_CODES: std::ops::RangeInclusive<u32> = EXITED + 1..=EXITED + 255;
+/// A code that is none: it must not pass for 0.
+const NO_CODE: u32 = u32::MAX;
 /// The level of a payload that is JSON.
 pub(super) const JSON: u16 = 20;
 
@@ -51,8 +54,9 @@ pub struct Outcome {
     pub level: u16,
     /// How it ended.
     pub state: OutcomeState,
-    /// 0, a number like those of HTTP, 999 for a signal, or 1000 and the exit code; 0 where older nodes tell none.
-    pub code: u32,
+    /// 0, a number like those of HTTP, 999 for a signal, or 1000 and the exit code. Absent where older nodes tell none;
+    /// 4294967295 for what is no such number.
+    pub code: Option<u32>,
     /// When it began; absent when it did not.
     pub started_at: Option<Timestamp>,
     /// How long it took, to the millisecond.
@@ -96,7 +100,7 @@ impl Outcome {
                 "UNKNOWN_CMD" => OutcomeState::UnknownCommand,
                 other => OutcomeState::Other(other.to_owned()),
             },
-            code: u32::try_from(number("code")).unwrap_or(u32::MAX),
+            code: get("code").and_then(code),
             started_at: if started == 0 { None } else { milliseconds(started) },
             duration: Duration::from_millis(number("time")),
             tags: match get("tags") {
@@ -115,14 +119,15 @@ impl Outcome {
     }
 
     /// The exit code of its process: 128 and the number of SIGKILL when a signal ended it, which nodes do not tell; absent
-    /// for what is no process, or never began.
+    /// for what is no process, or never began, and where it is not told.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
         match self.code {
-            0 if self.succeeded() => Some(0),
-            KILLED => Some(137),
-            404 if self.level == 0 => Some(127),
-            code if code > EXITED => i32::try_from(code - EXITED).ok(),
+            None | Some(0) if self.succeeded() => Some(0),
+            None if self.state == OutcomeState::Timeout => Some(137),
+            Some(KILLED) => Some(137),
+            Some(404) if self.level == 0 => Some(127),
+            Some(code) if EXIT_CODES.contains(&code) => i32::try_from(code - EXITED).ok(),
             _ => None,
         }
     }
@@ -184,10 +189,10 @@ impl Outcome {
         let kind = match (&self.state, self.code) {
             (OutcomeState::UnknownCommand, _) => ErrorKind::Unsupported,
             (OutcomeState::Timeout, _) => ErrorKind::DeadlineExceeded,
-            (_, 404) => ErrorKind::NotFound,
-            (_, 406 | 412) => ErrorKind::Conflict,
-            (_, 503) => ErrorKind::ResourceExhausted,
-            (_, KILLED) => ErrorKind::Cancelled,
+            (_, Some(404)) => ErrorKind::NotFound,
+            (_, Some(406 | 412)) => ErrorKind::Conflict,
+            (_, Some(503)) => ErrorKind::ResourceExhausted,
+            (_, Some(KILLED)) => ErrorKind::Cancelled,
             _ if says(&["file exists", "already exists", "already in use", "overlapping range"]) => {
                 ErrorKind::AlreadyExists
             }
@@ -208,8 +213,19 @@ impl Outcome {
             }
             _ if says(&["no space left"]) => ErrorKind::ResourceExhausted,
             _ if says(&["failed to dispatch command"]) => ErrorKind::Unavailable,
-            (_, 400) => ErrorKind::InvalidInput,
-            _ if says(&["invalid", "cannot unmarshal", "is required", "must be ", "unknown "]) => {
+            (_, Some(400)) => ErrorKind::InvalidInput,
+            _ if says(&[
+                "invalid",
+                "cannot unmarshal",
+                "illegal base64",
+                "is required",
+                "is a required",
+                "must be ",
+                "must supply",
+                "has to be ",
+                "unknown ",
+            ]) =>
+            {
                 ErrorKind::InvalidInput
             }
             _ => ErrorKind::Unexpected,
@@ -217,14 +233,18 @@ impl Outcome {
         let words = match &self.state {
             OutcomeState::UnknownCommand => format!("the node knows no command {}", self.command),
             OutcomeState::Timeout => format!("{} was killed when its time was up", self.command),
-            _ if message.is_empty() => format!("{} failed with code {}", self.command, self.code),
+            _ if message.is_empty() => match self.code {
+                Some(code) => format!("{} failed with code {code}", self.command),
+                None => format!("{} failed, and the node does not say how", self.command),
+            },
             _ => message,
         };
         // It has answered: the same again brings the same.
-        Error::new(kind, words)
-            .with_retry(Retry::Never)
-            .with_context("command", self.command.clone())
-            .with_context("code", self.code.to_string())
+        let error = Error::new(kind, words).with_retry(Retry::Never).with_context("command", self.command.clone());
+        match self.code {
+            Some(code) => error.with_context("code", code.to_string()),
+            None => error,
+        }
     }
 }
 
@@ -254,6 +274,17 @@ fn unsigned(value: &Value) -> u64 {
     }
 }
 
+/// A code however it is written; none where none is told. What is no code is not taken for any.
+fn code(value: &Value) -> Option<u32> {
+    let read = match value {
+        Value::Null => return None,
+        Value::Number(number) => number.as_u64().or_else(|| number.to_string().strip_suffix(".0")?.parse().ok()),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    Some(read.and_then(|code| u32::try_from(code).ok()).unwrap_or(NO_CODE))
+}
+
 /// A time in milliseconds since the beginning of 1970.
 pub(super) fn milliseconds(since: u64) -> Option<Timestamp> {
     Timestamp::from_unix_nanos(i128::from(since) * 1_000_000)
@@ -270,17 +301,34 @@ mod tests {
     #[test]
     fn every_generation_is_read() {
         let old = outcome(r#""data":"","level":0,"state":"SUCCESS","starttime":1509000000123,"time":14,"tags":"web""#);
-        assert_eq!((old.tags, old.code, old.streams), (vec!["web".to_owned()], 0, None));
+        assert_eq!((old.tags, old.code, old.streams), (vec!["web".to_owned()], None, None));
         assert_eq!(old.started_at.unwrap().to_string(), "2017-10-26T06:40:00.123Z");
         let new =
             outcome(r#""streams":["o","e"],"state":"ERROR","code":1003,"tags":["a","b"],"container":4,"starttime":0"#);
         assert_eq!((new.exit_code(), new.container, new.started_at), (Some(3), 4, None));
         assert_eq!(new.error().message(), "e");
         let odd = outcome(r#""STATE":"LATER","code":"7","time":-1,"streams":[1],"data":{"a":1},"tags":[1,"x",null]"#);
-        assert_eq!((odd.state, odd.code, odd.tags), (OutcomeState::Other("LATER".to_owned()), 7, vec!["x".to_owned()]));
+        assert_eq!(
+            (odd.state, odd.code, odd.tags),
+            (OutcomeState::Other("LATER".to_owned()), Some(7), vec!["x".to_owned()])
+        );
         assert_eq!(odd.data, r#"{"a":1}"#);
         for nonsense in [&b""[..], b"[]", b"nul", b"\xff\xfe", b"{\"id\":"] {
             assert_eq!(Outcome::parse(nonsense).unwrap_err().kind(), ErrorKind::Unexpected);
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_none_is_no_code() {
+        for (written, read) in [("null", None), ("0", Some(0)), ("\"1003\"", Some(1003)), ("1003.0", Some(1003))] {
+            assert_eq!(outcome(&format!(r#""state":"ERROR","code":{written}"#)).code, read, "{written}");
+        }
+        for nonsense in ["-1", "0.5", "true", "false", "[]", "{}", "\"\"", "\"x\"", "4294967296", "1e300", "[0]"] {
+            let told = outcome(&format!(r#""state":"SUCCESS","streams":["",""],"code":{nonsense}"#));
+            assert_eq!((told.code, told.exit_code()), (Some(u32::MAX), None), "{nonsense}");
+        }
+        for code in ["1000", "1256", "2001003", "7"] {
+            assert_eq!(outcome(&format!(r#""state":"ERROR","code":{code}"#)).exit_code(), None, "{code}");
         }
     }
 
@@ -296,6 +344,10 @@ mod tests {
         assert_eq!(says("no container with id '99'"), ErrorKind::NotFound);
         assert_eq!(says("open /x: file exists"), ErrorKind::AlreadyExists);
         assert_eq!(says("invalid PID"), ErrorKind::InvalidInput);
+        assert_eq!(says("illegal base64 data at input byte 0"), ErrorKind::InvalidInput);
+        assert_eq!(says("Must supply either Name or UUID"), ErrorKind::InvalidInput);
+        assert_eq!(says("rwax modes has to be used once and only once"), ErrorKind::InvalidInput);
+        assert_eq!(says("CPU is a required parameter"), ErrorKind::InvalidInput);
         assert_eq!(says("something"), ErrorKind::Unexpected);
         assert_eq!(kind(r#""state":"ERROR","code":503"#), ErrorKind::ResourceExhausted);
     }

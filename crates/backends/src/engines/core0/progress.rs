@@ -2,7 +2,8 @@
 //!
 //! The end is told by the last entry of the output. Should that be lost, since nodes keep output for a minute and a Redis
 //! that is started anew keeps none, the result is looked for every few seconds, too. A command of which neither the flag nor
-//! the result nor the list of jobs knows anything is lost: it is never taken for ended.
+//! the result nor the list of jobs knows anything is lost: it is never taken for ended. Only the node can say so: however long
+//! it cannot be reached, the command may run, and is followed again afterwards.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,8 +25,6 @@ const LOOK: Duration = Duration::from_secs(3);
 const RESULT: Duration = Duration::from_secs(15);
 /// The rest of the output follows a result within this.
 const REST: Duration = Duration::from_secs(1);
-/// A node that cannot be reached for so long has lost the command, for all that can be known.
-const AWAY: Duration = Duration::from_secs(10);
 /// So many looks in a row that say that it runs are believed; then the node is asked whether it knows it: a node whose agent
 /// died has forgotten its jobs, but its Redis has not.
 const BELIEVED: u32 = 5;
@@ -52,7 +51,6 @@ pub(super) struct Progress {
     /// Whether it may run more than once, so that a last entry is not the end.
     again: bool,
     looks: Interval,
-    away_since: Option<Instant>,
     believed: u32,
     pending: VecDeque<Step>,
     over: bool,
@@ -73,7 +71,6 @@ impl Progress {
             entries: Some(entries),
             again,
             looks,
-            away_since: None,
             believed: 0,
             pending: VecDeque::new(),
             over: false,
@@ -91,8 +88,15 @@ impl Progress {
                 return Ok(None);
             }
             let Some(entries) = &mut self.entries else {
-                let outcome = self.client.result(&self.id, RESULT).await.map_err(|error| self.lost(error))?;
-                self.end(outcome);
+                match self.client.result(&self.id, RESULT).await {
+                    Ok(outcome) => self.end(outcome),
+                    Err(error) if may_pass(&error) => {
+                        // A node that has told the last words and not the result may have died between the two.
+                        self.believed = BELIEVED;
+                        self.look().await?;
+                    }
+                    Err(error) => return Err(self.lost(error)),
+                }
                 continue;
             };
             tokio::select! {
@@ -129,16 +133,12 @@ impl Progress {
 
     async fn look(&mut self) -> Result<()> {
         match self.look_once().await {
-            Ok(()) => self.away_since = None,
-            Err(error) if is_broken(&error) || error.kind() == ErrorKind::DeadlineExceeded => {
-                let since = *self.away_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= AWAY {
-                    return Err(self.lost(error));
-                }
+            Err(error) if may_pass(&error) => {
+                tracing::debug!(id = self.id, %error, "nothing can be known of a command now");
+                Ok(())
             }
-            Err(error) => return Err(self.lost(error)),
+            looked => looked.map_err(|error| self.lost(error)),
         }
-        Ok(())
     }
 
     async fn look_once(&mut self) -> Result<()> {
@@ -147,8 +147,8 @@ impl Progress {
             self.end(outcome);
             return Ok(());
         }
-        let flags = self.client.flags(std::slice::from_ref(&self.id)).await?;
-        if flags.first() != Some(&Flag::Unknown) && self.believed < BELIEVED {
+        let flag = self.client.flags(std::slice::from_ref(&self.id)).await?.first().copied();
+        if flag != Some(Flag::Unknown) && self.believed < BELIEVED {
             self.believed += 1;
             return Ok(());
         }
@@ -161,7 +161,10 @@ impl Progress {
             Ok(outcome) => outcome,
             Err(error) if is_broken(&error) => return Err(error),
             Err(error) => {
-                let words = "the node does not know the job any more, nor how it ended";
+                let words = match flag {
+                    Some(Flag::Ended) => "it has ended, but its result is not there: another client has taken it",
+                    _ => "the node does not know the job any more, nor how it ended",
+                };
                 return Err(Error::new(ErrorKind::NotFound, words).with_retry(Retry::Unknown).with_source(error));
             }
         };
@@ -173,9 +176,16 @@ impl Progress {
     async fn is_listed(&self) -> Result<bool> {
         match self.client.listed(self.scope).await {
             Ok(jobs) => Ok(jobs.contains(&self.id)),
-            // The container is gone.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+            // The container is gone, unless it is the list that is not to be found; or nobody can say.
+            Err(error) if error.kind() == ErrorKind::NotFound && !error.context().any(|(key, _)| key == "job") => {
+                Ok(false)
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(false),
+            // That the list cannot be had says nothing of the job.
+            Err(error) => {
+                let words = format!("the node does not tell its jobs: {}", error.message());
+                Err(Error::new(ErrorKind::Unavailable, words).with_source(error))
+            }
         }
     }
 
@@ -223,6 +233,19 @@ impl Progress {
     }
 }
 
+/// Whether an error says nothing of the command, but only that the node cannot be asked now.
+fn may_pass(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unavailable
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::ResourceExhausted
+            | ErrorKind::Unauthenticated
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Cancelled
+    )
+}
+
 /// The end of what was written, up to a bound.
 #[derive(Debug, Default)]
 struct Tail(String);
@@ -243,21 +266,96 @@ impl Tail {
 
     /// What of `whole` was not written yet: `whole` is the end of everything.
     fn missing<'a>(&self, whole: &'a str) -> &'a str {
-        let boundaries = whole.char_indices().map(|(at, _)| at).chain([whole.len()]).rev();
-        for at in boundaries {
-            if let (Some(head), Some(rest)) = (whole.get(..at), whole.get(at..))
-                && self.0.ends_with(head)
-            {
-                return rest;
-            }
-        }
-        whole
+        // Both begin with whole characters, so what they have in common ends with one.
+        whole.get(overlap(self.0.as_bytes(), whole.as_bytes())..).unwrap_or(whole)
     }
+}
+
+/// How many of the first items of `next` are the last ones of `written`, at most; in a number of steps that grows with their
+/// lengths only (the algorithm of Knuth, Morris and Pratt).
+fn overlap<T: PartialEq>(written: &[T], next: &[T]) -> usize {
+    let most = written.len().min(next.len());
+    let next = next.get(..most).unwrap_or(next);
+    let written = written.get(written.len() - most..).unwrap_or(written);
+    // For each length of a beginning of `next`, less one: how much of its end is a shorter beginning.
+    let mut borders: Vec<usize> = Vec::with_capacity(most);
+    let longer = |borders: &[usize], mut length: usize, item: &T| loop {
+        if next.get(length) == Some(item) {
+            return length + 1;
+        }
+        let Some(before) = length.checked_sub(1) else { return 0 };
+        length = borders.get(before).copied().unwrap_or(0);
+    };
+    let mut length = 0;
+    for (number, item) in next.iter().enumerate() {
+        length = if number == 0 { 0 } else { longer(&borders, length, item) };
+        borders.push(length);
+    }
+    written.iter().fold(0, |length, item| longer(&borders, length, item))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use super::super::address::Address;
     use super::*;
+
+    thread_local! {
+        static COMPARISONS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// An item that counts how often it is compared.
+    struct Counted(u8);
+
+    impl PartialEq for Counted {
+        fn eq(&self, other: &Self) -> bool {
+            COMPARISONS.set(COMPARISONS.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    #[test]
+    fn half_a_mebibyte_of_the_same_takes_no_more_steps_than_its_length() {
+        let items = |text: &str| text.bytes().map(Counted).collect::<Vec<_>>();
+        const LENGTH: usize = 2 * Tail::MAX;
+        let same = "a".repeat(LENGTH);
+        let other = "a".repeat(LENGTH / 2) + "b" + &"a".repeat(LENGTH / 2);
+        let pairs = [(&same, &same, LENGTH), (&same, &other, LENGTH / 2), (&other, &same, LENGTH / 2)];
+        for (written, next, common) in pairs {
+            COMPARISONS.set(0);
+            assert_eq!(overlap(&items(written), &items(next)), common);
+            assert!(COMPARISONS.get() <= 4 * LENGTH, "{} comparisons", COMPARISONS.get());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_away_has_lost_nothing() {
+        let uri = "core0+unix:///nowhere/redis.sock".parse().unwrap();
+        let address = Address::read(&uri, &roadstead_core::ConnectOptions::default()).unwrap();
+        for ended in [false, true] {
+            let mut progress = Progress::begin(&Client::new(address.clone()), Scope::Host, "a", false).await;
+            if ended {
+                progress.entries = None;
+            }
+            let long = Duration::from_secs(600);
+            assert!(timeout(long, progress.next()).await.is_err(), "it is not known to have ended");
+        }
+    }
+
+    #[test]
+    fn the_longest_overlap_of_all_short_words() {
+        let words: Vec<String> =
+            (0..7).flat_map(|length| (0..1 << length).map(move |bits: u32| word(bits, length))).collect();
+        for (written, next) in words.iter().flat_map(|written| words.iter().map(move |next| (written, next))) {
+            let slow = (0..=next.len()).rev().find(|length| written.ends_with(&next[..*length])).unwrap();
+            assert_eq!(overlap(written.as_bytes(), next.as_bytes()), slow, "{written} {next}");
+        }
+    }
+
+    fn word(bits: u32, length: u32) -> String {
+        (0..length).map(|place| if bits >> place & 1 == 0 { 'a' } else { 'b' }).collect()
+    }
 
     #[test]
     fn a_result_repeats_the_end_of_what_was_written() {
@@ -268,6 +366,11 @@ mod tests {
         assert_eq!(tail.missing("twö\nthree\n"), "three\n");
         assert_eq!(tail.missing("four\n"), "four\n");
         assert_eq!(tail.missing(""), "");
+        // Of what is repeated the longest beginning counts.
+        let mut again = Tail::default();
+        again.push("ab\nab\nab\n");
+        assert_eq!(again.missing("ab\nab\nabc\n"), "abc\n");
+        assert_eq!(again.missing("ab\nab\nab\nab\n"), "ab\n");
         for _ in 0..100_000 {
             tail.push("ö line\n");
         }
