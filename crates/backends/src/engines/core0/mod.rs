@@ -33,6 +33,7 @@ mod shared;
 mod started;
 mod stats;
 mod streams;
+mod sweep;
 mod wait;
 
 use std::sync::Arc;
