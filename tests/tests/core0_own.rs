@@ -110,7 +110,8 @@ async fn two_programs_see_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_does_not_tell_is_absent() {
     let Some((node, name)) = connect().await else { return };
-    let words = ["sh", "-c", "sleep  300; true", "two words", ""];
+    // It waits by itself: nothing that it started is left when it is killed.
+    let words = ["sh", "-c", "mkfifo /f;  read line </f", "two words", ""];
     let spec = ContainerSpec::new(flist()).name(&name).command(words);
     node.create_container(&spec).await.expect("it is created");
     let container = node.container(&name);
