@@ -197,8 +197,7 @@ mod tests {
         assert_eq!(split(b"a\xff\0"), ["a\u{fffd}"]);
         assert!(split(b"").is_empty());
         let told = |words| {
-            let mut listed = Listed::default();
-            listed.command_line = "sh -c sleep 1".to_owned();
+            let listed = Listed { command_line: "sh -c sleep 1".to_owned(), ..Listed::default() };
             process(listed, Status::parse(""), words).cmdline
         };
         assert_eq!(told(Some(vec!["sh".to_owned()])), ["sh"]);
