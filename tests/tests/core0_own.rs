@@ -108,6 +108,30 @@ async fn two_programs_see_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_does_not_tell_is_absent() {
+    let Some((node, name)) = connect().await else { return };
+    // It waits by itself: nothing that it started is left when it is killed.
+    let words = ["sh", "-c", "mkfifo /f;  read line </f", "two words", ""];
+    let spec = ContainerSpec::new(flist()).name(&name).command(words);
+    node.create_container(&spec).await.expect("it is created");
+    let container = node.container(&name);
+    container.start().await.expect("it starts");
+    let main = container.inspect().await.expect("details").pid.expect("a main process");
+    let processes = container.processes().await.expect("processes");
+    let process = processes.iter().find(|process| process.pid == main).expect("it is listed");
+    // The node looks the program up, and may call it by its path.
+    let (program, arguments) = process.cmdline.split_first().expect("a program");
+    assert!(program.ends_with("sh"), "{program}");
+    assert_eq!(arguments, &words[1..], "word by word");
+    let stats = serde_json::to_value(container.stats().await.expect("numbers")).expect("JSON");
+    assert_eq!(stats.get("block_io"), None, "{stats}");
+    container.stop(&StopOptions::after_seconds(0)).await.expect("it stops");
+    let details = serde_json::to_value(container.inspect().await.expect("details")).expect("JSON");
+    assert_eq!(details.get("oom_killed"), None, "killed, and nobody knows what for: {details}");
+    container.delete(&DeleteOptions::default()).await.expect("deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_in_a_container_ends_with_its_main_process() {
     let Some((node, name)) = connect().await else { return };
     let spec = ContainerSpec::new(flist()).name(&name).command(["sleep", "1"]);

@@ -15,23 +15,24 @@ pub struct ContainerStats {
     pub cpu: CpuStats,
     /// Memory.
     pub memory: MemoryStats,
-    /// Block devices, all together.
-    pub block_io: BlockIoStats,
-    /// Network interfaces of the container.
+    /// Block devices, all together; absent when the engine does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_io: Option<BlockIoStats>,
+    /// Network interfaces of the container, as far as the engine tells.
     pub networks: Vec<NetworkStats>,
     /// Processes and threads.
     pub pids: PidsStats,
 }
 
 impl ContainerStats {
-    /// All zero, read at `observed_at`.
+    /// All zero or absent, read at `observed_at`.
     #[must_use]
     pub fn at(observed_at: Timestamp) -> Self {
         ContainerStats {
             observed_at,
             cpu: CpuStats::default(),
             memory: MemoryStats::default(),
-            block_io: BlockIoStats::default(),
+            block_io: None,
             networks: Vec::new(),
             pids: PidsStats::default(),
         }

@@ -31,6 +31,7 @@ mod process;
 mod proxy;
 mod redis_link;
 mod result;
+pub mod shape;
 mod sink;
 mod statistics;
 mod token;

@@ -5,9 +5,9 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 
 use roadstead_tests::core0::builtins::{Answer, Failure};
+use roadstead_tests::core0::shape;
 use serde_json::{Value, json};
 
-use crate::shape;
 use crate::world::{World, installed, within};
 
 /// The groups of commands that are built-in functions here; the rest is the stand-in's engine.
@@ -153,9 +153,9 @@ fn compare(capture: &Capture, answer: Option<Result<Answer, Failure>>) -> Result
         (Value::String(own), Value::String(captured)) if normal(own) == normal(captured) => Ok(()),
         (Value::String(_), _) | (Value::Bool(_), _) if data != captured => Err(format!("{data}, not {captured}")),
         (Value::Null, Value::String(text)) if text.is_empty() => Ok(()),
-        _ => match shape::difference(&shape::of(&capture.command, &data), &shape::of(&capture.command, &captured)) {
+        _ => match shape::difference(&capture.command, &data, &captured) {
             None => Ok(()),
-            Some(difference) => Err(format!("the shape differs {difference}\n  {data}\n  {captured}")),
+            Some(difference) => Err(format!("{difference}\n  {data}\n  {captured}")),
         },
     }
 }

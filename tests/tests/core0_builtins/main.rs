@@ -10,5 +10,4 @@
 
 mod captures;
 mod functions;
-mod shape;
 mod world;

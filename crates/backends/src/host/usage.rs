@@ -88,15 +88,15 @@ impl Cgroup {
         Ok(memory)
     }
 
-    fn block_io(&self) -> BlockIoStats {
-        let Some((version, directory)) = self.directory("blkio") else { return BlockIoStats::default() };
+    /// None where the kernel does not count it.
+    fn block_io(&self) -> Option<BlockIoStats> {
+        let (version, directory) = self.directory("blkio")?;
         match version {
             Version::One => ["blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_service_bytes"]
                 .iter()
                 .find_map(|name| text(directory, name).ok())
-                .map(|text| block_io_one(&text))
-                .unwrap_or_default(),
-            Version::Two => text(directory, "io.stat").map(|text| block_io_two(&text)).unwrap_or_default(),
+                .map(|text| block_io_one(&text)),
+            Version::Two => text(directory, "io.stat").map(|text| block_io_two(&text)).ok(),
         }
     }
 
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(one, two);
         assert_eq!((one.cpu.total_seconds, one.cpu.throttled_seconds, one.cpu.online_cpus), (1.5, Some(0.25), Some(4)));
         assert_eq!((one.memory.working_set_bytes, one.memory.limit_bytes), (Some(2000), None));
-        assert_eq!((one.block_io.read_bytes, one.block_io.written_bytes), (11, 20));
+        assert_eq!(one.block_io.map(|io| (io.read_bytes, io.written_bytes)), Some((11, 20)));
         assert_eq!((one.pids.current, one.pids.limit), (3, None));
         assert!(one.networks.is_empty(), "our own network is not the container's");
     }

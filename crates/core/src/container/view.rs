@@ -129,9 +129,9 @@ pub struct ContainerDetails {
     /// How often the engine has restarted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_count: Option<u64>,
-    /// Whether the kernel ended it for want of memory.
-    #[serde(default)]
-    pub oom_killed: bool,
+    /// Whether the kernel ended it for want of memory; absent when the engine does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_killed: Option<bool>,
     /// Result of the health check, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,

@@ -168,7 +168,7 @@ impl Record {
             exit_code: self.exit_code.filter(|_| shared.capabilities.exit_codes),
             pid: self.main.as_ref().map(|main| main.pid),
             restart_count: Some(self.restart_count),
-            oom_killed: false,
+            oom_killed: Some(false),
             removed_at_end: false,
             protected: false,
             health: self.health,

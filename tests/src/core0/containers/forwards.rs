@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
+
+use super::datagrams;
 
 /// Where a forwarded connection may come from, and to which port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,14 +92,12 @@ impl Source {
 struct Forward {
     source: Source,
     to: SocketAddr,
-    task: Option<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Forward {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -125,13 +125,21 @@ impl Forwards {
         if self.all().values().flatten().any(|forward| forward.source.overlaps(&source)) {
             return Err(taken());
         }
-        let task = if source.protocols.iter().any(|protocol| protocol == "tcp") {
-            let listener = TcpListener::bind((self.address.as_str(), source.port)).await.map_err(|_| taken())?;
-            Some(tokio::spawn(serve(listener, source.clone(), to)))
-        } else {
-            None
-        };
-        self.all().entry(id).or_default().push(Forward { source, to, task });
+        let has = |protocol: &str| source.protocols.iter().any(|found| found == protocol);
+        let place = (self.address.as_str(), source.port);
+        // Both before either is served.
+        let listener = if has("tcp") { Some(TcpListener::bind(place).await.map_err(|_| taken())?) } else { None };
+        let socket = if has("udp") { Some(UdpSocket::bind(place).await.map_err(|_| taken())?) } else { None };
+        let mut tasks = Vec::new();
+        if let Some(listener) = listener {
+            tasks.push(tokio::spawn(serve(listener, source.clone(), to)));
+        }
+        if let Some(socket) = socket {
+            let source = source.clone();
+            let admits = move |peer| source.admits(peer);
+            tasks.push(tokio::spawn(datagrams::carry(socket, admits, to, datagrams::BOUNDS)));
+        }
+        self.all().entry(id).or_default().push(Forward { source, to, tasks });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod container;
 mod create;
+mod datagrams;
 mod flist;
 mod forwards;
 mod network;

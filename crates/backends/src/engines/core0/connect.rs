@@ -10,6 +10,7 @@ use super::address::Address;
 use super::client::Client;
 use super::commands::HostCommands;
 use super::shared::Core0;
+use super::sweep;
 
 /// Every scheme that is served.
 pub(super) const SCHEMES: &[&str] = &["core0+unix", "core0+redis", "core0+rediss"];
@@ -32,7 +33,9 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         Err(_) => false,
     };
     let capabilities = capabilities(groups, &limits);
-    Ok(Core0::new(name, uri.to_string(), client, capabilities, JobKeeper::new(name, limits)))
+    let core0 = Core0::new(name, uri.to_string(), client, capabilities, JobKeeper::new(name, limits));
+    sweep::soon(&core0);
+    Ok(core0)
 }
 
 /// What a node can do. It reports nothing of the kind, but whether it knows control groups can be asked.

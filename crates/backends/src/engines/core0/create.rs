@@ -8,9 +8,8 @@ use uuid::Uuid;
 use super::commands::cgroup::Subsystem;
 use super::commands::corex::{ContainerArguments, NicState};
 use super::kept::{self, Kept};
-use super::record::{self, Run};
 use super::shared::{Core0, whole};
-use super::{found, image};
+use super::{found, image, record};
 
 /// How often a container is made whose ports turn out to be in use, where the caller leaves them open.
 const TRIES: u32 = 3;
@@ -110,15 +109,16 @@ async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedConta
             return Err(Error::invalid("mounts.source", words));
         }
     }
-    if let Some(bytes) = spec.limits.memory_bytes {
-        let group = group(&kept.mark);
-        core0.host.cgroups().ensure(&Subsystem::Memory, &group).await?;
-        core0.host.cgroups().set_memory(&group, bytes, 0).await?;
-        arguments.cgroups.push((Subsystem::Memory.to_string(), group));
-    }
-    // Before the container, so that whoever sees it finds its record.
-    record::write_run(&core0.client.links, &kept.mark, &Run { confirmed: true, ..Run::default() }).await?;
+    let links = &core0.client.links;
+    // Before the container, so that whoever sees it finds its record; and before its group, which goes with the record.
+    record::begin(links, &kept.mark).await?;
     let made = async {
+        if let Some(bytes) = spec.limits.memory_bytes {
+            let group = group(&kept.mark);
+            core0.host.cgroups().ensure(&Subsystem::Memory, &group).await?;
+            core0.host.cgroups().set_memory(&group, bytes, 0).await?;
+            arguments.cgroups.push((Subsystem::Memory.to_string(), group));
+        }
         let mut tries = 1;
         let id = loop {
             let made = core0.host.containers().create(&arguments).await;
@@ -146,6 +146,10 @@ async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedConta
     };
     match made.await {
         Ok(id) => {
+            if let Err(error) = record::made(links, &kept.mark).await {
+                // The next sweep sees that it lives, and keeps its record.
+                tracing::debug!(id, %error, "the record of a container could not be confirmed");
+            }
             let mut created = CreatedContainer::default();
             created.id = id.to_string();
             created.name = spec.name.clone().unwrap_or_else(|| found::nameless(id));
@@ -154,7 +158,7 @@ async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedConta
         Err(error) => {
             // A container that may be there after all keeps its record and its group.
             if error.retry() != roadstead_core::Retry::Unknown {
-                let _ = record::remove(&core0.client.links, &kept.mark).await;
+                let _ = record::remove(links, &kept.mark).await;
                 if spec.limits.memory_bytes.is_some() {
                     let _ = core0.host.cgroups().remove(&Subsystem::Memory, &group(&kept.mark)).await;
                 }

@@ -10,11 +10,12 @@ use super::commands::info;
 use super::commands::ip::Route;
 use super::found::{self, Found};
 use super::shared::Core0;
-use super::{kept, processes};
+use super::{kept, processes, sweep};
 
 /// N20 to N23.
 pub(super) async fn list(core0: &Arc<Core0>, filter: &ContainerFilter) -> Result<Vec<ContainerSummary>> {
     filter.validate()?;
+    sweep::soon(core0);
     let all = found::all(core0).await?;
     let mut all: Vec<(u64, ContainerSummary)> =
         all.iter().map(|found| (found.container.id, summary(core0, found))).collect();

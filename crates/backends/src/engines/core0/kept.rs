@@ -49,6 +49,12 @@ impl Kept {
     }
 }
 
+/// The mark of a container of ours, also of one that a newer version made and whose file this one cannot read.
+pub(super) fn mark(arguments: &ContainerArguments) -> Option<String> {
+    let file: serde_json::Value = serde_json::from_str(arguments.config.get(FILE)?).ok()?;
+    file.get("mark")?.as_str().map(str::to_owned)
+}
+
 /// The ports that no one has chosen yet, by their places.
 pub(super) fn open_ports(spec: &ContainerSpec) -> usize {
     spec.ports.iter().filter(|port| port.host_port.is_none()).count()
@@ -250,8 +256,9 @@ mod tests {
         assert_eq!(shown.labels, BTreeMap::from([("k".to_owned(), "v".to_owned()), ("web".to_owned(), String::new())]));
         assert_eq!((shown.image.as_str(), shown.mounts.len()), ("file:///opt/x.flist", 1));
         assert_eq!(shown.networks, [NetworkAttachment::new("default")]);
-        arguments.config.insert(FILE.to_owned(), r#"{"version":9}"#.to_owned());
+        arguments.config.insert(FILE.to_owned(), r#"{"version":9,"mark":"newer"}"#.to_owned());
         assert_eq!(Kept::read(&arguments), None);
+        assert_eq!(mark(&arguments).as_deref(), Some("newer"));
     }
 
     #[test]

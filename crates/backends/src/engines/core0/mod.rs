@@ -34,6 +34,7 @@ mod shared;
 mod started;
 mod stats;
 mod streams;
+mod sweep;
 mod wait;
 
 use std::sync::Arc;

@@ -17,6 +17,8 @@ use super::shared::Core0;
 
 /// A status is shorter.
 const STATUS_MAX_BYTES: u64 = 64 * 1024;
+/// Of a longer command line, what the list has is told.
+const COMMAND_MAX_BYTES: u64 = 1024 * 1024;
 /// So many are read at once.
 const AT_ONCE: usize = 8;
 
@@ -25,19 +27,22 @@ pub(super) async fn processes(core0: &Core0, found: &Found) -> Result<Vec<Proces
     found.must_run()?;
     let own = family(core0.host.commands().processes().list().await?, found.container.pid);
     let pids: Vec<u32> = own.iter().map(|process| process.pid).collect();
-    let statuses = stream::iter(pids.into_iter().map(|pid| status(core0, pid))).buffered(AT_ONCE);
-    let statuses: Vec<Result<Option<Status>>> = statuses.collect().await;
+    let looks = pids.into_iter().map(|pid| async move { tokio::try_join!(status(core0, pid), words(core0, pid)) });
+    let seen: Vec<Result<(Option<Status>, Words)>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
     let mut all = Vec::new();
-    for (listed, status) in own.into_iter().zip(statuses) {
+    for (listed, seen) in own.into_iter().zip(seen) {
         // One that has ended meanwhile is none.
-        if let Some(status) = status? {
-            all.push(process(listed, status));
+        if let (Some(status), words) = seen? {
+            all.push(process(listed, status, words));
         }
     }
     Ok(all)
 }
 
-fn process(listed: Listed, status: Status) -> Process {
+/// The program and its arguments; none when they cannot be told.
+type Words = Option<Vec<String>>;
+
+fn process(listed: Listed, status: Status, words: Words) -> Process {
     let mut process = Process::default();
     process.pid = listed.pid;
     process.ppid = listed.parent_pid;
@@ -48,7 +53,9 @@ fn process(listed: Listed, status: Status) -> Process {
     process.rss_bytes = Some(listed.rss_bytes);
     process.vms_bytes = Some(listed.vms_bytes);
     process.started_at = listed.started_at;
-    process.cmdline = Some(listed.command_line).filter(|line| !line.is_empty()).into_iter().collect();
+    // The node joins the words with blanks, after which nobody knows where one ends: the line stays whole then.
+    let line = || Some(listed.command_line).filter(|line| !line.is_empty()).into_iter().collect();
+    process.cmdline = words.unwrap_or_else(line);
     process.threads = status.threads;
     process
 }
@@ -104,6 +111,29 @@ async fn status(core0: &Core0, pid: u32) -> Result<Option<Status>> {
         Err(error) if error.kind() == ErrorKind::NotFound || error.message().contains("no such process") => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The words of a process, as the kernel has them.
+async fn words(core0: &Core0, pid: u32) -> Result<Words> {
+    let commands = core0.host.commands();
+    match commands.filesystem().read_file(&format!("/proc/{pid}/cmdline"), COMMAND_MAX_BYTES).await {
+        Ok(text) => Ok(Some(split(&text))),
+        // It cannot be reached: nothing else would be.
+        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => Err(error),
+        Err(error) => {
+            tracing::debug!(pid, %error, "the words of a process could not be read");
+            Ok(None)
+        }
+    }
+}
+
+/// Each word ends with a NUL. A process may write over them, and leave the last NUL out.
+fn split(text: &[u8]) -> Vec<String> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// The main processes whose pids were asked for: by container, with the run.
@@ -165,6 +195,20 @@ mod tests {
         let all = vec![listed(9, 5), listed(1, 0), listed(5, 1), listed(7, 9), listed(6, 1), listed(5, 5)];
         let pids: Vec<u32> = family(all, 5).iter().map(|process| process.pid).collect();
         assert_eq!(pids, [5, 5, 7, 9]);
+    }
+
+    #[test]
+    fn words_are_those_of_the_kernel() {
+        assert_eq!(split(b"sh\0-c\0sleep 1;  true\0\0"), ["sh", "-c", "sleep 1;  true", ""]);
+        assert_eq!(split(b"server: worker"), ["server: worker"]);
+        assert_eq!(split(b"a\xff\0"), ["a\u{fffd}"]);
+        assert!(split(b"").is_empty());
+        let told = |words| {
+            let listed = Listed { command_line: "sh -c sleep 1".to_owned(), ..Listed::default() };
+            process(listed, Status::parse(""), words).cmdline
+        };
+        assert_eq!(told(Some(vec!["sh".to_owned()])), ["sh"]);
+        assert_eq!(told(None), ["sh -c sleep 1"], "no word is made up");
     }
 
     #[test]

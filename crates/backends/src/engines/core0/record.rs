@@ -3,6 +3,9 @@
 //! It is kept in the node's own Redis, which lives as long as the containers do, so that every program that asks sees the
 //! same. Three small documents, each written whole: the run, the last signal, the end. The last two name the run that they
 //! belong to, so nothing is read, changed and written back, and no transaction is needed, which the proxy could not carry.
+//!
+//! Which marks there are is kept in a set of its own. While a container is being made its record has a lifetime, and so goes
+//! by itself when its maker does; [`sweep`](super::sweep) gives one to the records of containers that are gone.
 
 use redis::Pipeline;
 use roadstead_core::{Error, ErrorKind, Result, Timestamp};
@@ -13,6 +16,11 @@ use super::link::Links;
 
 /// A claim is let go of after this, should whoever made it be gone.
 const CLAIM_SECONDS: u32 = 60;
+
+/// What is not known to belong to a container goes after this: far more than making one takes, with all tries.
+const LIFETIME_SECONDS: u32 = 3600;
+/// The marks of all records.
+const MARKS: &str = "roadstead:containers";
 
 /// A run of the main process. Number 0: none yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +87,10 @@ fn signal_key(mark: &str) -> String {
     format!("roadstead:container:{mark}:signal")
 }
 
+fn keys(mark: &str) -> [String; 3] {
+    [key(mark), end_key(mark), signal_key(mark)]
+}
+
 fn parse<T: DeserializeOwned>(document: Option<&Vec<u8>>) -> Option<T> {
     serde_json::from_slice(document?).ok()
 }
@@ -91,7 +103,7 @@ pub(super) async fn read(links: &Links, marks: &[&str]) -> Result<Vec<Record>> {
     let mut pipeline = Pipeline::new();
     // One by one in one go: the proxy of a node fails at a list with nulls in it, which MGET would give.
     for mark in marks {
-        for key in [key(mark), end_key(mark), signal_key(mark)] {
+        for key in keys(mark) {
             pipeline.cmd("GET").arg(key);
         }
     }
@@ -103,17 +115,45 @@ pub(super) async fn read(links: &Links, marks: &[&str]) -> Result<Vec<Record>> {
     Ok(documents.chunks(3).map(three).collect())
 }
 
+fn text(document: &impl Serialize) -> Result<String> {
+    serde_json::to_string(document)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "a record cannot be written as JSON").with_source(error))
+}
+
 async fn write(links: &Links, key: String, document: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(document)
-        .map_err(|error| Error::new(ErrorKind::Unexpected, "a record cannot be written as JSON").with_source(error))?;
     let mut pipeline = Pipeline::new();
-    pipeline.cmd("SET").arg(key).arg(text).ignore();
+    pipeline.cmd("SET").arg(key).arg(text(document)?).ignore();
+    links.ask::<()>(&pipeline).await
+}
+
+/// A container that nobody has started yet.
+fn created() -> Run {
+    Run { confirmed: true, ..Run::default() }
+}
+
+/// Writes the record of a container that is about to be made. It goes by itself unless [`made`] follows.
+pub(super) async fn begin(links: &Links, mark: &str) -> Result<()> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SETEX").arg(key(mark)).arg(LIFETIME_SECONDS).arg(text(&created())?).ignore();
+    pipeline.cmd("SADD").arg(MARKS).arg(mark).ignore();
+    links.ask::<()>(&pipeline).await
+}
+
+/// Writes that the container has been made; what others wrote of it meanwhile stays.
+pub(super) async fn made(links: &Links, mark: &str) -> Result<()> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SETNX").arg(key(mark)).arg(text(&created())?).ignore();
+    pipeline.cmd("PERSIST").arg(key(mark)).ignore();
     links.ask::<()>(&pipeline).await
 }
 
 /// Writes which run it is in.
 pub(super) async fn write_run(links: &Links, mark: &str, run: &Run) -> Result<()> {
-    write(links, key(mark), run).await
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SET").arg(key(mark)).arg(text(run)?).ignore();
+    // Should the Redis have lost them.
+    pipeline.cmd("SADD").arg(MARKS).arg(mark).ignore();
+    links.ask::<()>(&pipeline).await
 }
 
 /// Writes how a run ended.
@@ -139,7 +179,73 @@ pub(super) async fn claim(links: &Links, mark: &str, run: u64) -> Result<bool> {
 /// Removes all that is kept of a container.
 pub(super) async fn remove(links: &Links, mark: &str) -> Result<()> {
     let mut pipeline = Pipeline::new();
-    pipeline.cmd("DEL").arg(key(mark)).arg(end_key(mark)).arg(signal_key(mark)).ignore();
+    pipeline.cmd("DEL").arg(&keys(mark)).ignore();
+    pipeline.cmd("SREM").arg(MARKS).arg(mark).ignore();
+    links.ask::<()>(&pipeline).await
+}
+
+/// Forgets a mark whose record has gone by itself.
+pub(super) async fn forget(links: &Links, mark: &str) -> Result<()> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SREM").arg(MARKS).arg(mark).ignore();
+    links.ask::<()>(&pipeline).await
+}
+
+/// The marks of all records, and of those that have gone by themselves since.
+pub(super) async fn marks(links: &Links) -> Result<Vec<String>> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SMEMBERS").arg(MARKS);
+    links.read::<(Vec<String>,)>(&pipeline).await.map(|(marks,)| marks)
+}
+
+/// How long the documents of a record stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// There are none.
+    Gone,
+    /// All for ever.
+    Kept,
+    /// Those with a lifetime go by themselves; there are none without.
+    Passing,
+    /// Some have a lifetime, and some have none.
+    Mixed,
+}
+
+impl Stay {
+    /// Of the seconds that are left to each: -1 for ever, -2 not there.
+    fn of(seconds: &[i64]) -> Self {
+        let (kept, passing) = (seconds.contains(&-1), seconds.iter().any(|left| *left >= 0));
+        match (kept, passing) {
+            (false, false) => Stay::Gone,
+            (true, false) => Stay::Kept,
+            (false, true) => Stay::Passing,
+            (true, true) => Stay::Mixed,
+        }
+    }
+}
+
+/// How long the records with these marks stay.
+pub(super) async fn stays(links: &Links, marks: &[String]) -> Result<Vec<Stay>> {
+    let mut pipeline = Pipeline::new();
+    for key in marks.iter().flat_map(|mark| keys(mark)) {
+        pipeline.cmd("TTL").arg(key);
+    }
+    let seconds: Vec<i64> = links.read(&pipeline).await?;
+    Ok(seconds.chunks(3).map(Stay::of).collect())
+}
+
+/// Has the records of `kept` stay, and those of `gone` go after their lifetime, where it has not begun yet.
+pub(super) async fn settle(links: &Links, kept: &[&str], gone: &[&str]) -> Result<()> {
+    if kept.is_empty() && gone.is_empty() {
+        return Ok(());
+    }
+    let mut pipeline = Pipeline::new();
+    for key in kept.iter().flat_map(|mark| keys(mark)) {
+        pipeline.cmd("PERSIST").arg(key).ignore();
+    }
+    for key in gone.iter().flat_map(|mark| keys(mark)) {
+        pipeline.cmd("EXPIRE").arg(key).arg(LIFETIME_SECONDS).ignore();
+    }
     links.ask::<()>(&pipeline).await
 }
 
@@ -156,6 +262,18 @@ mod tests {
         let next = Record { run: run(2), ..record.clone() };
         assert_eq!((next.end(), next.signal()), (None, None));
         assert_eq!(Record { run: None, ..record }.end(), None);
+    }
+
+    #[test]
+    fn documents_stay_or_pass() {
+        for (seconds, stay) in [
+            ([-2, -2, -2], Stay::Gone),
+            ([-1, -2, -1], Stay::Kept),
+            ([0, -2, -2], Stay::Passing),
+            ([60, -1, -2], Stay::Mixed),
+        ] {
+            assert_eq!(Stay::of(&seconds), stay);
+        }
     }
 
     #[test]

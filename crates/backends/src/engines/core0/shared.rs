@@ -14,6 +14,7 @@ use super::following::Followed;
 use super::outliving::Watched;
 use super::processes::MainPids;
 use super::stats::Remembered;
+use super::sweep::Swept;
 
 /// One node.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(super) struct Core0 {
     pub(super) main_pids: MainPids,
     /// The names that are about to be taken.
     pub(super) claimed_names: Mutex<Vec<String>>,
+    pub(super) swept: Swept,
     locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -57,6 +59,7 @@ impl Core0 {
             usage: Remembered::default(),
             main_pids: MainPids::default(),
             claimed_names: Mutex::default(),
+            swept: Swept::default(),
             locks: Mutex::default(),
         })
     }

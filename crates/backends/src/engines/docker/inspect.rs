@@ -120,7 +120,7 @@ fn describe(node: &str, inspected: Inspected) -> ContainerDetails {
     details.exit_code = state.exit_code.and_then(|code| i32::try_from(code).ok()).filter(|_| ended);
     details.pid = pid;
     details.restart_count = inspected.restart_count.and_then(|count| u64::try_from(count).ok());
-    details.oom_killed = state.oom_killed.unwrap_or(false);
+    details.oom_killed = state.oom_killed;
     details.health = state.health.and_then(|health| match health.status.as_deref() {
         Some("starting") => Some(Health::Starting),
         Some("healthy") => Some(Health::Healthy),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use roadstead_core::{ContainerStats, Error, ErrorKind, NetworkStats, Result, Timestamp};
+use roadstead_core::{BlockIoStats, ContainerStats, Error, ErrorKind, NetworkStats, Result, Timestamp};
 use serde::Deserialize;
 
 use super::client::Client;
@@ -137,6 +137,20 @@ fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
 
+fn block_io(entries: &[BlockIoEntry]) -> BlockIoStats {
+    let mut all = BlockIoStats::default();
+    for entry in entries {
+        let bytes = entry.value.unwrap_or(0);
+        // Written with a capital by version 1 only.
+        match entry.op.as_deref() {
+            Some("Read" | "read") => all.read_bytes = all.read_bytes.saturating_add(bytes),
+            Some("Write" | "write") => all.written_bytes = all.written_bytes.saturating_add(bytes),
+            _ => {}
+        }
+    }
+    all
+}
+
 /// `None` when the sample says that nothing runs: the daemon then gives the year 1 and zeros.
 fn numbers(sample: &Sample) -> Option<ContainerStats> {
     let read: Timestamp = sample.read.as_deref()?.parse().ok()?;
@@ -163,17 +177,7 @@ fn numbers(sample: &Sample) -> Option<ContainerStats> {
     stats.memory.swap_bytes = member(&["total_swap", "swap"]);
     stats.memory.limit_bytes = memory.limit.filter(|limit| (1..UNLIMITED).contains(limit));
 
-    for entry in sample.blkio_stats.io_service_bytes_recursive.iter().flatten() {
-        let bytes = entry.value.unwrap_or(0);
-        // Written with a capital by version 1 only.
-        match entry.op.as_deref() {
-            Some("Read" | "read") => stats.block_io.read_bytes = stats.block_io.read_bytes.saturating_add(bytes),
-            Some("Write" | "write") => {
-                stats.block_io.written_bytes = stats.block_io.written_bytes.saturating_add(bytes);
-            }
-            _ => {}
-        }
-    }
+    stats.block_io = sample.blkio_stats.io_service_bytes_recursive.as_deref().map(block_io);
     stats.pids.current = sample.pids_stats.current.unwrap_or(0);
     stats.pids.limit = sample.pids_stats.limit.filter(|limit| (1..UNLIMITED).contains(limit));
     stats.networks = sample
@@ -217,8 +221,16 @@ mod tests {
         assert!((stats.cpu.total_seconds - 0.051_870_454).abs() < 1e-12);
         assert_eq!(stats.memory.working_set_bytes, Some(1_609_728 - 143_360));
         assert_eq!((stats.pids.current, stats.pids.limit), (2, Some(50)));
-        assert_eq!((stats.block_io.read_bytes, stats.block_io.written_bytes), (5, 6));
+        assert_eq!(stats.block_io.map(|io| (io.read_bytes, io.written_bytes)), Some((5, 6)));
         assert_eq!((stats.networks[0].name.as_str(), stats.networks[0].received_bytes), ("eth0", 736));
+    }
+
+    #[test]
+    fn what_is_not_counted_is_absent() {
+        let read = |blkio: &str| read(&format!(r#"{{"read":"2026-11-21T07:35:40Z","blkio_stats":{blkio}}}"#)).unwrap();
+        assert_eq!(read("{}").block_io, None);
+        assert_eq!(read(r#"{"io_service_bytes_recursive":null}"#).block_io, None);
+        assert_eq!(read(r#"{"io_service_bytes_recursive":[]}"#).block_io, Some(BlockIoStats::default()));
     }
 
     #[test]

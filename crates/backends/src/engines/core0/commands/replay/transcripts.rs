@@ -1,5 +1,7 @@
 //! Captures of a real node, and what in each of them a client does: commands with their answers, waits, entries of streams.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// One line of the captures.
@@ -69,10 +71,20 @@ impl Exchange {
 pub(super) enum Likeness {
     /// The same, but for ids.
     Equal,
-    /// The same, but for members that say nothing: null, empty, or not there.
-    ButForNothing,
+    /// The same, but for members that say nothing: null, empty, or not there. Which these are.
+    ButForNothing(String),
     /// Another one.
     Different(String),
+}
+
+impl Likeness {
+    /// The members in which it differs though it says the same.
+    pub(super) fn loose(&self) -> Option<String> {
+        match self {
+            Likeness::ButForNothing(members) => Some(members.clone()),
+            _ => None,
+        }
+    }
 }
 
 pub(super) fn compare(sent: &Value, captured: &Value) -> Likeness {
@@ -82,7 +94,9 @@ pub(super) fn compare(sent: &Value, captured: &Value) -> Likeness {
     }
     let (short, other) = (saying_something(&sent), saying_something(&captured));
     if short == other {
-        Likeness::ButForNothing
+        let mut members = Vec::new();
+        differing(&sent, &captured, "", &mut members);
+        Likeness::ButForNothing(members.join(", "))
     } else {
         Likeness::Different(format!("it sends {short} instead of {other}"))
     }
@@ -98,6 +112,31 @@ fn without_ids(document: &Value) -> Value {
         inner.insert("id".to_owned(), Value::Null);
     }
     document
+}
+
+/// Where two documents differ, in words such as `-arguments.dir ""` for what only the captured one has, and `+` for ours.
+fn differing(sent: &Value, captured: &Value, path: &str, members: &mut Vec<String>) {
+    match (sent, captured) {
+        (Value::Object(sent), Value::Object(captured)) => {
+            let names: BTreeSet<&String> = sent.keys().chain(captured.keys()).collect();
+            for name in names {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                match (sent.get(name), captured.get(name)) {
+                    (Some(sent), Some(captured)) => differing(sent, captured, &path, members),
+                    (Some(sent), None) => members.push(format!("+{path} {sent}")),
+                    (None, Some(captured)) => members.push(format!("-{path} {captured}")),
+                    (None, None) => {}
+                }
+            }
+        }
+        (Value::Array(sent), Value::Array(captured)) if sent.len() == captured.len() => {
+            for (place, (sent, captured)) in sent.iter().zip(captured).enumerate() {
+                differing(sent, captured, &format!("{path}[{place}]"), members);
+            }
+        }
+        (sent, captured) if sent == captured => {}
+        (sent, captured) => members.push(format!("-{path} {captured} +{sent}")),
+    }
 }
 
 /// Only the members that are more than what Go makes of their absence.
