@@ -228,7 +228,8 @@ async fn engine_gone(scene: &Scene) -> Check {
     super::check::next("the first output", &mut output).await?;
     outage.cut();
     // There is no result to give: a wait says that the engine is gone, or that the job is lost.
-    match job.wait(SOON).await {
+    // An engine whose jobs go on without their connection is waited for a while.
+    match job.wait(SOON * 6).await {
         Ok(status) => equal("the state", status.state, JobState::Lost)?,
         Err(error) => equal("the error of a wait", error.kind(), ErrorKind::Unavailable)?,
     }

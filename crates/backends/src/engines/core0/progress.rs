@@ -2,8 +2,8 @@
 //!
 //! The end is told by the last entry of the output. Should that be lost, since nodes keep output for a minute and a Redis
 //! that is started anew keeps none, the result is looked for every few seconds, too. A command of which neither the flag nor
-//! the result nor the list of jobs knows anything is lost: it is never taken for ended. Only the node can say so: however long
-//! it cannot be reached, the command may run, and is followed again afterwards.
+//! the result nor the list of jobs knows anything is lost: it is never taken for ended. A node that cannot be reached for a
+//! while says nothing of the command, which may run, and is followed again afterwards.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_secs(3);
 const RESULT: Duration = Duration::from_secs(15);
 /// The rest of the output follows a result within this.
 const REST: Duration = Duration::from_secs(1);
+/// A node that cannot be reached for so long is gone, for all that can be known, and the command with it (J20).
+const AWAY: Duration = Duration::from_secs(60);
 /// So many looks in a row that say that it runs are believed; then the node is asked whether it knows it: a node whose agent
 /// died has forgotten its jobs, but its Redis has not.
 const BELIEVED: u32 = 5;
@@ -51,6 +53,7 @@ pub(super) struct Progress {
     /// Whether it may run more than once, so that a last entry is not the end.
     again: bool,
     looks: Interval,
+    away_since: Option<Instant>,
     believed: u32,
     pending: VecDeque<Step>,
     over: bool,
@@ -71,6 +74,7 @@ impl Progress {
             entries: Some(entries),
             again,
             looks,
+            away_since: None,
             believed: 0,
             pending: VecDeque::new(),
             over: false,
@@ -135,9 +139,13 @@ impl Progress {
         match self.look_once().await {
             Err(error) if may_pass(&error) => {
                 tracing::debug!(id = self.id, %error, "nothing can be known of a command now");
-                Ok(())
+                let since = *self.away_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < AWAY { Ok(()) } else { Err(self.lost(error)) }
             }
-            looked => looked.map_err(|error| self.lost(error)),
+            looked => {
+                self.away_since = None;
+                looked.map_err(|error| self.lost(error))
+            }
         }
     }
 
@@ -330,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_is_away_has_lost_nothing() {
+    async fn a_node_that_is_away_has_lost_nothing_for_a_minute() {
         let uri = "core0+unix:///nowhere/redis.sock".parse().unwrap();
         let address = Address::read(&uri, &roadstead_core::ConnectOptions::default()).unwrap();
         for ended in [false, true] {
@@ -338,8 +346,10 @@ mod tests {
             if ended {
                 progress.entries = None;
             }
-            let long = Duration::from_secs(600);
-            assert!(timeout(long, progress.next()).await.is_err(), "it is not known to have ended");
+            let begun = Instant::now();
+            let lost = timeout(AWAY * 3, progress.next()).await.expect("it is not waited for ever").unwrap_err();
+            assert_eq!(lost.kind(), ErrorKind::Unavailable);
+            assert!(begun.elapsed() >= AWAY, "it is not known to have ended");
         }
     }
 
