@@ -186,6 +186,12 @@ fn mount(
     raw: &mut RawLxc,
     kept: &mut Kept,
 ) -> Result<()> {
+    if let Some(number) = mounts::hiding(&spec.mounts) {
+        return Err(Error::unsupported_field(
+            format!("mounts[{number}]"),
+            "a temporary file system that something else is mounted within",
+        ));
+    }
     let mut anonymous = around.anonymous.iter();
     for (number, mount) in spec.mounts.iter().enumerate() {
         if mount.target.split('/').all(|part| matches!(part, "" | ".")) {

@@ -44,6 +44,20 @@ pub(super) fn write_tmpfs(mount: &Mount, raw: &mut RawLxc) {
     raw.push(ENTRY, format!("tmpfs {target} tmpfs {access},nosuid,nodev,mode=1777{size},create=dir 0 0"));
 }
 
+/// The first temporary file system that another mount is within: servers add lines of `raw.lxc` after their own, so that it would
+/// be mounted over the other.
+pub(super) fn hiding(mounts: &[Mount]) -> Option<usize> {
+    let parts = |mount: &Mount| -> Vec<String> {
+        mount.target.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect()
+    };
+    let hides = |mount: &Mount| {
+        let above = parts(mount);
+        let mut disks = mounts.iter().filter(|other| other.kind != MountKind::Tmpfs);
+        mount.kind == MountKind::Tmpfs && disks.any(|other| parts(other).starts_with(&above))
+    };
+    mounts.iter().position(hides)
+}
+
 /// The mounts in effect, by target. The root is none.
 pub(super) fn read(devices: &Devices, raw: &RawLxc) -> Vec<Mount> {
     let disks = devices.values().filter_map(|keys| {
