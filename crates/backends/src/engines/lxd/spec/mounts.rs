@@ -53,7 +53,7 @@ pub(super) fn hiding(mounts: &[Mount]) -> Option<usize> {
     let hides = |mount: &Mount| {
         let above = parts(mount);
         let mut disks = mounts.iter().filter(|other| other.kind != MountKind::Tmpfs);
-        mount.kind == MountKind::Tmpfs && disks.any(|other| parts(other).starts_with(&above))
+        mount.kind == MountKind::Tmpfs && !above.is_empty() && disks.any(|other| parts(other).starts_with(&above))
     };
     mounts.iter().position(hides)
 }
@@ -136,6 +136,23 @@ mod tests {
         assert_eq!(found[..3], mounts);
         assert_eq!(found[3].kind, MountKind::Unknown);
         assert_eq!(devices["mount0"]["shift"], "true");
+    }
+
+    #[test]
+    fn a_temporary_file_system_over_another_mount_is_found() {
+        let mounts = |targets: &[(MountKind, &str)]| -> Vec<Mount> {
+            let mount = |(kind, target): &(MountKind, &str)| Mount {
+                kind: *kind,
+                source: None,
+                target: (*target).to_owned(),
+                read_only: false,
+                size_bytes: None,
+            };
+            targets.iter().map(mount).collect()
+        };
+        let (volume, tmpfs) = (MountKind::Volume, MountKind::Tmpfs);
+        assert_eq!(hiding(&mounts(&[(volume, "/a/b"), (tmpfs, "/c"), (tmpfs, "//a/./")])), Some(2));
+        assert_eq!(hiding(&mounts(&[(volume, "/a"), (tmpfs, "/a/b"), (tmpfs, "/ab"), (tmpfs, "/ab/c")])), None);
     }
 
     fn owned((key, value): (&str, &str)) -> (String, String) {
