@@ -287,7 +287,7 @@ fn is_wanted(places: &[Vec<u8>], path: &[u8], at: &[u8]) -> bool {
         places.iter().any(|place| place != at && is_within(path, place) && (at.is_empty() || place.len() > at.len()));
     let litter =
         LITTER.contains(&path) || EMPTIED.iter().any(|directory| path != *directory && is_within(path, directory));
-    !hidden && !(at.is_empty() && litter)
+    !(hidden || at.is_empty() && litter)
 }
 
 /// Gives the first of these names to a file; the others become links to it.
