@@ -13,7 +13,8 @@ use roadstead_core::migration::{
     self, MemoryLog, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, WayChoice,
 };
 use roadstead_core::{
-    ContainerSpec, ContainerState, DeleteOptions, Mount, MountKind, NetworkAttachment, RestartPolicy,
+    CommitOptions, ContainerSpec, ContainerState, CopyInOptions, DeleteOptions, Mount, MountKind, NetworkAttachment,
+    RestartPolicy,
 };
 use roadstead_tests::engines::{self, OwnEngine, TestEngine, image};
 use roadstead_tests::left_out::soak;
@@ -32,6 +33,8 @@ fn rich() -> ContainerSpec {
         mount(MountKind::Volume, None, "/store"),
         mount(MountKind::Volume, Some("kept"), "/srv/kept"),
         mount(MountKind::Tmpfs, None, "/scratch"),
+        mount(MountKind::Tmpfs, None, "/cache"),
+        mount(MountKind::Volume, None, "/cache/kept"),
     ];
     spec
 }
@@ -49,6 +52,8 @@ fn portable() -> MoveSpec {
 fn rich_system() -> ContainerSpec {
     let mut spec = rich();
     spec.restart = RestartPolicy::Never;
+    // These would mount the temporary file system over the volume.
+    spec.mounts.retain(|mount| !mount.target.starts_with("/cache"));
     spec
 }
 
@@ -295,7 +300,7 @@ async fn what_docker_has_no_place_for_of_lxd_is_planned_and_the_host_name_stays(
         ] {
             assert_eq!(lost.iter().filter(|named| **named == field).count(), 1, "{field} in {lost:?}");
         }
-        assert_eq!(lost.len(), 8, "the image and these: {lost:?}");
+        assert_eq!(lost.len(), 9, "the image, what engines make themselves, and these: {lost:?}");
         let record = apply(&source, &target, plan).await;
         as_planned(&record);
         let copy = to.container(&name);
@@ -322,6 +327,108 @@ async fn a_name_that_the_target_does_not_take_needs_another_one() {
         how.new_name = Some(target.engine().name("no-score"));
         migration::plan(&from, &to, &how).await.expect("a plan");
     }
+}
+
+/// An image of the usual one with two more files: a link to a directory, and a file with a name in another one.
+async fn linked(end: &End) -> String {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |kind: tar::EntryType, path: &str, link: &str, data: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_uid(7);
+        header.set_gid(8);
+        header.set_size(data.len() as u64);
+        if link.is_empty() {
+            builder.append_data(&mut header, path, data).unwrap();
+        } else {
+            builder.append_link(&mut header, path, link).unwrap();
+        }
+    };
+    add(tar::EntryType::Directory, "real/", "", b"");
+    add(tar::EntryType::Symlink, "way", "/real", b"");
+    add(tar::EntryType::Directory, "store/", "", b"");
+    add(tar::EntryType::Regular, "store/a", "", &[3; 5000]);
+    add(tar::EntryType::Link, "zz/b", "store/a", b"");
+    add(tar::EntryType::Link, "zz/c", "store/a", b"");
+    let archive = bytes::Bytes::from(builder.into_inner().unwrap());
+    let node = end.direct().await;
+    let name = end.engine().name("linked");
+    let _ = node.create_container(&ContainerSpec::new(image()).name(&name)).await.expect("a container");
+    let container = node.container(&name);
+    let archive = Box::pin(futures_util::stream::once(async { Ok(archive) }));
+    container.copy_in("/", archive, &CopyInOptions::default()).await.expect("files are put into it");
+    let image = format!("roadstead/{name}:latest");
+    let _ = container.commit(&CommitOptions::new(&image)).await.expect("an image");
+    container.delete(&DeleteOptions::force()).await.expect("it is deleted");
+    image
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_below_links_and_files_with_hidden_names_move() {
+    let (Some(docker), Some(lxd), Some(incus), Some(podman)) =
+        (engines::docker(), engines::lxd(), engines::incus(), engines::podman())
+    else {
+        return;
+    };
+    let (docker, podman) = (End::shared("docker", docker), End::shared("podman", podman));
+    let (lxd, incus) = (End::shared("lxd", lxd), End::shared("incus", incus));
+    let hidden = |image: &str| {
+        let mut spec = rich_system();
+        image.clone_into(&mut spec.image);
+        spec
+    };
+    let from_docker = linked(&docker).await;
+    let mut spec = hidden(&from_docker);
+    spec.mounts.push(mount(MountKind::Volume, None, "/way/app"));
+    for target in [&lxd, &incus, &podman] {
+        Trial::new(&docker, target, spec.clone()).uncut().await;
+    }
+    docker.direct().await.delete_image(&from_docker, true).await.expect("the image is deleted");
+    for source in [&lxd, &incus] {
+        let image = linked(source).await;
+        Trial::new(source, &docker, hidden(&image)).uncut().await;
+        source.direct().await.delete_image(&image, true).await.expect("the image is deleted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_files_lose_is_planned_and_a_socket_is_told_by_what_it_is() {
+    let (Some(docker), Some(lxd)) = (engines::docker(), engines::lxd()) else { return };
+    let (source, target) = (End::shared("docker", docker), End::shared("lxd", lxd));
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::create_dir(at("a.sock")).unwrap();
+    let _listens = std::os::unix::net::UnixListener::bind(at("listens")).unwrap();
+    let script = "chmod 0711 /; chown 5:6 /; touch /done; trap 'exit 0' TERM; while :; do sleep 0.1; done";
+    let mut spec = ContainerSpec::new(image()).name(source.engine().name("odd")).command(["sh", "-c", script]);
+    spec.mounts = vec![
+        mount(MountKind::Bind, at("a.sock").to_str(), "/bound"),
+        mount(MountKind::Bind, at("listens").to_str(), "/socket"),
+    ];
+    let (from, to) = (source.direct().await, target.direct().await);
+    let name = from.create_container(&spec).await.expect("a container").name;
+    let container = from.container(&name);
+    container.start().await.expect("it starts");
+    for _ in 0..600 {
+        match container.copy_out("/done").await {
+            Ok(_) => break,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+    let plan = migration::plan(&from, &to, &MoveSpec::new(&name)).await.expect("a plan");
+    let why = |field: &str| {
+        let lost = plan.not_carried.iter().find(|lost| lost.field == field);
+        lost.map(|lost| lost.reason.clone()).unwrap_or_else(|| panic!("{field} in {:?}", plan.not_carried))
+    };
+    assert!(why("files.root").contains("mode 711 and belongs to 5:6"), "{}", why("files.root"));
+    assert!(why("files.attributes").contains("extended attributes"), "{}", why("files.attributes"));
+    assert!(why("files.made_by_engines").contains("/etc/hosts"), "{}", why("files.made_by_engines"));
+    assert!(why("mounts[0]").contains("becomes a part"), "{}", why("mounts[0]"));
+    assert!(why("mounts[1]").contains("is a socket"), "{}", why("mounts[1]"));
+    let record = apply(&source, &target, plan).await;
+    as_planned(&record);
+    to.container(&name).delete(&DeleteOptions::force()).await.expect("it is deleted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

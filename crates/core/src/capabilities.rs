@@ -103,6 +103,8 @@ capabilities! {
     backups = Backups, "backups of containers";
     /// Files that are copied out bear their owners and groups; otherwise they all seem to belong to root.
     file_owners = FileOwners, "telling the owners of files that are copied out";
+    /// Files that are exported or copied out bear all their extended attributes; otherwise their kernel capabilities alone.
+    file_attributes = FileAttributes, "telling the extended attributes of files";
     /// The output of the main process is kept and can be read.
     logs = Logs, "container logs";
     /// Standard output and standard error are told apart in logs.

@@ -1,5 +1,6 @@
 //! One kind of move, tried with every cut.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use roadstead_core::{
 };
 use tokio::sync::Notify;
 
-use super::content::{Content, Item, content};
+use super::content::{Content, Item, content, is_within};
 use super::end::{Away, End};
 
 /// What is cut at a point.
@@ -96,7 +97,8 @@ impl Observer for Cutter {
 /// Files with everything that may get lost: owners, modes, links, names that do not fit, content in sizes that are no block.
 fn files() -> ByteStream {
     let mut builder = tar::Builder::new(Vec::new());
-    let mut add = |kind: tar::EntryType, path: &str, mode: u32, link: &str, data: &[u8]| {
+    let raw = |name: &[u8]| std::path::PathBuf::from(std::ffi::OsStr::from_bytes(name));
+    let mut add = |kind: tar::EntryType, path: &[u8], mode: u32, link: &[u8], data: &[u8]| {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
@@ -105,28 +107,25 @@ fn files() -> ByteStream {
         header.set_mtime(1_600_000_000);
         header.set_size(data.len() as u64);
         let added = if link.is_empty() {
-            builder.append_data(&mut header, path, data)
+            builder.append_data(&mut header, raw(path), data)
         } else {
-            builder.append_link(&mut header, path, link)
+            builder.append_link(&mut header, raw(path), raw(link))
         };
         added.expect("an archive in memory");
     };
     let long = format!("moved/{}", "long".repeat(40));
-    add(tar::EntryType::Directory, "moved/", 0o2750, "", b"");
-    add(tar::EntryType::Regular, "moved/text", 0o640, "", b"kept");
-    add(tar::EntryType::Regular, "moved/empty", 0o600, "", b"");
-    add(tar::EntryType::Regular, "moved/setuid", 0o4755, "", &[7; 511]);
-    add(
-        tar::EntryType::Regular,
-        "moved/large",
-        0o644,
-        "",
-        &(0..300_000_u32).map(|n| (n % 251) as u8).collect::<Vec<_>>(),
-    );
-    add(tar::EntryType::Regular, "moved/ümläut und leer", 0o644, "", b"name");
-    add(tar::EntryType::Regular, &long, 0o644, "", b"a long name");
-    add(tar::EntryType::Symlink, "moved/link", 0o777, "text", b"");
-    add(tar::EntryType::Link, "moved/hard", 0o640, "moved/text", b"");
+    let large: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    add(tar::EntryType::Directory, b"moved/", 0o2750, b"", b"");
+    add(tar::EntryType::Regular, b"moved/text", 0o640, b"", b"kept");
+    add(tar::EntryType::Regular, b"moved/empty", 0o600, b"", b"");
+    add(tar::EntryType::Regular, b"moved/setuid", 0o4755, b"", &[7; 511]);
+    add(tar::EntryType::Regular, b"moved/large", 0o644, b"", &large);
+    add(tar::EntryType::Regular, "moved/ümläut und leer".as_bytes(), 0o644, b"", b"name");
+    add(tar::EntryType::Regular, b"moved/caf\xe9", 0o644, b"", b"a name that is no text");
+    add(tar::EntryType::Regular, long.as_bytes(), 0o644, b"", b"a long name");
+    add(tar::EntryType::Symlink, b"moved/link", 0o777, b"text", b"");
+    add(tar::EntryType::Symlink, b"moved/bytes", 0o777, b"ziel\xff", b"");
+    add(tar::EntryType::Link, b"moved/hard", 0o640, b"moved/text", b"");
     let archive = Bytes::from(builder.into_inner().expect("an archive in memory"));
     stream::once(async { Ok(archive) }).boxed()
 }
@@ -211,7 +210,7 @@ impl<'a> Trial<'a> {
             container.copy_in(mount, files(), &CopyInOptions::default()).await.expect("files are put into its mount");
         }
         let content = content(&*node, &name, &mounts).await;
-        assert!(content.contains_key("moved/text"), "{:?}", content.keys());
+        assert!(content.contains_key(&b"moved/text"[..]));
         if self.running && !shown_by_running {
             container.start().await.expect("it starts");
         } else if shown_by_running && !self.running {
@@ -360,7 +359,8 @@ impl<'a> Trial<'a> {
             Side::Target => (&target, &record.plan.name),
         };
         if !node.container(name).inspect().await.expect("it is there").summary.state.has_processes() {
-            assert_eq_content(&read(&**node, name, &ready.mounts).await, &ready.content, told);
+            let shown = node.container(name).inspect().await.expect("it is there");
+            assert_eq_content(&read(&**node, name, &ready.mounts).await, &wanted(ready, &shown.spec), told);
         }
         for (here, node) in [(Side::Source, &source), (Side::Target, &target)] {
             for found in trials(&**node).await {
@@ -412,7 +412,7 @@ impl<'a> Trial<'a> {
         assert!(kept || lost("limits"), "{had:?} became {has:?}");
         assert!(is.restart == was.restart || lost("restart"), "{:?} became {:?}", was.restart, is.restart);
         assert!(is.ports == was.ports || lost("ports"), "{:?} became {:?}", was.ports, is.ports);
-        let (mut found, mut wanted) = (read(&*target, &record.plan.name, &ready.mounts).await, ready.content.clone());
+        let (mut found, mut wanted) = (read(&*target, &record.plan.name, &ready.mounts).await, wanted(ready, is));
         if lost("mounts.owners") {
             for mount in &ready.mounts {
                 disown(&mut found, mount);
@@ -455,10 +455,23 @@ async fn read(node: &dyn Node, name: &str, mounts: &[String]) -> Content {
     content(node, name, &mounts).await
 }
 
+/// What a container with this specification shall hold: directories for everybody where it has no temporary file system any
+/// more, with nothing in them but what is mounted there.
+fn wanted(ready: &Ready, spec: &ContainerSpec) -> Content {
+    let mut content = ready.content.clone();
+    let gone = |mount: &&Mount| {
+        mount.kind == MountKind::Tmpfs && !spec.mounts.iter().any(|other| other.target == mount.target)
+    };
+    for mount in ready.before.spec.mounts.iter().filter(gone) {
+        content.insert(mount.target.trim_matches('/').into(), ('d', 0o1777, 0, 0, Vec::new(), Vec::new()));
+    }
+    content
+}
+
 /// Forgets who owns what is below `mount`.
 fn disown(content: &mut Content, mount: &str) {
-    let place = mount.trim_matches('/');
-    for (_, item) in content.iter_mut().filter(|(path, _)| path.starts_with(place)) {
+    let place = mount.trim_matches('/').as_bytes();
+    for (_, item) in content.iter_mut().filter(|(path, _)| is_within(path, place)) {
         (item.2, item.3) = (0, 0);
     }
 }
@@ -488,10 +501,11 @@ async fn trials(node: &dyn Node) -> Vec<ContainerDetails> {
 
 /// Names what differs instead of printing two whole file systems.
 fn assert_eq_content(found: &Content, wanted: &Content, told: &str) {
+    let shown = |path: &[u8]| path.escape_ascii().to_string();
     let differs: Vec<_> =
-        wanted.iter().filter(|(path, item)| found.get(*path) != Some(*item)).map(|(path, _)| path).collect();
+        wanted.iter().filter(|(path, item)| found.get(*path) != Some(*item)).map(|(path, _)| shown(path)).collect();
     // Directories to mount something on come with the engine.
-    let is_new = |(path, item): &(&String, &Item)| item.0 != 'd' && !wanted.contains_key(*path);
-    let new: Vec<_> = found.iter().filter(is_new).map(|(path, _)| path).collect();
+    let is_new = |(path, item): &(&Vec<u8>, &Item)| item.0 != 'd' && !wanted.contains_key(*path);
+    let new: Vec<_> = found.iter().filter(is_new).map(|(path, _)| shown(path)).collect();
     assert!(differs.is_empty() && new.is_empty(), "{told}: lost or changed {differs:?}, new {new:?}");
 }

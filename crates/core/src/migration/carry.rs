@@ -1,22 +1,26 @@
 //! Making the copy: by the engines' own means, or as a file system and a portable configuration.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{FutureExt, TryStreamExt};
 
-use super::archive::{Manifest, Part, Progress, Splice};
+use super::archive::{Manifest, Open, Part, Progress, Splice, empty_directory, is_volatile};
 use super::draft::{Identity, draft};
 use super::facts::handle;
-use super::forward::{delete_image, temporary};
+use super::forward::delete_image;
+use super::layout::Layout;
 use super::mover::Mover;
 use super::record::{MARK, MoveRecord};
-use super::spec::CopiedMount;
 use super::step::{Phase, Point, Step};
-use crate::container::{Container, ContainerDetails, RestartPolicy};
+use crate::container::{ContainerDetails, ContainerSpec, MountKind, RestartPolicy};
 use crate::copy::{CopyOptions, CopyTransport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::ImportOptions;
+
+/// Mode of a temporary file system's root.
+const TEMPORARY: u32 = 0o1777;
 
 impl Mover {
     /// The engines' own means. Where one transport does not come to an end for want of a way through, the next is tried.
@@ -73,7 +77,8 @@ impl Mover {
         let image = record.image();
         let name = record.plan.name.clone();
         let identity = Identity { name: &name, image: &image, mark: record.id(), restart: record.restart };
-        let copy = draft(&*self.target, &own, self.source.capabilities(), identity).await?;
+        let layout = Layout::of(&*self.source, &own).await?;
+        let copy = draft(&*self.target, &own, &layout, self.source.capabilities(), identity).await?;
         // What has changed since the plan was made is told, too.
         for lost in &copy.not_carried {
             if !record.plan.not_carried.contains(lost) {
@@ -87,8 +92,8 @@ impl Mover {
             // beginning: a policy does nothing for a container that was never started.
             spec.restart = RestartPolicy::Never;
         }
-        let manifest = Arc::new(Mutex::new(Manifest::without(&temporary(&own))));
-        let parts = self.parts(&own, &copy.copied_mounts);
+        let manifest = Arc::new(Mutex::new(Manifest::without(&temporary(&spec))));
+        let parts = self.parts(&own, copy.copied_from, copy.emptied);
         let archive = Splice::stream(parts, Arc::clone(&manifest), self.progress());
         let mut options = ImportOptions::new(&image);
         options.message = Some(format!("moved from {} by {}", record.plan.source, record.id()));
@@ -106,17 +111,31 @@ impl Mover {
         Ok(())
     }
 
-    fn parts(&self, own: &ContainerDetails, mounts: &[CopiedMount]) -> Vec<Part> {
+    /// The root, what is mounted at `copied`, and empty directories in the places of temporary file systems.
+    fn parts(&self, own: &ContainerDetails, copied: Vec<String>, emptied: Vec<String>) -> Vec<Part> {
         let container = handle(&*self.source, own);
         let exported = Arc::clone(&container);
-        let mut parts =
-            vec![Part { at: String::new(), open: Box::new(move || async move { exported.export().await }.boxed()) }];
-        let mut targets: Vec<String> = mounts.iter().map(|mount| mount.target.clone()).collect();
-        // What is mounted further down hides what is there.
-        targets.sort();
-        parts.extend(targets.into_iter().map(|target| {
-            let (container, path): (Arc<dyn Container>, _) = (Arc::clone(&container), target.clone());
-            Part { at: target, open: Box::new(move || async move { container.copy_out(&path).await }.boxed()) }
+        let export = move || {
+            let exported = Arc::clone(&exported);
+            async move { exported.export().await }.boxed()
+        };
+        let mut parts = vec![Part { at: String::new(), open: Box::new(export) }];
+        // What is mounted further down hides what is there, so it comes later.
+        let mut places: BTreeMap<String, bool> = copied.into_iter().map(|at| (at, true)).collect();
+        for at in emptied.into_iter().filter(|at| !is_volatile(at.trim_start_matches('/').as_bytes())) {
+            places.entry(at).or_insert(false);
+        }
+        parts.extend(places.into_iter().map(|(at, copied)| {
+            let (container, path) = (Arc::clone(&container), at.clone());
+            let open: Open = if copied {
+                Box::new(move || {
+                    let (container, path) = (Arc::clone(&container), path.clone());
+                    async move { container.copy_out(&path).await }.boxed()
+                })
+            } else {
+                Box::new(|| async { Ok(empty_directory(TEMPORARY)) }.boxed())
+            };
+            Part { at, open }
         }));
         parts
     }
@@ -135,6 +154,12 @@ impl Mover {
             .boxed()
         })
     }
+}
+
+/// Where the copy has temporary file systems, whose content is nobody's.
+fn temporary(copy: &ContainerSpec) -> Vec<String> {
+    let mounts = copy.mounts.iter();
+    mounts.filter(|mount| mount.kind == MountKind::Tmpfs).map(|mount| mount.target.clone()).collect()
 }
 
 /// Whether an error may be due to the way that the bytes took, so that another way may lead there.

@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 
 use super::fit::{Fitted, Places, fit};
+use super::layout::Layout;
 use super::record::MARK;
 use super::spec::CopiedMount;
 use crate::capabilities::Capabilities;
-use crate::container::{ContainerDetails, ContainerSpec, RestartPolicy};
+use crate::container::{ContainerDetails, ContainerSpec, EngineSetting, MountKind, RestartPolicy};
 use crate::copy::NotCarried;
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::Node;
@@ -44,10 +45,14 @@ pub(super) struct Draft {
     pub(super) spec: ContainerSpec,
     pub(super) not_carried: Vec<NotCarried>,
     pub(super) copied_mounts: Vec<CopiedMount>,
+    /// Where these really are on the source, in the same order.
+    pub(super) copied_from: Vec<String>,
+    /// Where the source has temporary file systems that the copy has not.
+    pub(super) emptied: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Drafts the copy of `original`, of a node that can do `source`, on `target`; nothing is created.
+/// Drafts the copy of `original`, which lies like this on a node that can do `source`, on `target`; nothing is created.
 ///
 /// # Errors
 /// `InvalidInput` with the field `new_name` when the target takes no container of this name; whatever the target says when
@@ -55,24 +60,41 @@ pub(super) struct Draft {
 pub(super) async fn draft(
     target: &dyn Node,
     original: &ContainerDetails,
+    layout: &Layout,
     source: &Capabilities,
     copy: Identity<'_>,
 ) -> Result<Draft> {
     let networks = networks(target).await?;
     let mut asked = original.spec.clone();
     asked.restart = copy.restart;
-    let mut fitted = fit(&asked, source, target.capabilities(), networks.as_ref());
+    let mut fitted = fit(&asked, layout, source, target.capabilities(), networks.as_ref());
     identify(&mut fitted.spec, copy);
     while let Err(error) = target.check_container(&fitted.spec).await {
         do_without(&mut fitted, copy.name, error).map_err(|error| error.with_node(target.name()))?;
     }
-    let Fitted { spec, not_carried, copied_mounts, warnings, .. } = fitted;
-    let mut draft = Draft { spec, not_carried, copied_mounts, warnings };
-    draft.not_carried.extend(original.beyond_spec.iter().map(|setting| {
-        let value = setting.value.as_deref().map(|value| format!(": {value}")).unwrap_or_default();
-        NotCarried::new(&setting.name, format!("the portable configuration has no place for it{value}"))
-    }));
-    Ok(draft)
+    let Fitted { spec, mut not_carried, copied_mounts, copied_from, warnings, .. } = fitted;
+    not_carried.extend(original.beyond_spec.iter().map(|setting| beyond(setting, &spec)));
+    let emptied = emptied(original, layout, &spec);
+    Ok(Draft { spec, not_carried, copied_mounts, copied_from, emptied, warnings })
+}
+
+/// What is said of a setting that the specification has no place for.
+fn beyond(setting: &EngineSetting, copy: &ContainerSpec) -> NotCarried {
+    let label = setting.name.strip_prefix("config.user.").filter(|key| copy.labels.contains_key(*key));
+    if label.is_some() {
+        let reason = "it becomes a label of the copy, where programs within it do not find it";
+        return NotCarried::new(&setting.name, reason);
+    }
+    let value = setting.value.as_deref().map(|value| format!(": {value}")).unwrap_or_default();
+    NotCarried::new(&setting.name, format!("the portable configuration has no place for it{value}"))
+}
+
+/// Where `original` has temporary file systems that `copy` has not: directories take their places.
+fn emptied(original: &ContainerDetails, layout: &Layout, copy: &ContainerSpec) -> Vec<String> {
+    let mounts = original.spec.mounts.iter().zip(&layout.mounts);
+    let temporary = mounts.filter(|(mount, _)| mount.kind == MountKind::Tmpfs).map(|(_, spot)| &spot.at);
+    let kept = |at: &&String| copy.mounts.iter().any(|mount| mount.target == **at);
+    temporary.filter(|at| !kept(at)).cloned().collect()
 }
 
 /// Names of the networks of a node, if it tells.
@@ -261,7 +283,8 @@ mod tests {
     /// With a target that refuses these fields, in this order.
     fn refusing(fields: &[&str]) -> Result<Fitted> {
         let networks = BTreeSet::from(["n".to_owned()]);
-        let mut fitted = fit(&full(), &Capabilities::all(), &Capabilities::all(), Some(&networks));
+        let mut fitted =
+            fit(&full(), &Layout::as_written(&full()), &Capabilities::all(), &Capabilities::all(), Some(&networks));
         fitted.not_carried.clear();
         identify(&mut fitted.spec, Identity::planned("web_1", RestartPolicy::Never));
         for field in fields {
@@ -361,7 +384,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_is_away_is_not_asked_again() {
-        let mut fitted = fit(&full(), &Capabilities::all(), &Capabilities::all(), None);
+        let mut fitted = fit(&full(), &Layout::as_written(&full()), &Capabilities::all(), &Capabilities::all(), None);
         let error = do_without(&mut fitted, "web", Error::new(ErrorKind::Unavailable, "away")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::archive::is_within;
+use super::layout::{Holds, Layout, Spot};
 use super::record::MARK;
 use super::spec::CopiedMount;
 use crate::capabilities::{Capabilities, Capability};
@@ -18,6 +20,8 @@ pub(super) struct Fitted {
     pub(super) spec: ContainerSpec,
     pub(super) not_carried: Vec<NotCarried>,
     pub(super) copied_mounts: Vec<CopiedMount>,
+    /// Where these really are, in the same order.
+    pub(super) copied_from: Vec<String>,
     /// What must not be overlooked among it.
     pub(super) warnings: Vec<String>,
     /// Where the items of its lists stood in the original.
@@ -47,9 +51,10 @@ impl Fitted {
 }
 
 /// Fits the configuration of a container of a node that can do `source` to a node that can do `able` and has these networks;
-/// none when it does not tell.
+/// none when it does not tell. Its mounts are where `layout` says.
 pub(super) fn fit(
     original: &ContainerSpec,
+    layout: &Layout,
     source: &Capabilities,
     able: &Capabilities,
     networks: Option<&BTreeSet<String>>,
@@ -58,6 +63,7 @@ pub(super) fn fit(
         spec: original.clone(),
         not_carried: Vec::new(),
         copied_mounts: Vec::new(),
+        copied_from: Vec::new(),
         warnings: Vec::new(),
         places: Places {
             ports: (0..original.ports.len()).collect(),
@@ -70,7 +76,8 @@ pub(super) fn fit(
     // Says what engine it is on, by a convention of systemd; Podman sets it, and shows it as if it had been asked for.
     fitted.spec.env.remove("container");
     labels(&mut fitted);
-    mounts(&mut fitted, source, able);
+    root(&mut fitted, layout);
+    mounts(&mut fitted, layout, source, able);
     attachments(&mut fitted, able, networks);
     limits(&mut fitted, able);
     let spec = &mut fitted.spec;
@@ -115,7 +122,7 @@ fn labels(fitted: &mut Fitted) {
 }
 
 /// Whether a path of the node is the machine's own, which belongs to no container.
-fn is_the_machines(source: &str) -> bool {
+pub(super) fn is_the_machines(source: &str) -> bool {
     let source = source.trim_end_matches('/');
     source.is_empty()
         || ["/dev", "/proc", "/sys"]
@@ -123,39 +130,87 @@ fn is_the_machines(source: &str) -> bool {
             .any(|own| source.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-/// Directories and volumes are copied into the container's own file system; temporary file systems are made anew.
-fn mounts(fitted: &mut Fitted, from: &Capabilities, able: &Capabilities) {
-    for (index, mount) in std::mem::take(&mut fitted.spec.mounts).into_iter().enumerate() {
+/// Archives need not have the root directory itself, and engines make it as they like.
+fn root(fitted: &mut Fitted, layout: &Layout) {
+    if let Some(root) = &layout.root
+        && (root.mode, root.uid, root.gid) != (0o755, 0, 0)
+    {
+        let is = format!("mode {:o} and belongs to {}:{}", root.mode, root.uid, root.gid);
+        fitted.lose(
+            "files.root",
+            format!("the root directory itself has {is}; that of the copy is as its engine makes it"),
+        );
+    }
+}
+
+/// Why what is mounted is not copied.
+fn stays(mount: &Mount, spot: Option<&Spot>, from: &Capabilities) -> Option<String> {
+    let (path, target) = (mount.source.as_deref().unwrap_or_default(), &mount.target);
+    let holds = spot.map_or(&Holds::Unknown, |spot| &spot.holds);
+    match mount.kind {
+        MountKind::Bind if is_the_machines(path) => {
+            Some(format!("{path} belongs to the source's machine: nothing is at {target}"))
+        }
+        MountKind::Bind if *holds == Holds::Nothing || (*holds != Holds::Files && path.ends_with(".sock")) => {
+            Some(format!("{path} is a socket of the source's machine: nothing is at {target}"))
+        }
+        MountKind::Bind if !from.binds_at_rest => Some(format!(
+            "the source shows {path} only while the container runs: nothing is at {target}, and the directory stays on the \
+             source"
+        )),
+        MountKind::Bind => match holds {
+            Holds::Refused(why) => Some(format!("the source does not show {path} ({why}): nothing is at {target}")),
+            _ => None,
+        },
+        MountKind::Unknown => Some(format!("what is mounted at {target} is not known")),
+        _ => None,
+    }
+}
+
+/// Directories and volumes are copied into the container's own file system; temporary file systems are made anew, unless they
+/// would hide some of that.
+fn mounts(fitted: &mut Fitted, layout: &Layout, from: &Capabilities, able: &Capabilities) {
+    let all = std::mem::take(&mut fitted.spec.mounts);
+    let copied = |index: usize, mount: &Mount| {
+        mount.kind != MountKind::Tmpfs && stays(mount, layout.mounts.get(index), from).is_none()
+    };
+    let at = |index: usize, mount: &Mount| {
+        layout.mounts.get(index).map_or_else(|| mount.target.clone(), |spot| spot.at.clone())
+    };
+    let visible: Vec<(String, String)> = all
+        .iter()
+        .enumerate()
+        .filter(|(index, mount)| copied(*index, mount))
+        .map(|(index, mount)| (at(index, mount), mount.target.clone()))
+        .collect();
+    for (index, mut mount) in all.into_iter().enumerate() {
         let field = format!("mounts[{index}]");
-        let Mount { kind, source, target, read_only, .. } = &mount;
-        let path = source.as_deref().unwrap_or_default();
-        match kind {
-            MountKind::Tmpfs if able.mounts => {
+        let (place, target) = (at(index, &mount), &mount.target);
+        if mount.kind == MountKind::Tmpfs {
+            let hides = visible.iter().find(|(other, _)| is_within(other.as_bytes(), place.as_bytes()));
+            if !able.mounts {
+                fitted.lacks(field, Capability::Mounts);
+            } else if let Some((_, hidden)) = hides {
+                let reason = format!(
+                    "{target} would hide {hidden}, which becomes a part of the copy's own file system: it is a directory \
+                     there, and what is written into it is kept"
+                );
+                fitted.lose(field, reason);
+            } else {
+                // Engines need not follow links to where they mount something.
+                mount.target = place;
                 fitted.spec.mounts.push(mount);
                 fitted.places.mounts.push(index);
             }
-            MountKind::Tmpfs => fitted.lacks(field, Capability::Mounts),
-            MountKind::Bind if is_the_machines(path) => {
-                fitted.lose(field, format!("{path} belongs to the source's machine: nothing is at {target}"));
+        } else if let Some(reason) = stays(&mount, layout.mounts.get(index), from) {
+            fitted.lose(field, reason);
+        } else {
+            if mount.read_only {
+                fitted.lose(format!("{field}.read_only"), format!("{target} can be written in the copy"));
             }
-            MountKind::Bind if path.ends_with(".sock") => {
-                fitted.lose(field, format!("{path} is a socket of the source's machine: nothing is at {target}"));
-            }
-            MountKind::Bind if !from.binds_at_rest => fitted.lose(
-                field,
-                format!(
-                    "the source shows {path} only while the container runs: nothing is at {target}, and the directory stays \
-                     on the source"
-                ),
-            ),
-            MountKind::Unknown => fitted.lose(field, format!("what is mounted at {target} is not known")),
-            _ => {
-                if *read_only {
-                    fitted.lose(format!("{field}.read_only"), format!("{target} can be written in the copy"));
-                }
-                fitted.lose(&*field, format!("{target} becomes a part of the copy's own file system"));
-                fitted.copied_mounts.push(CopiedMount { target: target.clone(), source: source.clone() });
-            }
+            fitted.lose(field, format!("{target} becomes a part of the copy's own file system"));
+            fitted.copied_mounts.push(CopiedMount { target: mount.target, source: mount.source });
+            fitted.copied_from.push(place);
         }
     }
 }
@@ -248,6 +303,16 @@ mod tests {
         fitted.not_carried.iter().map(|lost| lost.field.as_str()).collect()
     }
 
+    /// With mounts that are where they are said to be.
+    fn plain(
+        original: &ContainerSpec,
+        source: &Capabilities,
+        able: &Capabilities,
+        networks: Option<&BTreeSet<String>>,
+    ) -> Fitted {
+        fit(original, &Layout::as_written(original), source, able, networks)
+    }
+
     fn full() -> ContainerSpec {
         serde_json::from_value(serde_json::json!({
             "image": "a:1", "command": ["c"], "env": {"K": "V"}, "user": "1", "hostname": "h", "labels": {"l": "v"},
@@ -268,7 +333,7 @@ mod tests {
     #[test]
     fn an_able_target_gets_all_but_what_belongs_to_the_source() {
         let networks = BTreeSet::from(["n1".to_owned()]);
-        let fitted = fit(&full(), &Capabilities::all(), &Capabilities::all(), Some(&networks));
+        let fitted = plain(&full(), &Capabilities::all(), &Capabilities::all(), Some(&networks));
         assert_eq!(
             fields(&fitted),
             [
@@ -294,7 +359,7 @@ mod tests {
     fn a_directory_that_cannot_be_read_at_rest_stays() {
         let mut source = Capabilities::all();
         source.set(Capability::BindsAtRest, false);
-        let fitted = fit(&full(), &source, &Capabilities::all(), None);
+        let fitted = plain(&full(), &source, &Capabilities::all(), None);
         let lost: Vec<_> = fitted.not_carried.iter().filter(|lost| lost.field.starts_with("mounts[0]")).collect();
         let [only] = lost.as_slice() else { panic!("{lost:?}") };
         assert_eq!(only.field, "mounts[0]");
@@ -310,7 +375,7 @@ mod tests {
     fn labels_of_our_own_are_not_carried() {
         let mut spec = ContainerSpec::new("a:1").label("l", "v").label(MARK, "0").label("roadstead.x", "1");
         spec.env.insert("roadstead.y".to_owned(), "kept".to_owned());
-        let fitted = fit(&spec, &Capabilities::all(), &Capabilities::all(), None);
+        let fitted = plain(&spec, &Capabilities::all(), &Capabilities::all(), None);
         assert_eq!(fields(&fitted), ["image", "labels.roadstead.x"]);
         assert_eq!(fitted.spec.labels, ContainerSpec::new("a:1").label("l", "v").labels);
         assert_eq!(fitted.spec.env, spec.env);
@@ -320,7 +385,7 @@ mod tests {
     fn the_default_network_becomes_the_targets_own() {
         let mut spec = ContainerSpec::new("a:1");
         spec.networks = vec![NetworkAttachment::new("bridge")];
-        let fitted = fit(&spec, &Capabilities::all(), &Capabilities::all(), None);
+        let fitted = plain(&spec, &Capabilities::all(), &Capabilities::all(), None);
         assert_eq!(fields(&fitted), ["image"]);
         assert!(fitted.spec.networks.is_empty());
     }
@@ -329,16 +394,16 @@ mod tests {
     fn no_network_stays_none_where_the_target_has_networks_and_is_warned_of_elsewhere() {
         let mut spec = ContainerSpec::new("a:1");
         spec.networks = vec![NetworkAttachment::new("none")];
-        let fitted = fit(&spec, &Capabilities::all(), &Capabilities::all(), Some(&BTreeSet::new()));
+        let fitted = plain(&spec, &Capabilities::all(), &Capabilities::all(), Some(&BTreeSet::new()));
         assert_eq!((fields(&fitted), fitted.spec.networks.len(), fitted.warnings.len()), (vec!["image"], 1, 0));
-        let fitted = fit(&spec, &Capabilities::all(), &Capabilities::default(), None);
+        let fitted = plain(&spec, &Capabilities::all(), &Capabilities::default(), None);
         assert_eq!((fields(&fitted), fitted.spec.networks.len()), (vec!["image", "networks[0]"], 0));
         assert!(fitted.warnings[0].contains("on no network"), "{:?}", fitted.warnings);
     }
 
     #[test]
     fn what_the_target_cannot_do_is_dropped_and_named() {
-        let fitted = fit(&full(), &Capabilities::all(), &Capabilities::default(), None);
+        let fitted = plain(&full(), &Capabilities::all(), &Capabilities::default(), None);
         let named = fields(&fitted);
         for field in [
             "mounts[4]",
@@ -360,5 +425,77 @@ mod tests {
         let spec = fitted.spec;
         assert!(spec.limits.is_empty() && spec.mounts.is_empty() && spec.ports.is_empty() && !spec.privileged);
         assert_eq!((spec.env, spec.labels, spec.hostname), (full().env, full().labels, full().hostname));
+    }
+
+    /// Of mounts at these places, which hold this.
+    fn at(spec: &ContainerSpec, spots: &[(&str, Holds)]) -> Layout {
+        let spots = spots.iter().map(|(at, holds)| Spot { at: (*at).to_owned(), holds: holds.clone() });
+        Layout { mounts: spots.collect(), ..Layout::as_written(spec) }
+    }
+
+    fn with_mounts(mounts: serde_json::Value) -> ContainerSpec {
+        ContainerSpec { mounts: serde_json::from_value(mounts).unwrap(), ..ContainerSpec::new("a:1") }
+    }
+
+    #[test]
+    fn a_temporary_file_system_hides_nothing_that_is_copied() {
+        let spec = with_mounts(serde_json::json!([
+            {"type": "tmpfs", "target": "/scratch"}, {"type": "volume", "source": "v", "target": "/scratch/data"},
+            {"type": "tmpfs", "target": "/scratch/data/tmp"}, {"type": "tmpfs", "target": "/scratch2"},
+            {"type": "tmpfs", "target": "/var/run"}, {"type": "volume", "source": "w", "target": "/run/app"},
+            {"type": "tmpfs", "target": "/var/tmp"}
+        ]));
+        let layout = at(
+            &spec,
+            &[
+                ("/scratch", Holds::Files),
+                ("/scratch/data", Holds::Files),
+                ("/scratch/data/tmp", Holds::Files),
+                ("/scratch2", Holds::Files),
+                ("/run", Holds::Files),
+                ("/run/app", Holds::Files),
+                ("/tmp", Holds::Files),
+            ],
+        );
+        let fitted = fit(&spec, &layout, &Capabilities::all(), &Capabilities::all(), None);
+        assert_eq!(fields(&fitted), ["image", "mounts[0]", "mounts[1]", "mounts[4]", "mounts[5]"]);
+        assert!(fitted.not_carried[1].reason.contains("would hide /scratch/data"), "{:?}", fitted.not_carried);
+        assert!(fitted.not_carried[3].reason.contains("would hide /run/app"), "{:?}", fitted.not_carried);
+        let kept: Vec<_> = fitted.spec.mounts.iter().map(|mount| mount.target.as_str()).collect();
+        assert_eq!(kept, ["/scratch/data/tmp", "/scratch2", "/tmp"]);
+        assert_eq!((fitted.places.mounts, fitted.copied_from.len()), (vec![2, 3, 6], 2));
+    }
+
+    #[test]
+    fn what_is_mounted_is_told_from_a_socket_by_what_it_holds() {
+        let spec = with_mounts(serde_json::json!([
+            {"type": "bind", "source": "/srv/a.sock", "target": "/a"}, {"type": "bind", "source": "/srv/b", "target": "/b"},
+            {"type": "bind", "source": "/srv/c.sock", "target": "/c"}, {"type": "bind", "source": "/srv/d", "target": "/d"}
+        ]));
+        let refused = Holds::Refused("not now".to_owned());
+        let spots = [("/a", Holds::Files), ("/b", Holds::Nothing), ("/c", Holds::Unknown), ("/d", refused)];
+        let fitted = fit(&spec, &at(&spec, &spots), &Capabilities::all(), &Capabilities::all(), None);
+        let reasons: Vec<_> = fitted.not_carried.iter().skip(1).map(|lost| lost.reason.as_str()).collect();
+        assert_eq!(
+            reasons,
+            [
+                "/a becomes a part of the copy's own file system",
+                "/srv/b is a socket of the source's machine: nothing is at /b",
+                "/srv/c.sock is a socket of the source's machine: nothing is at /c",
+                "the source does not show /srv/d (not now): nothing is at /d",
+            ]
+        );
+        assert_eq!(fitted.copied_from, ["/a"]);
+    }
+
+    #[test]
+    fn the_root_directory_is_told_where_it_is_not_as_engines_make_it() {
+        let spec = ContainerSpec::new("a:1");
+        for (mode, uid, told) in [(0o755, 0, false), (0o711, 0, true), (0o755, 5, true)] {
+            let root = Some(super::super::archive::Look { link: None, mode, uid, gid: 0 });
+            let layout = Layout { root, ..Layout::default() };
+            let fitted = fit(&spec, &layout, &Capabilities::all(), &Capabilities::all(), None);
+            assert_eq!(fields(&fitted).contains(&"files.root"), told, "{mode:o} {uid}");
+        }
     }
 }

@@ -43,6 +43,7 @@ mod draft;
 mod facts;
 mod fit;
 mod forward;
+mod layout;
 mod log;
 mod mover;
 mod observer;

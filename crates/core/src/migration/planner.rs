@@ -5,6 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::draft::{Identity, draft, takes_name};
+use super::layout::Layout;
 use super::spec::{CopiedMount, MovePlan, MoveSpec, MoveWay};
 use super::step::Step;
 use crate::capabilities::Capability;
@@ -189,7 +190,9 @@ async fn portable(
 ) -> Result<Found> {
     require(&**source, &[Capability::Export])?;
     require(&**target, &[Capability::ImageImport, Capability::Images])?;
-    let copy = draft(&**target, details, source.capabilities(), Identity::planned(name, details.spec.restart)).await?;
+    let layout = Layout::of(&**source, details).await?;
+    let identity = Identity::planned(name, details.spec.restart);
+    let copy = draft(&**target, details, &layout, source.capabilities(), identity).await?;
     let mut found = Found { not_carried: copy.not_carried, copied_mounts: copy.copied_mounts, warnings: copy.warnings };
     if !found.copied_mounts.is_empty() {
         require(&**source, &[Capability::Files])?;
@@ -201,6 +204,13 @@ async fn portable(
             };
             found.not_carried.extend(found.copied_mounts.iter().map(unknown));
         }
+    }
+    let own = "engines make /etc/hosts, /etc/hostname, /etc/resolv.conf and /etc/mtab themselves, and what somebody has \
+               written there may be lost";
+    found.not_carried.push(NotCarried::new("files.made_by_engines", own));
+    if !source.capabilities().file_attributes {
+        let reason = "the source tells no extended attributes of files but their kernel capabilities";
+        found.not_carried.push(NotCarried::new("files.attributes", reason));
     }
     let (here, there) = (source.info().await?.architecture, target.info().await?.architecture);
     if let (Some(here), Some(there)) = (here, there)

@@ -32,6 +32,8 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     can.node_jobs = false;
     can.copy = false;
     can.file_owners = owners;
+    // A daemon's archives hold `security.capability` and nothing else of the kind.
+    can.file_attributes = reported.version.has_component("conmon");
     // What a daemon calls a checkpoint holds the processes and not the files; nothing makes a container of an archive.
     can.snapshots = false;
     can.snapshots_stateful = false;

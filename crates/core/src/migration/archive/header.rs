@@ -32,43 +32,47 @@ pub(super) enum Kind {
 /// An entry with everything that stands in headers before its data.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// Without leading `./` and `/`, and without a slash at the end; empty for the root.
-    pub(super) path: String,
+    /// Without leading `./` and `/`, and without a slash at the end; empty for the root. Names are bytes, and need be no text.
+    pub(super) path: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) mode: u32,
     pub(super) uid: u64,
     pub(super) gid: u64,
     pub(super) mtime: u64,
     pub(super) size: u64,
-    pub(super) link: String,
+    pub(super) link: Vec<u8>,
     pub(super) device: (u64, u64),
     /// POSIX records that are none of the above: extended attributes, finer times.
-    pub(super) records: BTreeMap<String, Vec<u8>>,
+    pub(super) records: Records,
+}
+
+/// The records of a POSIX extended header by their keys, which may hold the name of an attribute and need be no text.
+pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A path for people: what is no text is escaped, as is what begins an escape.
+pub(super) fn shown(path: &[u8]) -> String {
+    path.utf8_chunks().fold(String::new(), |text, chunk| {
+        let invalid: String = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        text + &chunk.valid().replace('\\', "\\\\") + &invalid
+    })
 }
 
 /// Takes what leads out, and what says nothing, away from a path; a path that leads out is refused.
-pub(super) fn clean(path: &str) -> Result<String> {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.contains(&"..") || path.contains('\0') {
-        return Err(broken(format_args!("the name {path:?} leads out of it")));
+pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>> {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    if parts.contains(&&b".."[..]) || path.contains(&0) {
+        return Err(broken(format_args!("the name {} leads out of it", shown(path))));
     }
-    Ok(parts.join("/"))
+    Ok(parts.join(&b'/'))
 }
 
 fn field(header: &[u8], from: usize, length: usize) -> &[u8] {
     header.get(from..from + length).unwrap_or_default()
 }
 
-/// The text before the first NUL. Names that are no UTF-8 are kept apart by an escape that no other name has.
-fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    bytes.get(..end).unwrap_or_default().utf8_chunks().fold(String::new(), |mut text, chunk| {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\u{fffd}{byte:02x}"));
-        }
-        text
-    })
+/// What stands before the first NUL.
+fn text(bytes: &[u8]) -> Vec<u8> {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
 }
 
 fn number(header: &[u8], from: usize, length: usize) -> Result<u64> {
@@ -84,7 +88,8 @@ fn number(header: &[u8], from: usize, length: usize) -> Result<u64> {
         });
     }
     let digits = text(bytes);
-    let digits = digits.trim_matches([' ', '\0']);
+    let digits = String::from_utf8_lossy(&digits);
+    let digits = digits.trim_matches(' ');
     if digits.is_empty() {
         return Ok(0);
     }
@@ -107,7 +112,7 @@ pub(super) fn parse(header: &[u8]) -> Result<(u8, Entry)> {
     let (name, prefix) = (text(field(header, 0, 100)), text(field(header, 345, 155)));
     // GNU's own format has other things where POSIX has the prefix.
     let posix = ustar && field(header, 263, 2) == b"00";
-    let path = if posix && !prefix.is_empty() { format!("{prefix}/{name}") } else { name };
+    let path = if posix && !prefix.is_empty() { [prefix, name].join(&b'/') } else { name };
     let kind = match letter {
         b'1' => Kind::HardLink,
         b'2' => Kind::Symlink,
@@ -116,7 +121,7 @@ pub(super) fn parse(header: &[u8]) -> Result<(u8, Entry)> {
         b'5' => Kind::Directory,
         b'6' => Kind::Fifo,
         // Before POSIX a slash at the end was what made a directory.
-        0 if path.ends_with('/') => Kind::Directory,
+        0 if path.ends_with(b"/") => Kind::Directory,
         _ => Kind::File,
     };
     let entry = Entry {
@@ -135,12 +140,12 @@ pub(super) fn parse(header: &[u8]) -> Result<(u8, Entry)> {
 }
 
 /// The name in a GNU block of its own.
-pub(super) fn long_name(data: &[u8]) -> String {
+pub(super) fn long_name(data: &[u8]) -> Vec<u8> {
     text(data)
 }
 
 /// The records of a POSIX extended header.
-pub(super) fn records(mut data: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
+pub(super) fn records(mut data: &[u8]) -> Result<Records> {
     let mut found = BTreeMap::new();
     while !data.is_empty() {
         let malformed = || broken("an extended header makes no sense");
@@ -151,7 +156,7 @@ pub(super) fn records(mut data: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
         let record = record.strip_suffix(b"\n").ok_or_else(malformed)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(malformed)?;
         let (key, value) = record.split_at(equals);
-        found.insert(text(key), value.get(1..).unwrap_or_default().to_vec());
+        found.insert(key.to_vec(), value.get(1..).unwrap_or_default().to_vec());
         data = data.get(length..).unwrap_or_default();
     }
     Ok(found)
@@ -159,19 +164,19 @@ pub(super) fn records(mut data: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
 
 impl Entry {
     /// What extended headers say goes before what the plain one says.
-    pub(super) fn extend(&mut self, records: BTreeMap<String, Vec<u8>>) -> Result<()> {
+    pub(super) fn extend(&mut self, records: Records) -> Result<()> {
         for (key, value) in records {
             let digits = || {
                 let text = String::from_utf8_lossy(&value);
-                text.parse().map_err(|_| broken(format_args!("{key} is not a number")))
+                text.parse().map_err(|_| broken(format_args!("{} is not a number", shown(&key))))
             };
-            match key.as_str() {
-                "path" => self.path = text(&value),
-                "linkpath" => self.link = text(&value),
-                "size" => self.size = digits()?,
-                "uid" => self.uid = digits()?,
-                "gid" => self.gid = digits()?,
-                key if key.starts_with("GNU.sparse") => return Err(broken("it holds sparse files")),
+            match key.as_slice() {
+                b"path" => self.path = text(&value),
+                b"linkpath" => self.link = text(&value),
+                b"size" => self.size = digits()?,
+                b"uid" => self.uid = digits()?,
+                b"gid" => self.gid = digits()?,
+                key if key.starts_with(b"GNU.sparse") => return Err(broken("it holds sparse files")),
                 _ => {
                     self.records.insert(key, value);
                 }
@@ -181,40 +186,44 @@ impl Entry {
     }
 
     /// A directory that an archive takes for granted.
-    pub(super) fn directory(path: &str) -> Self {
+    pub(super) fn directory(path: &[u8]) -> Self {
         Entry {
-            path: path.to_owned(),
+            path: path.to_vec(),
             kind: Kind::Directory,
             mode: 0o755,
             uid: 0,
             gid: 0,
             mtime: 0,
             size: 0,
-            link: String::new(),
+            link: Vec::new(),
             device: (0, 0),
             records: BTreeMap::new(),
         }
     }
 
-    /// All header blocks of the entry as POSIX has them.
+    /// All header blocks of the entry as POSIX has them. Names that are no ASCII stand there as they are, which every reader
+    /// of today takes; only what is too long goes into records.
     pub(super) fn write(&self) -> Vec<u8> {
-        let path = if self.kind == Kind::Directory { format!("{}/", self.path) } else { self.path.clone() };
+        let mut path = self.path.clone();
+        if self.kind == Kind::Directory {
+            path.push(b'/');
+        }
         let mut records = self.records.clone();
-        let mut long = |key: &str, value: &str, fits: bool| {
+        let mut long = |key: &[u8], value: &[u8], fits: bool| {
             if !fits {
-                records.insert(key.to_owned(), value.as_bytes().to_vec());
+                records.insert(key.to_vec(), value.to_vec());
             }
         };
-        long("path", &path, path.len() <= 100 && path.is_ascii());
-        long("linkpath", &self.link, self.link.len() <= 100 && self.link.is_ascii());
-        long("size", &self.size.to_string(), self.size <= SIZE_MAX);
-        long("uid", &self.uid.to_string(), self.uid <= ID_MAX);
-        long("gid", &self.gid.to_string(), self.gid <= ID_MAX);
+        long(b"path", &path, path.len() <= 100);
+        long(b"linkpath", &self.link, self.link.len() <= 100);
+        long(b"size", self.size.to_string().as_bytes(), self.size <= SIZE_MAX);
+        long(b"uid", self.uid.to_string().as_bytes(), self.uid <= ID_MAX);
+        long(b"gid", self.gid.to_string().as_bytes(), self.gid <= ID_MAX);
         let mut blocks = Vec::new();
         if !records.is_empty() {
             let data: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
-            let extended = Entry { size: data.len() as u64, ..Entry::directory("") };
-            blocks.extend(extended.plain("PaxHeaders/entry", b'x'));
+            let extended = Entry { size: data.len() as u64, ..Entry::directory(b"") };
+            blocks.extend(extended.plain(b"PaxHeaders/entry", b'x'));
             blocks.extend(&data);
             blocks.resize(blocks.len().next_multiple_of(BLOCK), 0);
         }
@@ -231,14 +240,14 @@ impl Entry {
         blocks
     }
 
-    fn plain(&self, path: &str, letter: u8) -> Vec<u8> {
+    fn plain(&self, path: &[u8], letter: u8) -> Vec<u8> {
         let mut header = vec![0; BLOCK];
         let mut put = |at: usize, bytes: &[u8], most: usize| {
             for (place, byte) in header.iter_mut().skip(at).take(most).zip(bytes) {
                 *place = *byte;
             }
         };
-        put(0, path.as_bytes(), 100);
+        put(0, path, 100);
         put(100, format!("{:07o}", self.mode).as_bytes(), 7);
         put(108, format!("{:07o}", self.uid.min(ID_MAX)).as_bytes(), 7);
         put(116, format!("{:07o}", self.gid.min(ID_MAX)).as_bytes(), 7);
@@ -246,7 +255,7 @@ impl Entry {
         put(136, format!("{:011o}", self.mtime.min(SIZE_MAX)).as_bytes(), 11);
         put(148, b"        ", 8);
         put(156, &[letter], 1);
-        put(157, self.link.as_bytes(), 100);
+        put(157, &self.link, 100);
         put(257, b"ustar\x0000", 8);
         put(329, format!("{:07o}", self.device.0.min(ID_MAX)).as_bytes(), 7);
         put(337, format!("{:07o}", self.device.1.min(ID_MAX)).as_bytes(), 7);
@@ -259,14 +268,11 @@ impl Entry {
 }
 
 /// `LENGTH KEY=VALUE\n`, where the length counts its own digits.
-fn record(key: &str, value: &[u8]) -> Vec<u8> {
+fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {
         length = rest + length.to_string().len();
     }
-    let mut record = format!("{length} {key}=").into_bytes();
-    record.extend(value);
-    record.push(b'\n');
-    record
+    [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::header::{Entry, Kind};
+use super::header::{Entry, Kind, shown};
 use super::is_volatile;
 
 /// How many differences are named.
@@ -32,15 +32,15 @@ struct Item {
     gid: u64,
     size: u64,
     /// Checksum of a file, target of a link, numbers of a device.
-    what: String,
+    what: Vec<u8>,
 }
 
 /// Every path of a file system with what is compared of it.
 #[derive(Debug, Default)]
 pub(in super::super) struct Manifest {
-    items: BTreeMap<String, Item>,
+    items: BTreeMap<Vec<u8>, Item>,
     /// Directories without leading slash that are left out with all below them.
-    left_out: Vec<String>,
+    left_out: Vec<Vec<u8>>,
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -50,12 +50,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
 impl Manifest {
     /// Leaves out these absolute paths and all below them.
     pub(in super::super) fn without(paths: &[String]) -> Self {
-        let left_out = paths.iter().map(|path| path.trim_matches('/').to_owned()).collect();
+        let left_out = paths.iter().map(|path| path.trim_matches('/').as_bytes().to_vec()).collect();
         Manifest { items: BTreeMap::new(), left_out }
-    }
-
-    pub(super) fn has(&self, path: &str) -> bool {
-        self.items.contains_key(path)
     }
 
     /// Adds an entry; a later one of the same path takes the place of the earlier one.
@@ -64,7 +60,7 @@ impl Manifest {
         if path.is_empty() || is_volatile(path) || self.left_out.iter().any(|out| super::is_within(path, out)) {
             return;
         }
-        let item = |kind, what: String| Item {
+        let item = |kind, what: Vec<u8>| Item {
             kind,
             // Nobody can change the mode of a symbolic link, and writers fill in what they like.
             mode: if kind == 'l' { 0 } else { entry.mode },
@@ -73,18 +69,19 @@ impl Manifest {
             size: entry.size,
             what,
         };
+        let numbers = || format!("{}:{}", entry.device.0, entry.device.1).into_bytes();
         let item = match entry.kind {
-            Kind::File => item('f', checksum.map(|sum| hexadecimal(&sum.finalize())).unwrap_or_default()),
+            Kind::File => item('f', checksum.map(|sum| hexadecimal(&sum.finalize())).unwrap_or_default().into_bytes()),
             // Which of several names is the file and which are links depends on the order in which they were read.
             Kind::HardLink => match self.items.get(&entry.link) {
                 Some(first) => first.clone(),
                 None => item('h', entry.link.clone()),
             },
             Kind::Symlink => item('l', entry.link.clone()),
-            Kind::Character => item('c', format!("{}:{}", entry.device.0, entry.device.1)),
-            Kind::Block => item('b', format!("{}:{}", entry.device.0, entry.device.1)),
-            Kind::Directory => item('d', String::new()),
-            Kind::Fifo => item('p', String::new()),
+            Kind::Character => item('c', numbers()),
+            Kind::Block => item('b', numbers()),
+            Kind::Directory => item('d', Vec::new()),
+            Kind::Fifo => item('p', Vec::new()),
         };
         self.items.insert(path.clone(), item);
     }
@@ -93,10 +90,10 @@ impl Manifest {
         let mut sum = Sha256::new();
         for (path, item) in &self.items {
             // Every part ends with a NUL, which none of them can hold.
-            sum.update(format!(
-                "{path}\0{}\0{:o}\0{}\0{}\0{}\0{}\0",
-                item.kind, item.mode, item.uid, item.gid, item.size, item.what
-            ));
+            sum.update(path);
+            sum.update(format!("\0{}\0{:o}\0{}\0{}\0{}\0", item.kind, item.mode, item.uid, item.gid, item.size));
+            sum.update(&item.what);
+            sum.update(b"\0");
         }
         Content {
             entries: self.items.len() as u64,
@@ -110,13 +107,13 @@ impl Manifest {
         let mut found = Vec::new();
         for (path, item) in &self.items {
             match other.items.get(path) {
-                None => found.push(format!("/{path} is missing")),
-                Some(there) if there != item => found.push(format!("/{path} {}", item.difference(there))),
+                None => found.push(format!("/{} is missing", shown(path))),
+                Some(there) if there != item => found.push(format!("/{} {}", shown(path), item.difference(there))),
                 Some(_) => {}
             }
         }
         for path in other.items.keys().filter(|path| !self.items.contains_key(*path)) {
-            found.push(format!("/{path} was not there before"));
+            found.push(format!("/{} was not there before", shown(path)));
         }
         let more = found.len().saturating_sub(NAMED);
         found.truncate(NAMED);

@@ -2,13 +2,15 @@
 //! list that can be compared. Nothing is held in memory but the list.
 
 mod header;
+mod look;
 mod manifest;
 mod reader;
 mod splice;
 
+pub(super) use look::{Look, empty_directory, look};
 pub use manifest::Content;
 pub(super) use manifest::Manifest;
-pub(super) use splice::{Part, Progress, Splice, scan};
+pub(super) use splice::{Open, Part, Progress, Splice, scan};
 
 /// Paths that engines make or change on their own, so that they say nothing of a container's content: these, and all below
 /// those that end with a slash.
@@ -26,16 +28,16 @@ pub const VOLATILE: &[&str] = &[
 ];
 
 /// Whether a path without leading slash is one of [`VOLATILE`].
-fn is_volatile(path: &str) -> bool {
+pub(super) fn is_volatile(path: &[u8]) -> bool {
     VOLATILE.iter().any(|pattern| match pattern.strip_suffix('/') {
-        Some(directory) => is_within(path, directory),
-        None => path == *pattern,
+        Some(directory) => is_within(path, directory.as_bytes()),
+        None => path == pattern.as_bytes(),
     })
 }
 
 /// Whether `path` is `directory` or below it.
-fn is_within(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+pub(super) fn is_within(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 #[cfg(all(test, feature = "memory"))]

@@ -1,11 +1,9 @@
 //! Reading a tar stream entry by entry, without holding more of it than one piece.
 
-use std::collections::BTreeMap;
-
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::header::{self, BLOCK, Entry, Kind, broken, clean};
+use super::header::{self, BLOCK, Entry, Kind, Records, broken, clean};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::ByteStream;
 
@@ -65,7 +63,7 @@ impl Reader {
     /// The headers of the next entry; none at the end of the archive, which is read to the end of the stream.
     pub(super) async fn next(&mut self) -> Result<Option<Found>> {
         let mut headers = BytesMut::new();
-        let mut records = BTreeMap::new();
+        let mut records = Records::new();
         let (mut long_path, mut long_link) = (None, None);
         loop {
             let block = self.exactly(BLOCK).await?;

@@ -53,7 +53,11 @@ fn pieces(bytes: &[u8]) -> ByteStream {
 }
 
 fn part(at: &str, bytes: Vec<u8>) -> Part {
-    Part { at: at.to_owned(), open: Box::new(move || async move { Ok(pieces(&bytes)) }.boxed()) }
+    let open = move || {
+        let archive = pieces(&bytes);
+        async move { Ok(archive) }.boxed()
+    };
+    Part { at: at.to_owned(), open: Box::new(open) }
 }
 
 async fn splice(parts: Vec<Part>) -> (Vec<u8>, Manifest) {
@@ -134,6 +138,136 @@ async fn mounts_take_their_places_and_hide_what_was_there() {
     assert_eq!(again.content(), manifest.content());
     assert_eq!(manifest.differences(&again), Vec::<String>::new());
     assert_eq!(manifest.content().bytes, 1 + 1300 + 1300 + 17 + 1, "a second name counts as the file");
+}
+
+/// What another reader finds, where names are no text: path and link target.
+fn read_bytes(archive: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut archive = tar::Archive::new(archive);
+    let named = archive.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        (entry.path_bytes().to_vec(), entry.link_name_bytes().map(|link| link.to_vec()).unwrap_or_default())
+    });
+    named.collect()
+}
+
+/// A path that is no text.
+fn raw(bytes: &[u8]) -> &std::path::Path {
+    std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes))
+}
+
+#[tokio::test]
+async fn names_and_link_targets_that_are_no_text_stay_as_they_are() {
+    let long = [&b"m/"[..], &[0xe9; 120]].concat();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |kind: tar::EntryType, path: &[u8], link: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        if link.is_empty() {
+            builder.append_data(&mut header, raw(path), std::io::empty()).unwrap();
+        } else {
+            builder.append_link(&mut header, raw(path), raw(link)).unwrap();
+        }
+    };
+    add(tar::EntryType::Directory, b"m/", b"");
+    add(tar::EntryType::Regular, b"m/caf\xe9", b"");
+    add(tar::EntryType::Regular, b"m/caf\xef\xbf\xbde9", b"");
+    add(tar::EntryType::Regular, &long, b"");
+    add(tar::EntryType::Symlink, b"m/l", b"ziel\xff");
+    add(tar::EntryType::Symlink, b"m/ll", &[0xff; 130]);
+    add(tar::EntryType::Link, b"m/h", b"m/caf\xe9");
+    let mounted = builder.into_inner().unwrap();
+    let (archive, manifest) = splice(vec![part("", Written::new().bytes()), part("/m", mounted.clone())]).await;
+    let same = |found: &[(Vec<u8>, Vec<u8>)]| -> Vec<(Vec<u8>, Vec<u8>)> {
+        found.iter().map(|(path, link)| (path.strip_suffix(b"/").unwrap_or(path).to_vec(), link.clone())).collect()
+    };
+    assert_eq!(same(&read_bytes(&archive)), same(&read_bytes(&mounted)));
+    assert_eq!(manifest.content().entries, 7, "what only looks alike is told apart");
+    let other = scan(pieces(&Written::new().directory("m/").bytes()), Manifest::default()).await.unwrap();
+    let differences = manifest.differences(&other);
+    assert!(differences.contains(&"/m/caf\\xe9 is missing".to_owned()), "{differences:?}");
+}
+
+#[tokio::test]
+async fn a_directory_is_written_once_whether_it_is_compared_or_not() {
+    let root = Written::new().directory("scratch/").directory("scratch/data/").file("scratch/hidden", b"");
+    let parts = || {
+        vec![
+            part("", Written::new().directory("scratch/").bytes()),
+            part("/scratch/a/b", Written::new().directory("b/").file("b/x", b"1").bytes()),
+            part("/scratch/a/c", Written::new().directory("c/").file("c/y", b"2").bytes()),
+        ]
+    };
+    let manifest = Arc::new(Mutex::new(Manifest::without(&["/scratch".to_owned()])));
+    let quiet: Progress = Arc::new(|_| async {}.boxed());
+    let archive: Vec<Bytes> = Splice::stream(parts(), manifest, quiet).try_collect().await.unwrap();
+    let paths: Vec<_> = read(&archive.concat()).into_iter().map(|(path, ..)| path).collect();
+    assert_eq!(paths, ["scratch", "scratch/a", "scratch/a/b", "scratch/a/b/x", "scratch/a/c", "scratch/a/c/y"]);
+    // An empty directory in the place of a temporary file system hides what was below that, and nothing above it.
+    let empty = || Part { at: "/scratch".to_owned(), open: Box::new(|| async { Ok(empty_directory(0o1777)) }.boxed()) };
+    let mount = part("/scratch/data", Written::new().directory("data/").file("data/x", b"1").bytes());
+    let (archive, manifest) = splice(vec![part("", root.bytes()), empty(), mount]).await;
+    let paths: Vec<_> = read(&archive).into_iter().map(|(path, ..)| path).collect();
+    assert_eq!(paths, ["scratch", "scratch/data", "scratch/data/x"]);
+    let first = tar::Archive::new(&archive[..]).entries().unwrap().next().unwrap().unwrap().header().mode().unwrap();
+    assert_eq!((first, manifest.content().entries), (0o1777, 3));
+}
+
+#[tokio::test]
+async fn a_file_whose_first_name_is_hidden_keeps_its_other_names() {
+    let link = tar::EntryType::Link;
+    let root = Written::new()
+        .directory("store/")
+        .file("store/a", &[7; 700])
+        .file("store/b", b"hidden, and no more")
+        .add(link, "store/c", "store/a", b"")
+        .file("y", b"2")
+        .add(link, "yy", "y", b"")
+        .add(link, "z", "store/a", b"")
+        .add(link, "zz", "store/a", b"")
+        .file("last", b"3");
+    let store = || part("/store", Written::new().directory("store/").file("store/a", b"mounted").bytes());
+    let (archive, manifest) = splice(vec![part("", root.bytes()), store()]).await;
+    let found = read(&archive);
+    let named: Vec<_> = found.iter().map(|(path, link, data)| (path.as_str(), link.as_str(), data.len())).collect();
+    assert_eq!(
+        named,
+        [
+            ("y", "", 1),
+            ("yy", "y", 0),
+            ("last", "", 1),
+            ("z", "", 700),
+            ("zz", "z", 0),
+            ("store", "", 0),
+            ("store/a", "", 7),
+        ]
+    );
+    let again = scan(pieces(&archive), Manifest::default()).await.unwrap();
+    assert_eq!(manifest.differences(&again), Vec::<String>::new());
+    assert_eq!(manifest.content().bytes, 1 + 1 + 1 + 700 + 700 + 7);
+    // The second reading has to find it still.
+    let mut first = Some(Written::new().file("store/a", b"").add(link, "z", "store/a", b"").bytes());
+    let open = move || {
+        let archive = pieces(&first.take().unwrap_or_else(|| Written::new().bytes()));
+        async move { Ok(archive) }.boxed()
+    };
+    let gone = vec![Part { at: String::new(), open: Box::new(open) }, store()];
+    let quiet: Progress = Arc::new(|_| async {}.boxed());
+    let failed = Splice::stream(gone, Arc::default(), quiet).try_collect::<Vec<Bytes>>().await.unwrap_err();
+    assert!(failed.to_string().contains("store/a"), "{failed}");
+}
+
+#[tokio::test]
+async fn the_first_entry_tells_what_is_there() {
+    let link = Written::new().add(tar::EntryType::Symlink, "run", "/run", b"").bytes();
+    assert_eq!(look(pieces(&link)).await.unwrap().unwrap().link.as_deref(), Some(&b"/run"[..]));
+    let directory = look(pieces(&Written::new().directory("d/").file("d/x", b"").bytes())).await.unwrap().unwrap();
+    assert_eq!(directory, Look { link: None, mode: 0o750, uid: 7, gid: 8 });
+    assert_eq!(look(pieces(&Written::new().bytes())).await.unwrap(), None);
+    assert!(look(pieces(b"")).await.is_err());
 }
 
 #[tokio::test]

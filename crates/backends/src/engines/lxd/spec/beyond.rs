@@ -63,6 +63,11 @@ pub(in super::super) fn settings(instance: &Instance) -> Vec<EngineSetting> {
     if let Some(remark) = instance.description.as_deref().filter(|remark| !remark.is_empty()) {
         found.push(EngineSetting::new("description", remark));
     }
+    // What they give is in effect and told above; that it comes from them, and changes with them, is lost.
+    let profiles: Vec<_> = instance.profiles.iter().flatten().filter(|name| *name != "default").cloned().collect();
+    if !profiles.is_empty() {
+        found.push(EngineSetting::new("profiles", profiles.join(", ")));
+    }
     if instance.ephemeral == Some(true) {
         found.push(EngineSetting::new("ephemeral", "true"));
     }
@@ -165,12 +170,13 @@ mod tests {
         all["config"]["volatile.uuid"] = "x".into();
         all["config"]["image.os"] = "x".into();
         assert_eq!(read(all), []);
-        assert_eq!(read(json!({"name": "x"})), []);
+        assert_eq!(read(json!({"name": "x", "profiles": ["default"]})), []);
     }
 
     #[test]
     fn what_has_no_place_is_named() {
-        let found = read(json!({"name": "x", "description": "mine", "ephemeral": true, "config": {
+        let found = read(
+            json!({"name": "x", "description": "mine", "ephemeral": true, "profiles": ["default", "web"], "config": {
             "limits.kernel.nofile": "64", "limits.cpu.priority": "3", "limits.memory.swap": "false", "limits.memory": "50%",
             "limits.cpu": "2", "limits.cpu.allowance": "10ms/100ms", "security.nesting": "true", "boot.autostart": "true",
             "raw.idmap": "both 1 1", "cloud-init.user-data": "secret", "user.user-data": "secret", "user.label": "v",
@@ -178,7 +184,8 @@ mod tests {
             "devices": {"root": {"type": "disk", "path": "/", "pool": "p", "size": "5GiB"},
                 "fuse": {"type": "unix-char", "path": "/dev/fuse"}, "masked": {"type": "none"},
                 "eth0": {"type": "nic", "network": "n", "limits.max": "1Mbit"},
-                "up": {"type": "proxy", "listen": "unix:/a", "connect": "unix:/b"}}}));
+                "up": {"type": "proxy", "listen": "unix:/a", "connect": "unix:/b"}}}),
+        );
         let shown = |text: &str| Some(text.to_owned());
         let expected = [
             ("config.boot.autostart", shown("true")),
@@ -198,6 +205,7 @@ mod tests {
             ("devices.root.size", shown("5GiB")),
             ("devices.up", shown("connect=unix:/b listen=unix:/a type=proxy")),
             ("ephemeral", shown("true")),
+            ("profiles", shown("web")),
         ];
         assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value)));
     }

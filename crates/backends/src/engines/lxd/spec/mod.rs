@@ -186,6 +186,12 @@ fn mount(
     raw: &mut RawLxc,
     kept: &mut Kept,
 ) -> Result<()> {
+    if let Some(number) = mounts::hiding(&spec.mounts) {
+        return Err(Error::unsupported_field(
+            format!("mounts[{number}]"),
+            "a temporary file system that something else is mounted within",
+        ));
+    }
     let mut anonymous = around.anonymous.iter();
     for (number, mount) in spec.mounts.iter().enumerate() {
         if mount.target.split('/').all(|part| matches!(part, "" | ".")) {
@@ -470,6 +476,11 @@ mod tests {
             (error.kind(), error.field().map(str::to_owned))
         };
         assert_eq!(refused(|spec| spec.init = true), (ErrorKind::Unsupported, Some("init".to_owned())));
+        let hides = |spec: &mut ContainerSpec| {
+            let mounts = json!([{"type": "volume", "target": "/t/v"}, {"type": "tmpfs", "target": "/t"}]);
+            spec.mounts = serde_json::from_value(mounts).unwrap();
+        };
+        assert_eq!(refused(hides), (ErrorKind::Unsupported, Some("mounts[1]".to_owned())));
         let field = |name: &str| (ErrorKind::InvalidInput, Some(name.to_owned()));
         assert_eq!(refused(|spec| drop(spec.env.insert("A".to_owned(), "a\nb".to_owned()))), field("env.A"));
         assert_eq!(

@@ -44,6 +44,20 @@ pub(super) fn write_tmpfs(mount: &Mount, raw: &mut RawLxc) {
     raw.push(ENTRY, format!("tmpfs {target} tmpfs {access},nosuid,nodev,mode=1777{size},create=dir 0 0"));
 }
 
+/// The first temporary file system that another mount is within: servers add lines of `raw.lxc` after their own, so that it would
+/// be mounted over the other.
+pub(super) fn hiding(mounts: &[Mount]) -> Option<usize> {
+    let parts = |mount: &Mount| -> Vec<String> {
+        mount.target.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect()
+    };
+    let hides = |mount: &Mount| {
+        let above = parts(mount);
+        let mut disks = mounts.iter().filter(|other| other.kind != MountKind::Tmpfs);
+        mount.kind == MountKind::Tmpfs && !above.is_empty() && disks.any(|other| parts(other).starts_with(&above))
+    };
+    mounts.iter().position(hides)
+}
+
 /// The mounts in effect, by target. The root is none.
 pub(super) fn read(devices: &Devices, raw: &RawLxc) -> Vec<Mount> {
     let disks = devices.values().filter_map(|keys| {
@@ -122,6 +136,23 @@ mod tests {
         assert_eq!(found[..3], mounts);
         assert_eq!(found[3].kind, MountKind::Unknown);
         assert_eq!(devices["mount0"]["shift"], "true");
+    }
+
+    #[test]
+    fn a_temporary_file_system_over_another_mount_is_found() {
+        let mounts = |targets: &[(MountKind, &str)]| -> Vec<Mount> {
+            let mount = |(kind, target): &(MountKind, &str)| Mount {
+                kind: *kind,
+                source: None,
+                target: (*target).to_owned(),
+                read_only: false,
+                size_bytes: None,
+            };
+            targets.iter().map(mount).collect()
+        };
+        let (volume, tmpfs) = (MountKind::Volume, MountKind::Tmpfs);
+        assert_eq!(hiding(&mounts(&[(volume, "/a/b"), (tmpfs, "/c"), (tmpfs, "//a/./")])), Some(2));
+        assert_eq!(hiding(&mounts(&[(volume, "/a"), (tmpfs, "/a/b"), (tmpfs, "/ab"), (tmpfs, "/ab/c")])), None);
     }
 
     fn owned((key, value): (&str, &str)) -> (String, String) {
