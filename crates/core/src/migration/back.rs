@@ -1,7 +1,7 @@
 //! Rolling back: the container is on the source as it was, and nothing of the copy is left.
 
 use super::facts::{self, Source, Target, handle};
-use super::forward::delete_image;
+use super::forward::{at_rest, delete_image};
 use super::mover::{Back, Mover};
 use super::record::{MoveRecord, MoveState};
 use super::spec::MoveWay;
@@ -47,8 +47,22 @@ impl Mover {
         Ok(true)
     }
 
-    async fn restore_source(&self, record: &MoveRecord) -> Result<()> {
-        let own = self.own_source(record).await?;
+    /// The source is let go and runs as before. A stop that its engine may still be at is finished first, while the container
+    /// is held: started before, it would be down again a moment later.
+    async fn restore_source(&self, record: &mut MoveRecord) -> Result<()> {
+        let mut own = self.own_source(record).await?;
+        if record.stopping {
+            if !at_rest(own.summary.state) {
+                match self.end_source(record, &own).await {
+                    // An engine that says why it does not stop it is not at it any more.
+                    Err(error) if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => {}
+                    ended => ended?,
+                }
+                own = self.own_source(record).await?;
+            }
+            record.stopping = false;
+            self.save(record).await?;
+        }
         let container = handle(&*self.source, &own);
         if self.source.capabilities().update {
             let mut changes = ContainerUpdate::hold(false);

@@ -80,6 +80,7 @@ impl Mover {
                 record.note(format!("{} is not carried: {}", lost.field, lost.reason));
             }
         }
+        record.plan.copied_mounts.clone_from(&copy.copied_mounts);
         delete_image(&*self.target, &image).await?;
         let mut spec = copy.spec;
         if self.target.capabilities().update {
@@ -106,7 +107,7 @@ impl Mover {
         Ok(())
     }
 
-    fn parts(&self, own: &ContainerDetails, mounts: &[CopiedMount]) -> Vec<Part> {
+    pub(super) fn parts(&self, own: &ContainerDetails, mounts: &[CopiedMount]) -> Vec<Part> {
         let container = handle(&*self.source, own);
         let exported = Arc::clone(&container);
         let mut parts =

@@ -39,6 +39,7 @@ mod archive;
 mod back;
 mod carry;
 mod commit;
+mod compare;
 mod draft;
 mod facts;
 mod fit;

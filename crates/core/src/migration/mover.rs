@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::archive::Manifest;
 use super::facts::{self, Source, Target};
+use super::forward::called_off;
 use super::log::MoveLog;
 use super::observer::{Canceller, Observer, Unobserved};
 use super::record::{MoveFailure, MoveRecord, MoveState};
@@ -14,7 +15,7 @@ use crate::layers::{Deadline, wrap};
 use crate::node::Node;
 use crate::time::Timestamp;
 
-/// The steps before the commit that may be called off at any moment.
+/// The steps before the commit, which may be called off: all but a stop that has begun at any moment.
 const REVOCABLE: [Step; 4] = [Step::Prepare, Step::StopSource, Step::Copy, Step::Verify];
 
 /// The commit, and what follows from it.
@@ -186,20 +187,18 @@ impl Mover {
                 }
             }
         } else {
-            let revocable = async {
-                for step in REVOCABLE {
-                    // The state and the policy of the source before the move are known from its first look only.
-                    if step != Step::Prepare || !record.is_done(Step::Prepare) {
-                        self.step(record, step).await?;
-                    }
+            for step in REVOCABLE {
+                // The state and the policy of the source before the move are known from its first look only.
+                if step == Step::Prepare && record.is_done(Step::Prepare) {
+                    continue;
                 }
-                Ok(())
-            };
-            let called_off = || Error::new(ErrorKind::Cancelled, "the move was called off");
-            tokio::select! {
-                biased;
-                () = self.canceller.cancelled() => return Err(called_off()),
-                done = revocable => done?,
+                tokio::select! {
+                    biased;
+                    // An engine goes on with a stop whether anybody waits for it or not: going back before its end would
+                    // start a container that goes down a moment later.
+                    () = self.canceller.cancelled(), if step != Step::StopSource => return Err(called_off()),
+                    done = self.step(record, step) => done?,
+                }
             }
             // The last moment: engines that answer at once leave no other.
             if self.canceller.is_cancelled() {

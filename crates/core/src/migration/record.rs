@@ -123,6 +123,9 @@ pub struct MoveRecord {
     /// When the source was created: tells it from another container of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_created_at: Option<Timestamp>,
+    /// Whether the source was told to stop, and was not seen at rest since: its engine may still be at it.
+    #[serde(default)]
+    pub stopping: bool,
     /// How the source was found once it was stopped; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
@@ -158,6 +161,7 @@ impl MoveRecord {
             updated_at: now,
             restart: RestartPolicy::Never,
             source_created_at: None,
+            stopping: false,
             stopped: None,
             content: None,
             copied: false,
