@@ -33,8 +33,8 @@ impl Mover {
 
     /// Looks whether the plan still fits, and what has to be put back if it comes to that.
     pub(super) async fn prepare(&self, record: &mut MoveRecord) -> Result<()> {
-        self.alone(record).await?;
         let own = self.own_source(record).await?;
+        self.alone(record, &own).await?;
         let running = movable(&own)?;
         stays(&own, record.plan.keep_source)?;
         if let Target::Foreign = facts::target(record, &*self.target).await? {
@@ -54,13 +54,16 @@ impl Mover {
         Ok(())
     }
 
-    /// Two moves of one container, or onto one name, would take each other's steps for their own.
-    async fn alone(&self, record: &MoveRecord) -> Result<()> {
+    /// Two moves of one container, or onto one name, would take each other's steps for their own. Another container that got
+    /// the name of one that was deleted during its move is not that one.
+    async fn alone(&self, record: &MoveRecord, own: &ContainerDetails) -> Result<()> {
         let plan = &record.plan;
         let clash = self.log.list().await?.into_iter().find(|other| {
             other.id() != record.id()
                 && matches!(other.state, MoveState::Moving | MoveState::RollingBack)
-                && ((other.plan.source == plan.source && other.plan.container == plan.container)
+                && ((other.plan.source == plan.source
+                    && other.plan.container == plan.container
+                    && !facts::is_another(other, own))
                     || (other.plan.target == plan.target && other.plan.name == plan.name))
         });
         match clash {

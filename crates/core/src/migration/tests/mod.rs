@@ -3,6 +3,7 @@
 mod calls;
 mod changes;
 mod cuts;
+mod lost;
 mod once;
 mod plans;
 mod stops;
