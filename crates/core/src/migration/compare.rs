@@ -39,8 +39,14 @@ impl Mover {
         if content != found {
             return Err(match &record.content {
                 Some(_) => changed(record, &there.differences(&now).join("; ")),
-                // Engines copy without telling what they read: which of the two it is cannot be told.
-                None => self.unlike(&content, &now.differences(&there).join("; ")),
+                // Engines do not tell what they read, so it may be either.
+                None => self.unlike(
+                    &content,
+                    &format!(
+                        "{} (it did not arrive whole, or the source was changed while it was moved)",
+                        now.differences(&there).join("; ")
+                    ),
+                ),
             });
         }
         record.content = Some(content);
