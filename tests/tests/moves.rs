@@ -387,8 +387,7 @@ async fn a_source_that_was_told_to_stop_runs_when_the_move_is_rolled_back() {
         let kept = || Arc::clone(&log) as Arc<dyn MoveLog>;
         let mut events = direct.events(&EventOptions::default()).await.expect("events");
         let mover = Mover::new(source.connect().await, target.direct().await, kept()).cancelled_by(canceller.clone());
-        let apply = mover.apply(MoveRecord::new(plan));
-        tokio::pin!(apply);
+        let mut apply = Box::pin(mover.apply(MoveRecord::new(plan)));
         // It is told to stop, and is not ended yet.
         let told = async {
             loop {
@@ -406,15 +405,15 @@ async fn a_source_that_was_told_to_stop_runs_when_the_move_is_rolled_back() {
         match ends {
             Ends::CalledOff => {
                 canceller.cancel();
-                assert_eq!(apply.await.unwrap_err().kind(), ErrorKind::Cancelled);
+                assert_eq!((&mut apply).await.unwrap_err().kind(), ErrorKind::Cancelled);
             }
             Ends::LineBroken => {
                 source.leave(Away::Unreachable);
-                assert_eq!(apply.await.unwrap_err().kind(), ErrorKind::Unavailable);
+                assert_eq!((&mut apply).await.unwrap_err().kind(), ErrorKind::Unavailable);
             }
             Ends::ServerDead => {}
         }
-        drop(mover);
+        drop(apply);
         source.come_back();
         let mut record = log.list().await.expect("the log").pop().expect("a record");
         if ends != Ends::CalledOff {
