@@ -1,19 +1,57 @@
 //! Rolling back: the container is on the source as it was, and nothing of the copy is left.
 
 use super::facts::{self, Source, Target, handle};
-use super::forward::delete_image;
+use super::forward::{at_rest, delete_image};
 use super::mover::{Back, Mover};
 use super::record::{MoveRecord, MoveState};
 use super::spec::MoveWay;
 use super::step::Step;
 use crate::container::{ContainerUpdate, DeleteOptions};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 impl Mover {
-    /// Undoes what was begun. The source comes first: it must not be down for a target that is away.
+    /// Undoes what was begun. Why it does not come to that, if so, is written down.
     pub(super) async fn back(&self, record: &mut MoveRecord) -> Result<Back> {
         record.state = MoveState::RollingBack;
         self.save(record).await?;
+        match self.undo(record).await {
+            Err(error) => self.hindered(record, error).await.map(|()| Back::Lost),
+            undone => undone,
+        }
+    }
+
+    /// Writes down what hinders a move. One whose container neither side has any more is over, and this is `Ok`.
+    pub(super) async fn hindered(&self, record: &mut MoveRecord, error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::NotFound
+            && record.is_done(Step::Prepare)
+            && facts::is_lost(record, &*self.source, &*self.target).await.unwrap_or(false)
+        {
+            return self.lose(record).await;
+        }
+        record.failed(&error);
+        self.save(record).await?;
+        Err(error)
+    }
+
+    /// Ends a move of which nothing is left. What is on the target without having been found complete stays for a person to
+    /// look at: it may be the last that there is.
+    async fn lose(&self, record: &mut MoveRecord) -> Result<()> {
+        if let Target::Copy(copy) = facts::target(record, &*self.target).await? {
+            record.note(format!("the copy {} stays on the target, and may not be complete", copy.summary.name));
+        }
+        if record.plan.way == MoveWay::Portable
+            && let Some(why) =
+                delete_image(&*self.target, &record.image()).await.unwrap_or_else(|error| Some(error.to_string()))
+        {
+            record.note(format!("the image {} stays on the target: {why}", record.image()));
+        }
+        record.failed(&facts::lost(record));
+        record.state = MoveState::Lost;
+        self.save(record).await
+    }
+
+    /// The source comes first: it must not be down for a target that is away.
+    async fn undo(&self, record: &mut MoveRecord) -> Result<Back> {
         if record.is_done(Step::Prepare) {
             if !self.restore_name(record).await? {
                 return Ok(Back::Forward);
@@ -30,13 +68,17 @@ impl Mover {
         Ok(Back::Done)
     }
 
-    /// Takes the commit back, if it was made; not when the copy runs already.
+    /// Takes the commit back, if it was made; not when the copy runs already, or is all that there is.
     async fn restore_name(&self, record: &MoveRecord) -> Result<bool> {
         let retired = match facts::source(record, &*self.source).await? {
             Source::Own(_) => return Ok(true),
             Source::Retired(retired) => retired,
-            // Whatever is on the target may be the last that there is.
-            Source::Gone => return Err(facts::source_gone(record)),
+            Source::Gone => {
+                return match facts::target(record, &*self.target).await? {
+                    Target::Copy(_) if record.verified => Ok(false),
+                    _ => Err(facts::source_gone(record)),
+                };
+            }
         };
         if let Target::Copy(copy) = facts::target(record, &*self.target).await?
             && copy.summary.state.has_processes()
@@ -47,8 +89,22 @@ impl Mover {
         Ok(true)
     }
 
-    async fn restore_source(&self, record: &MoveRecord) -> Result<()> {
-        let own = self.own_source(record).await?;
+    /// The source is let go and runs as before. A stop that its engine may still be at is finished first, while the container
+    /// is held: started before, it would be down again a moment later.
+    async fn restore_source(&self, record: &mut MoveRecord) -> Result<()> {
+        let mut own = self.own_source(record).await?;
+        if record.stopping {
+            if !at_rest(own.summary.state) {
+                match self.end_source(record, &own).await {
+                    // An engine that says why it does not stop it is not at it any more.
+                    Err(error) if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => {}
+                    ended => ended?,
+                }
+                own = self.own_source(record).await?;
+            }
+            record.stopping = false;
+            self.save(record).await?;
+        }
         let container = handle(&*self.source, &own);
         if self.source.capabilities().update {
             let mut changes = ContainerUpdate::hold(false);

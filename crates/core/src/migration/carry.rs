@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{FutureExt, TryStreamExt};
 
 use super::archive::{Manifest, Open, Part, Progress, Splice, empty_directory, is_volatile};
-use super::draft::{Identity, draft};
+use super::draft::{Draft, Identity, draft};
 use super::facts::handle;
 use super::forward::delete_image;
 use super::layout::Layout;
@@ -75,16 +75,14 @@ impl Mover {
     pub(super) async fn copy_portable(&self, record: &mut MoveRecord) -> Result<()> {
         let own = self.own_source(record).await?;
         let image = record.image();
-        let name = record.plan.name.clone();
-        let identity = Identity { name: &name, image: &image, mark: record.id(), restart: record.restart };
-        let layout = Layout::of(&*self.source, &own).await?;
-        let copy = draft(&*self.target, &own, &layout, self.source.capabilities(), identity).await?;
+        let copy = self.drafted(record, &own).await?;
         // What has changed since the plan was made is told, too.
         for lost in &copy.not_carried {
             if !record.plan.not_carried.contains(lost) {
                 record.note(format!("{} is not carried: {}", lost.field, lost.reason));
             }
         }
+        record.plan.copied_mounts.clone_from(&copy.copied_mounts);
         delete_image(&*self.target, &image).await?;
         let mut spec = copy.spec;
         if self.target.capabilities().update {
@@ -111,8 +109,16 @@ impl Mover {
         Ok(())
     }
 
+    /// The copy as it is drafted: the same for copying and for comparing.
+    pub(super) async fn drafted(&self, record: &MoveRecord, own: &ContainerDetails) -> Result<Draft> {
+        let image = record.image();
+        let identity = Identity { name: &record.plan.name, image: &image, mark: record.id(), restart: record.restart };
+        let layout = Layout::of(&*self.source, own).await?;
+        draft(&*self.target, own, &layout, self.source.capabilities(), identity).await
+    }
+
     /// The root, what is mounted at `copied`, and empty directories in the places of temporary file systems.
-    fn parts(&self, own: &ContainerDetails, copied: Vec<String>, emptied: Vec<String>) -> Vec<Part> {
+    pub(super) fn parts(&self, own: &ContainerDetails, copied: Vec<String>, emptied: Vec<String>) -> Vec<Part> {
         let container = handle(&*self.source, own);
         let exported = Arc::clone(&container);
         let export = move || {
@@ -157,7 +163,7 @@ impl Mover {
 }
 
 /// Where the copy has temporary file systems, whose content is nobody's.
-fn temporary(copy: &ContainerSpec) -> Vec<String> {
+pub(super) fn temporary(copy: &ContainerSpec) -> Vec<String> {
     let mounts = copy.mounts.iter();
     mounts.filter(|mount| mount.kind == MountKind::Tmpfs).map(|mount| mount.target.clone()).collect()
 }

@@ -28,7 +28,7 @@ pub enum Side {
 }
 
 /// Which side has the one runnable copy, whatever was cut: the source as long as it bears its own name, afterwards the
-/// target. None only when neither is there, which no cut of a move can bring about.
+/// target. None only when neither is there, which no cut of a move can bring about, but somebody who deletes them.
 ///
 /// A container that is not the runnable copy does not run, and no engine starts it by itself.
 #[must_use]
@@ -87,14 +87,27 @@ pub async fn target_has_copy(record: &MoveRecord, node: &dyn Node) -> Result<boo
 }
 
 pub(super) async fn source(record: &MoveRecord, node: &dyn Node) -> Result<Source> {
-    if let Some(own) = find(node, &record.plan.container).await? {
-        let created = (record.source_created_at, own.summary.created_at);
-        // After the commit somebody may have given the name to another container.
-        if !matches!(created, (Some(before), Some(now)) if before != now) {
-            return Ok(Source::Own(own));
-        }
+    // Somebody may have given the name to another container: after the commit, or having deleted the source.
+    if let Some(own) = find(node, &record.plan.container).await?.filter(|own| !is_another(record, own)) {
+        return Ok(Source::Own(own));
     }
     Ok(find(node, &record.retired_name()).await?.map_or(Source::Gone, Source::Retired))
+}
+
+/// Whether what bears the source's name is known to be another container than the one that is moved.
+pub(super) fn is_another(record: &MoveRecord, own: &ContainerDetails) -> bool {
+    matches!((record.source_created_at, own.summary.created_at), (Some(before), Some(now)) if before != now)
+}
+
+/// Whether neither side has the container: the source is gone, and what the target has was never found complete.
+pub(super) async fn is_lost(record: &MoveRecord, from: &dyn Node, to: &dyn Node) -> Result<bool> {
+    // From one look to the next a rename that is on its way may hide it; it cannot do so twice.
+    for _ in 0..2 {
+        if !matches!(source(record, from).await?, Source::Gone) {
+            return Ok(false);
+        }
+    }
+    Ok(!(record.verified && matches!(target(record, to).await?, Target::Copy(_))))
 }
 
 pub(super) async fn target(record: &MoveRecord, node: &dyn Node) -> Result<Target> {
@@ -127,6 +140,15 @@ pub(super) fn taken(record: &MoveRecord) -> Error {
         format!("the target has a container {} that does not belong to this move", record.plan.name),
     )
     .with_resource(record.plan.name.clone())
+}
+
+/// Neither side has the container: see [`is_lost`].
+pub(super) fn lost(record: &MoveRecord) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("the container {} is on neither side any more: it was deleted during the move", record.plan.container),
+    )
+    .with_resource(record.plan.container.clone())
 }
 
 /// Neither the source nor a complete copy is where it should be.

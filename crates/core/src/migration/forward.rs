@@ -1,8 +1,9 @@
 //! The steps before the commit: the source is looked at, stopped, copied and compared.
 
-use std::sync::PoisonError;
+use std::time::Duration;
 
-use super::archive::{Manifest, scan};
+use tokio::time::timeout;
+
 use super::facts::{self, Source, Target, handle};
 use super::mover::Mover;
 use super::planner::{movable, stays, steps_of};
@@ -15,6 +16,12 @@ use crate::container::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::Node;
 
+/// What engines give a container that asks for no time to stop.
+const STOP_DEFAULT_SECONDS: u32 = 10;
+/// What an engine needs to end a container beyond the time that the container was granted; engines with limits of their own
+/// answer before it is over.
+const STOP_GRACE: Duration = Duration::from_secs(180);
+
 impl Mover {
     /// The source under its own name.
     pub(super) async fn own_source(&self, record: &MoveRecord) -> Result<Box<ContainerDetails>> {
@@ -26,8 +33,8 @@ impl Mover {
 
     /// Looks whether the plan still fits, and what has to be put back if it comes to that.
     pub(super) async fn prepare(&self, record: &mut MoveRecord) -> Result<()> {
-        self.alone(record).await?;
         let own = self.own_source(record).await?;
+        self.alone(record, &own).await?;
         let running = movable(&own)?;
         stays(&own, record.plan.keep_source)?;
         if let Target::Foreign = facts::target(record, &*self.target).await? {
@@ -47,13 +54,16 @@ impl Mover {
         Ok(())
     }
 
-    /// Two moves of one container, or onto one name, would take each other's steps for their own.
-    async fn alone(&self, record: &MoveRecord) -> Result<()> {
+    /// Two moves of one container, or onto one name, would take each other's steps for their own. Another container that got
+    /// the name of one that was deleted during its move is not that one.
+    async fn alone(&self, record: &MoveRecord, own: &ContainerDetails) -> Result<()> {
         let plan = &record.plan;
         let clash = self.log.list().await?.into_iter().find(|other| {
             other.id() != record.id()
                 && matches!(other.state, MoveState::Moving | MoveState::RollingBack)
-                && ((other.plan.source == plan.source && other.plan.container == plan.container)
+                && ((other.plan.source == plan.source
+                    && other.plan.container == plan.container
+                    && !facts::is_another(other, own))
                     || (other.plan.target == plan.target && other.plan.name == plan.name))
         });
         match clash {
@@ -81,13 +91,19 @@ impl Mover {
             return Ok(());
         }
         if !at_rest(own.summary.state) {
-            let options = StopOptions { timeout_seconds: record.plan.stop_timeout_seconds };
-            container.stop(&options).await?;
+            if self.canceller.is_cancelled() {
+                return Err(called_off());
+            }
+            // Before it is sent: whoever goes on from the record cannot see that an engine is at it.
+            record.stopping = true;
+            self.save(record).await?;
+            self.end_source(record, &own).await?;
         }
         let stopped = self.own_source(record).await?;
         if !at_rest(stopped.summary.state) {
             return Err(runs(record, &stopped));
         }
+        record.stopping = false;
         let stopped = Stopped::of(&stopped);
         if record.stopped.as_ref().is_some_and(|before| before.ran_since(&stopped)) {
             // It ran since it was copied.
@@ -95,6 +111,18 @@ impl Mover {
         }
         record.stopped = Some(stopped);
         Ok(())
+    }
+
+    /// Tells the source to stop, and waits for its end as long as it has been granted, and some more for its engine.
+    pub(super) async fn end_source(&self, record: &MoveRecord, own: &ContainerDetails) -> Result<()> {
+        let options = StopOptions { timeout_seconds: record.plan.stop_timeout_seconds };
+        let granted = options.timeout_seconds.or(own.spec.stop_timeout_seconds).unwrap_or(STOP_DEFAULT_SECONDS);
+        let limit = Duration::from_secs(granted.into()).saturating_add(STOP_GRACE);
+        let late = |_| {
+            let why = format!("the container {} has not ended within {} s", record.plan.container, limit.as_secs());
+            Err(Error::new(ErrorKind::DeadlineExceeded, why).with_resource(record.plan.container.clone()))
+        };
+        timeout(limit, handle(&*self.source, own).stop(&options)).await.unwrap_or_else(late)
     }
 
     /// Makes the copy, unless it is there and complete. One that is there and not known to be complete is made anew.
@@ -108,7 +136,7 @@ impl Mover {
             }
             Target::Copy(copy) => handle(&*self.target, &copy).delete(&DeleteOptions::force()).await?,
         }
-        (record.copied, record.verified) = (false, false);
+        (record.copied, record.verified, record.content) = (false, false, None);
         match record.plan.way.clone() {
             MoveWay::Portable => self.copy_portable(record).await?,
             MoveWay::Native { transports, live, snapshots } => {
@@ -119,40 +147,12 @@ impl Mover {
         Ok(())
     }
 
-    /// The copy bears our mark, does not run, and holds what the source holds.
+    /// The copy bears our mark, does not run, and holds what the source holds now.
     pub(super) async fn verify(&self, record: &mut MoveRecord) -> Result<()> {
         let copy = self.incoming(record).await?;
         self.reached(Step::Verify, Phase::Within).await;
         if record.plan.check {
-            let apart = temporary(&copy);
-            let there = scan(handle(&*self.target, &copy).export().await?, Manifest::without(&apart)).await?;
-            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let (here, wanted) = match (&record.content, read) {
-                (Some(content), read) => (read, content.clone()),
-                (None, _) => {
-                    let own = self.own_source(record).await?;
-                    let here = scan(handle(&*self.source, &own).export().await?, Manifest::without(&apart)).await?;
-                    let content = here.content();
-                    (Some(here), content)
-                }
-            };
-            let found = there.content();
-            if found != wanted {
-                let what = match here {
-                    Some(here) => here.differences(&there).join("; "),
-                    None => format!("{} entries, {} bytes", found.entries, found.bytes),
-                };
-                return Err(Error::new(
-                    ErrorKind::Unexpected,
-                    format!(
-                        "the copy is not what the source is ({} entries, {} bytes): {what}",
-                        wanted.entries, wanted.bytes
-                    ),
-                )
-                .with_retry(crate::Retry::Never)
-                .with_node(self.target.name()));
-            }
-            record.content = Some(wanted);
+            self.compare(record, &copy).await?;
         }
         record.verified = true;
         Ok(())
@@ -181,6 +181,11 @@ impl Mover {
 /// Whether nothing runs, and nothing will by itself.
 pub(super) fn at_rest(state: ContainerState) -> bool {
     matches!(state, ContainerState::Created | ContainerState::Stopped)
+}
+
+/// The end of a move that its caller does not want any more.
+pub(super) fn called_off() -> Error {
+    Error::new(ErrorKind::Cancelled, "the move was called off")
 }
 
 /// Somebody started the source meanwhile.

@@ -13,7 +13,12 @@
 //! can be applied again after any crash of the caller, of either engine or of the network. What is interrupted before the
 //! commit is rolled back as soon as the source answers, so that a container is not down for a target that is away; applying
 //! it again starts over. After the commit a move only goes forward, with one exception: a copy that cannot be started, and
-//! therefore never worked, gives the name back to the source.
+//! therefore never worked, gives the name back to the source. When somebody deletes the source during the move, and no complete
+//! copy is there, it is [`MoveState::Lost`]: nothing is left to do.
+//!
+//! **What is written into the source during the move is not lost where the content is compared** ([`MovePlan::check`]): the
+//! source is read last, right before the commit, and the move goes back when it is not what the copy is. What is written
+//! between this look and the commit is not found.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -39,6 +44,7 @@ mod archive;
 mod back;
 mod carry;
 mod commit;
+mod compare;
 mod draft;
 mod facts;
 mod fit;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::archive::Manifest;
 use super::facts::{self, Source, Target};
+use super::forward::called_off;
 use super::log::MoveLog;
 use super::observer::{Canceller, Observer, Unobserved};
 use super::record::{MoveFailure, MoveRecord, MoveState};
@@ -14,7 +15,7 @@ use crate::layers::{Deadline, wrap};
 use crate::node::Node;
 use crate::time::Timestamp;
 
-/// The steps before the commit that may be called off at any moment.
+/// The steps before the commit, which may be called off: all but a stop that has begun at any moment.
 const REVOCABLE: [Step; 4] = [Step::Prepare, Step::StopSource, Step::Copy, Step::Verify];
 
 /// The commit, and what follows from it.
@@ -42,8 +43,10 @@ pub struct Mover {
 pub(super) enum Back {
     /// The container is on the source as it was.
     Done,
-    /// The copy runs: there is no way back.
+    /// The copy runs, or is all that there is: there is no way back.
     Forward,
+    /// Neither side has the container: there is nothing left to do.
+    Lost,
 }
 
 fn bounded(node: Arc<dyn Node>) -> Arc<dyn Node> {
@@ -92,19 +95,30 @@ impl Mover {
     ///
     /// # Errors
     /// What made it stop. The record in the log says where it stands: rolled back, or on its way with a node that is away
-    /// (`Unavailable`), in which case applying it again goes on. `Cancelled` when it was called off.
+    /// (`Unavailable`), in which case applying it again goes on. `Cancelled` when it was called off, `NotFound` when it is lost:
+    /// neither side has the container any more.
     pub async fn apply(&self, mut record: MoveRecord) -> Result<MoveRecord> {
         self.belongs(&record)?;
-        if record.state == MoveState::Done {
-            return Ok(record);
-        }
-        if record.state == MoveState::RollingBack && self.back(&mut record).await? == Back::Forward {
-            record.state = MoveState::Moving;
+        match record.state {
+            MoveState::Done => return Ok(record),
+            MoveState::Lost => return Err(facts::lost(&record)),
+            MoveState::RollingBack => match self.back(&mut record).await? {
+                Back::Done => {}
+                Back::Forward => record.state = MoveState::Moving,
+                Back::Lost => return Err(facts::lost(&record)),
+            },
+            _ => {}
         }
         if record.state == MoveState::RolledBack {
             record.start_over();
         }
-        let committed = self.committed(&mut record).await?;
+        let committed = match self.committed(&mut record).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.hindered(&mut record, error).await?;
+                return Err(facts::lost(&record));
+            }
+        };
         match self.forward(&mut record, committed).await {
             Ok(()) => Ok(record),
             Err(error) => self.stopped(record, error).await,
@@ -114,8 +128,8 @@ impl Mover {
     /// Brings the container back to the source as it was: what was begun is undone.
     ///
     /// # Errors
-    /// `Conflict` after the commit, when only [`Mover::apply`] helps; otherwise what made it stop, after which it may be
-    /// called again.
+    /// `Conflict` after the commit, when only [`Mover::apply`] helps; `NotFound` when the move is lost: neither side has the
+    /// container any more; otherwise what made it stop, after which it may be called again.
     pub async fn roll_back(&self, mut record: MoveRecord) -> Result<MoveRecord> {
         self.belongs(&record)?;
         let late =
@@ -123,15 +137,27 @@ impl Mover {
         match record.state {
             MoveState::RolledBack => return Ok(record),
             MoveState::Done => return Err(late()),
-            MoveState::Moving if self.committed(&mut record.clone()).await? => return Err(late()),
+            MoveState::Lost => return Err(facts::lost(&record)),
+            MoveState::Moving => match self.committed(&mut record.clone()).await {
+                Ok(true) => return Err(late()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.hindered(&mut record, error).await?;
+                    return Err(facts::lost(&record));
+                }
+            },
             _ => {}
         }
         match self.back(&mut record).await? {
             Back::Done => Ok(record),
+            Back::Lost => Err(facts::lost(&record)),
             Back::Forward => {
                 record.state = MoveState::Moving;
                 self.save(&mut record).await?;
-                Err(Error::new(ErrorKind::Conflict, "the copy on the target runs already: apply the move to finish it"))
+                Err(Error::new(
+                    ErrorKind::Conflict,
+                    "the copy on the target runs already, or is all that there is: apply the move to finish it",
+                ))
             }
         }
     }
@@ -186,20 +212,18 @@ impl Mover {
                 }
             }
         } else {
-            let revocable = async {
-                for step in REVOCABLE {
-                    // The state and the policy of the source before the move are known from its first look only.
-                    if step != Step::Prepare || !record.is_done(Step::Prepare) {
-                        self.step(record, step).await?;
-                    }
+            for step in REVOCABLE {
+                // The state and the policy of the source before the move are known from its first look only.
+                if step == Step::Prepare && record.is_done(Step::Prepare) {
+                    continue;
                 }
-                Ok(())
-            };
-            let called_off = || Error::new(ErrorKind::Cancelled, "the move was called off");
-            tokio::select! {
-                biased;
-                () = self.canceller.cancelled() => return Err(called_off()),
-                done = revocable => done?,
+                tokio::select! {
+                    biased;
+                    // An engine goes on with a stop whether anybody waits for it or not: going back before its end would
+                    // start a container that goes down a moment later.
+                    () = self.canceller.cancelled(), if step != Step::StopSource => return Err(called_off()),
+                    done = self.step(record, step) => done?,
+                }
             }
             // The last moment: engines that answer at once leave no other.
             if self.canceller.is_cancelled() {
@@ -247,11 +271,14 @@ impl Mover {
         record.failure = Some(MoveFailure::new(step, &error));
         let useless = matches!(step, Step::SettleTarget | Step::StartTarget) && is_definite(&error);
         if !step.is_before_commit() && !useless {
-            self.save(&mut record).await?;
-            return Err(error.with_context("move", "goes on when it is applied again"));
+            return match self.hindered(&mut record, error).await {
+                Ok(()) => Err(facts::lost(&record)),
+                Err(error) => Err(error.with_context("move", "goes on when it is applied again")),
+            };
         }
         match self.back(&mut record).await {
             Ok(Back::Done) => Err(error.with_context("move", "rolled back")),
+            Ok(Back::Lost) => Err(error.with_context("move", "lost: neither side has the container any more")),
             Ok(Back::Forward) => {
                 record.state = MoveState::Moving;
                 self.save(&mut record).await?;

@@ -16,6 +16,9 @@ pub const MARK: &str = "roadstead.move";
 /// The longest name that every engine takes: it becomes a host name.
 const SHORT_NAME_MAX: usize = 63;
 
+/// How the note of the first failure begins, when another follows.
+const CAUSE: &str = "failed first";
+
 /// Where a move stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,13 +35,15 @@ pub enum MoveState {
     Done,
     /// The container is on the source as it was; applying it again starts over.
     RolledBack,
+    /// Neither side has the container any more: somebody deleted it during the move. What is left, if anything, is in the notes.
+    Lost,
 }
 
 impl MoveState {
     /// Whether nothing is left to do.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, MoveState::Done | MoveState::RolledBack)
+        matches!(self, MoveState::Done | MoveState::RolledBack | MoveState::Lost)
     }
 }
 
@@ -123,6 +128,9 @@ pub struct MoveRecord {
     /// When the source was created: tells it from another container of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_created_at: Option<Timestamp>,
+    /// Whether the source was told to stop, and was not seen at rest since: its engine may still be at it.
+    #[serde(default)]
+    pub stopping: bool,
     /// How the source was found once it was stopped; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
@@ -158,6 +166,7 @@ impl MoveRecord {
             updated_at: now,
             restart: RestartPolicy::Never,
             source_created_at: None,
+            stopping: false,
             stopped: None,
             content: None,
             copied: false,
@@ -226,6 +235,17 @@ impl MoveRecord {
             })
             .collect();
         self.plan.steps = steps;
+    }
+
+    /// Keeps the newest reason; the one for which it goes back stays in the notes.
+    pub(super) fn failed(&mut self, error: &Error) {
+        let newest = MoveFailure::new(self.current(), error);
+        if let Some(cause) = self.failure.replace(newest)
+            && cause.detail != error.to_string()
+            && !self.notes.iter().any(|note| note.starts_with(CAUSE))
+        {
+            self.note(format!("{CAUSE}: {}", cause.detail));
+        }
     }
 
     pub(super) fn note(&mut self, note: impl Into<String>) {

@@ -175,7 +175,7 @@ impl Moves {
             active.canceller.cancel();
             return Ok(Some(active.job));
         }
-        if record.state == MoveState::RolledBack {
+        if record.state.is_final() {
             return Ok(None);
         }
         self.drive(app, record, Direction::Back).await.map(Some)

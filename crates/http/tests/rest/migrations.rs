@@ -1,13 +1,13 @@
 //! Migrations between two nodes in memory, one of which outlives the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::Method;
 use roadstead_core::memory::{MemoryNode, MemoryOptions};
-use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Registry, Result};
+use roadstead_core::{ConnectOptions, Discovered, Engine, Error, ErrorKind, Node, NodeUri, Registry, Result};
 use roadstead_http::{NodeConfig, Server};
 use serde_json::{Value, json};
 
@@ -15,11 +15,15 @@ use crate::rig::{Rig, client, config};
 
 /// Nodes in memory that are the same for every server, as real engines are.
 #[derive(Clone, Debug, Default)]
-struct Lasting(Arc<Mutex<BTreeMap<String, Arc<MemoryNode>>>>);
+struct Lasting {
+    nodes: Arc<Mutex<BTreeMap<String, Arc<MemoryNode>>>>,
+    /// Those to which no connection can be made.
+    away: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Lasting {
     fn node(&self, name: &str) -> Arc<MemoryNode> {
-        let mut nodes = self.0.lock().unwrap();
+        let mut nodes = self.nodes.lock().unwrap();
         let made = || Arc::new(MemoryNode::new(name, MemoryOptions::default()).unwrap());
         Arc::clone(nodes.entry(name.to_owned()).or_insert_with(made))
     }
@@ -32,6 +36,9 @@ impl Engine for Lasting {
     }
 
     async fn connect(&self, name: &str, _: &NodeUri, _: &ConnectOptions) -> Result<Arc<dyn Node>> {
+        if self.away.lock().unwrap().contains(name) {
+            return Err(Error::new(ErrorKind::Unavailable, "nobody listens"));
+        }
         Ok(self.node(name))
     }
 
@@ -131,6 +138,35 @@ async fn a_move_is_called_off_and_made_after_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_move_whose_container_is_deleted_comes_to_an_end() {
+    let nodes = Lasting::default();
+    let rig = start(&nodes).await;
+    rig.container("web").await;
+    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
+    nodes.node("lake").faults().script("image.import", slow, 1).unwrap();
+    let reply = rig.post("/v1/migrations", request("web", json!({"way": "portable"}))).await.is(202);
+    let path = reply.header("location").to_owned();
+    for _ in 0..400 {
+        if nodes.node("lake").faults().calls().contains(&"image.import") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    rig.delete("/v1/nodes/sea/containers/web?force=true").await.is(204);
+    let lost = rig.act(&format!("{path}/cancel?wait=10")).await.is(200).json();
+    assert_eq!((&lost["state"], &lost["failure"]["code"]), (&json!("lost"), &json!("not_found")), "{lost}");
+    for verb in ["cancel", "apply"] {
+        let again = rig.act(&format!("{path}/{verb}?wait=10")).await.is(200).json();
+        assert_eq!((&again["state"], &again["failure"]), (&lost["state"], &lost["failure"]), "{verb}");
+    }
+    rig.container("web").await;
+    let moved = rig.post("/v1/migrations?wait=20", request("web", json!({"way": "portable"}))).await.is(200).json();
+    assert_eq!(moved["state"], "done", "{moved}");
+    rig.delete(&path).await.is(204);
+    rig.get(&path).await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_next_server_finishes_what_the_last_one_left() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;
@@ -150,10 +186,10 @@ async fn the_next_server_finishes_what_the_last_one_left() {
     let records = std::fs::read_dir(directory.path().join("state/moves")).unwrap().count();
     assert_eq!(records, 1);
     // The target is away at first.
-    nodes.node("lake").faults().leave();
+    nodes.away.lock().unwrap().insert("lake".to_owned());
     let rig = start_in(&nodes, directory).await;
-    rig.get(&path).await.is(200);
-    nodes.node("lake").faults().come_back();
+    assert_ne!(rig.get(&path).await.is(200).json()["state"], "done");
+    nodes.away.lock().unwrap().clear();
     let done = state_of(&rig, &path, "done").await;
     assert_eq!(done["ran"], true);
     assert_eq!(rig.get("/v1/nodes/lake/containers/web").await.is(200).json()["state"], "running");

@@ -1,8 +1,12 @@
 //! Moves on the reference engine: cut at every point, at every call, and at random.
 
 mod calls;
+mod changes;
 mod cuts;
+mod lost;
+mod once;
 mod plans;
+mod stops;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,12 +68,18 @@ fn files(entries: &[(&str, u32, &[u8])]) -> ByteStream {
 impl Rig {
     /// A container with files of its own and, where it is carried as files, a volume.
     async fn new(ran: bool, by: By) -> Self {
+        Self::with(ran, by, &["sleep", "100000"], 0).await
+    }
+
+    /// The same with this command and so many seconds to stop.
+    async fn with(ran: bool, by: By, command: &[&str], stop_timeout_seconds: u32) -> Self {
         let (source, target) = (node("source"), node("target"));
-        let mut spec = ContainerSpec::new(PRESET_IMAGE).name(NAME).command(["sleep", "100000"]).label("team", "sea");
+        let mut spec =
+            ContainerSpec::new(PRESET_IMAGE).name(NAME).command(command.iter().copied()).label("team", "sea");
         spec.env.insert("KEY".to_owned(), "value".to_owned());
         spec.restart = RestartPolicy::Always;
         spec.limits.memory_bytes = Some(64 << 20);
-        spec.stop_timeout_seconds = Some(0);
+        spec.stop_timeout_seconds = Some(stop_timeout_seconds);
         if by == By::Files {
             spec.mounts.push(Mount {
                 kind: MountKind::Volume,
