@@ -102,6 +102,13 @@ pub trait Node: Images + Networks + Volumes + Debug + Send + Sync {
     /// The URI it was connected with, without secrets.
     fn uri(&self) -> &str;
 
+    /// The address to connect it by again, where that is another one than it was connected by: what was trusted because it was
+    /// shown is named by its fingerprint, and what is good for joining once (a token, a trust password) is left out. It holds
+    /// no secret.
+    fn lasting_uri(&self) -> Option<&str> {
+        None
+    }
+
     /// What it can do, found out when it was connected.
     fn capabilities(&self) -> &Capabilities;
 

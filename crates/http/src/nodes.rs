@@ -80,9 +80,7 @@ impl std::fmt::Debug for NewNode {
 /// A name and a URI, connected when it is needed.
 pub struct NodeSlot {
     name: String,
-    /// With secrets.
-    address: String,
-    uri: String,
+    address: Mutex<Address>,
     source: NodeSource,
     options: ConnectOptions,
     bounds: Bounds,
@@ -96,9 +94,25 @@ pub struct NodeSlot {
     connecting: tokio::sync::Mutex<()>,
 }
 
+/// Where it is.
+struct Address {
+    /// With secrets.
+    uri: String,
+    /// Without.
+    shown: String,
+}
+
+impl Address {
+    fn new(uri: &str) -> Self {
+        // What is no URI may hold anything, and is not shown.
+        let shown = uri.parse::<NodeUri>().map_or_else(|_| "(none)".to_owned(), |uri| uri.to_string());
+        Address { uri: uri.to_owned(), shown }
+    }
+}
+
 impl std::fmt::Debug for NodeSlot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeSlot").field("name", &self.name).field("uri", &self.uri).finish_non_exhaustive()
+        f.debug_struct("NodeSlot").field("name", &self.name).field("uri", &self.uri()).finish_non_exhaustive()
     }
 }
 
@@ -127,10 +141,10 @@ impl NodeSlot {
         &self.name
     }
 
-    /// The URI without secrets.
+    /// The URI without secrets, as it is connected the next time.
     #[must_use]
-    pub fn uri(&self) -> &str {
-        &self.uri
+    pub fn uri(&self) -> String {
+        lock(&self.address).shown.clone()
     }
 
     /// How the server came to know it.
@@ -188,15 +202,20 @@ impl NodeSlot {
         if let Some(settled) = self.settled() {
             return settled;
         }
-        match self.registry.connect(&self.name, &self.address, &self.options).await {
+        let address = lock(&self.address).uri.clone();
+        match self.registry.connect(&self.name, &address, &self.options).await {
             Ok(node) => {
+                if let Some(lasting) = node.lasting_uri() {
+                    // Whoever answers the next time is not trusted for answering.
+                    *lock(&self.address) = Address::new(lasting);
+                }
                 let node = self.layered(node);
-                tracing::info!(node = self.name, uri = self.uri, "connected");
+                tracing::info!(node = self.name, uri = self.uri(), "connected");
                 *lock(&self.state) = Connection { node: Some(Arc::clone(&node)), failure: None };
                 Ok(node)
             }
             Err(error) => {
-                tracing::warn!(node = self.name, uri = self.uri, %error, "not connected");
+                tracing::warn!(node = self.name, uri = self.uri(), %error, "not connected");
                 let mut state = lock(&self.state);
                 let backoff = state
                     .failure
@@ -229,6 +248,15 @@ impl NodeSlot {
             .with_node(self.name.clone())
             .with_retry(Retry::Safe)
     }
+}
+
+/// It is the engine that does not know this server, and not this server that does not know its caller.
+fn not_let_in(error: Error) -> Error {
+    if error.kind() != ErrorKind::Unauthenticated {
+        return error;
+    }
+    let words = format!("the engine does not let this server in: {}", error.message());
+    Error::new(ErrorKind::Unavailable, words).with_operation("node.connect").with_retry(Retry::Never).with_source(error)
 }
 
 /// Every node of the server, by name.
@@ -318,12 +346,12 @@ impl Nodes {
     fn take_in(&self, slot: Arc<NodeSlot>) {
         match self.get(&slot.name) {
             Ok(old) if old.source != NodeSource::Added => {
-                tracing::warn!(node = old.name, uri = slot.uri, "another node has this name already; left out");
+                tracing::warn!(node = old.name, uri = slot.uri(), "another node has this name already; left out");
             }
             Ok(old) => {
                 tracing::warn!(
                     node = old.name,
-                    uri = old.uri,
+                    uri = old.uri(),
                     "a configured node has the name of an added one, which is left out"
                 );
                 self.insert(slot);
@@ -336,12 +364,16 @@ impl Nodes {
     ///
     /// # Errors
     /// `InvalidInput`, `AlreadyExists`, or what kept it from being connected; nothing is added then.
-    pub async fn add(&self, node: NewNode) -> Result<Arc<NodeSlot>> {
+    pub async fn add(&self, mut node: NewNode) -> Result<Arc<NodeSlot>> {
         self.check(&node)?;
         self.free(&node.name)?;
         let slot = self.slot(&node, NodeSource::Added, None);
         // Nothing is held meanwhile: a machine that does not answer must not keep other nodes from coming and going.
-        let connected = self.registry.connect(&node.name, &node.uri, &slot.options).await?;
+        let connected = self.registry.connect(&node.name, &node.uri, &slot.options).await.map_err(not_let_in)?;
+        if let Some(lasting) = connected.lasting_uri() {
+            lasting.clone_into(&mut node.uri);
+            *lock(&slot.address) = Address::new(lasting);
+        }
         lock(&slot.state).node = Some(slot.layered(connected));
         // Held to the end, and asked once more: of two that add the same name, one gets it.
         let mut stored = self.stored.lock().await;
@@ -441,9 +473,7 @@ impl Nodes {
         limits.keep = options.keep_jobs;
         Arc::new(NodeSlot {
             name: node.name.clone(),
-            address: node.uri.clone(),
-            // What is no URI may hold anything, and is not shown.
-            uri: node.uri.parse::<NodeUri>().map_or_else(|_| "(none)".to_owned(), |uri| uri.to_string()),
+            address: Mutex::new(Address::new(&node.uri)),
             source,
             options,
             bounds: self.bounds,

@@ -1,7 +1,8 @@
 //! Whose certificates are trusted, and what is said when they are not.
 
 use roadstead_core::{ErrorKind, Retry};
-use roadstead_tests::TestEngine;
+use roadstead_tests::{ServerOptions, TestEngine};
+use serde_json::json;
 
 use crate::{Identity, Known, connect, fingerprint};
 
@@ -27,9 +28,38 @@ async fn first_use_tells_what_to_trust_from_then_on(engine: &TestEngine) {
     let uri = first.uri().to_owned();
     assert!(uri.contains(&format!("fingerprint={}", fingerprint(&known.server))), "{uri}");
     assert!(!uri.contains("first-use"), "{uri}");
+    assert_eq!(first.lasting_uri(), Some(uri.as_str()));
     let second = connect(&uri).await.expect("it is the same");
-    assert_eq!(second.uri(), uri);
+    assert_eq!((second.uri(), second.lasting_uri()), (uri.as_str(), None));
     second.ping().await.expect("it answers");
+}
+
+/// What is kept of a node over REST is what was trusted, and nothing that was good once.
+async fn a_server_keeps_what_it_trusted(engine: &TestEngine) {
+    let known = Known::of(engine);
+    let own = Identity::new(engine);
+    let untrusted = format!("{}{}&trust=first-use", engine.tls_uri(), own.query());
+    let state = tempfile::tempdir().expect("a state directory");
+    let mut server = ServerOptions::default().start_in(state.path());
+    let add = |uri: &str| json!({"name": "kept", "uri": uri});
+    // It is the engine that knows nobody of this certificate, and not we who know nobody of the token.
+    let refused = server.post_json("/v1/nodes", &add(&untrusted)).await.expect(503).json();
+    assert!(refused["detail"].as_str().unwrap_or_default().contains("does not let this server in"), "{refused}");
+    let uri = format!("{}?trust=first-use&{}", engine.tls_uri(), known.query);
+    let added = server.post_json("/v1/nodes", &add(&uri)).await.expect(201).json();
+    let print = fingerprint(&known.server);
+    let shown = server.get("/v1/nodes/kept").await.expect(200).text();
+    for place in [added["uri"].as_str().unwrap_or_default(), &shown] {
+        assert!(place.contains(&print) && !place.contains("first-use"), "{place}");
+    }
+    let kept = std::fs::read_to_string(server.state_dir().join("nodes.json")).expect("the kept nodes");
+    assert!(kept.contains(&print) && !kept.contains("first-use"), "{kept}");
+    // The same after a start anew.
+    server.terminate();
+    let _ = server.wait_end();
+    let server = ServerOptions::default().start_in(state.path());
+    let node = server.get("/v1/nodes/kept").await.expect(200).json();
+    assert_eq!(node["state"], "connected", "{node}");
 }
 
 async fn another_server_is_not_talked_to(engine: &TestEngine) {
@@ -110,6 +140,7 @@ async fn a_certificate_of_another_key_is_invalid_input(engine: &TestEngine) {
 crate::on_lxd_and_incus! {
     a_server_is_trusted_by_its_certificate
     first_use_tells_what_to_trust_from_then_on
+    a_server_keeps_what_it_trusted
     another_server_is_not_talked_to
     a_client_that_is_not_trusted_is_told_what_to_do
     trust_that_is_taken_back_is_noticed

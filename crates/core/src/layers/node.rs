@@ -47,6 +47,10 @@ impl<A: Around> Node for LayeredNode<A> {
         self.inner.uri()
     }
 
+    fn lasting_uri(&self) -> Option<&str> {
+        self.inner.lasting_uri()
+    }
+
     fn capabilities(&self) -> &Capabilities {
         self.inner.capabilities()
     }

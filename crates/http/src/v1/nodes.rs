@@ -67,7 +67,7 @@ async fn view(slot: &Arc<NodeSlot>, deadline: Duration) -> NodeView {
     NodeView {
         name: slot.name().to_owned(),
         state,
-        uri: slot.uri().to_owned(),
+        uri: slot.uri(),
         source: slot.source(),
         info,
         error,

@@ -109,6 +109,7 @@ impl LxdNode {
         LxdNode(Arc::new(Lxd {
             name: member.to_owned(),
             uri: lxd.uri.clone(),
+            joined: lxd.joined,
             client: lxd.client.named(member),
             capabilities: capabilities::derive(&Reported { extensions: &lxd.extensions, local: false }, &limits),
             extensions: lxd.extensions.clone(),

@@ -59,6 +59,10 @@ impl Node for LxdNode {
         &self.0.uri
     }
 
+    fn lasting_uri(&self) -> Option<&str> {
+        self.0.joined.then_some(&self.0.uri)
+    }
+
     fn capabilities(&self) -> &Capabilities {
         &self.0.capabilities
     }

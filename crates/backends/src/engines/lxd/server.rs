@@ -77,6 +77,10 @@ pub(super) async fn ping(lxd: &Lxd) -> Result<()> {
 /// N11.
 pub(super) async fn node_info(lxd: &Lxd) -> Result<NodeInfo> {
     let server: Server = Request::get(&[]).json(&lxd.client).await?;
+    if !server.trusts_us() {
+        // It tells everybody that it is there, and nothing of itself.
+        return Err(Error::new(ErrorKind::Unauthenticated, "the server does not trust our certificate any more"));
+    }
     Ok(describe(lxd, server, &resources(lxd, None).await?))
 }
 

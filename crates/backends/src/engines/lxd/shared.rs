@@ -16,6 +16,8 @@ pub(super) struct Lxd {
     pub(super) name: String,
     /// URI without secrets.
     pub(super) uri: String,
+    /// Whether it was connected by what is good once only: trust on first use, a token, a trust password.
+    pub(super) joined: bool,
     /// The way to the server.
     pub(super) client: Client,
     /// What the server can do.

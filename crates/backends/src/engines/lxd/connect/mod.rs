@@ -70,6 +70,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
     Ok(Lxd {
         name: name.to_owned(),
         uri: target.uri(),
+        joined: target.named.is_none() && (target.trust == Trust::FirstUse || target.proof.is_some()),
         client,
         capabilities,
         extensions,
