@@ -11,7 +11,12 @@ use crate::config::{Config, Layer, LogFormat, NodeConfig};
 
 /// One API over every container engine.
 #[derive(Debug, Parser)]
-#[command(name = "roadstead", version, about, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "roadstead",
+    version,
+    about = "One API over every container engine",
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     /// What to do; `serve` when absent.
     #[command(subcommand)]

@@ -49,8 +49,11 @@ use crate::registry::{ConnectOptions, Discovered, Engine, NodeUri};
 /// The image that every node in memory has.
 pub const PRESET_IMAGE: &str = "roadstead/busybox:latest";
 
-/// The image that the simulated registry has unless others are named.
+/// An image that the simulated registry has unless others are named.
 pub const REGISTRY_IMAGE: &str = "registry.example/roadstead/hello:latest";
+
+/// What the simulated registry has unless others are named. What is tried on an engine begins with `busybox`.
+const REGISTRY: [&str; 2] = ["busybox:latest", REGISTRY_IMAGE];
 
 /// A poisoned lock only says that another thread panicked; no code that may panic runs under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,7 +11,7 @@ use super::container::MemoryContainer;
 use super::files::{Entry, FileSystem};
 use super::ids::{Ids, seed_of};
 use super::state::{Image, Net, Parts, Shared, World};
-use super::{Faults, PRESET_IMAGE, REGISTRY_IMAGE, images, lock, shell};
+use super::{Faults, PRESET_IMAGE, REGISTRY, images, lock, shell};
 use crate::capabilities::{Capabilities, Capability};
 use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerState, ContainerSummary, RestoreOptions};
 use crate::copy::{CopyOptions, CopyProgress, CopyWay};
@@ -53,7 +53,7 @@ impl Default for MemoryOptions {
         MemoryOptions {
             seed: None,
             base_time: None,
-            registry: vec![REGISTRY_IMAGE.to_owned()],
+            registry: REGISTRY.map(str::to_owned).to_vec(),
             without: Vec::new(),
             job_limits: JobLimits::default(),
             faults: String::new(),

@@ -191,6 +191,10 @@ async fn pulling_takes_what_the_registry_has() {
     let steps: Vec<_> = node.pull_image(&PullOptions::new(REGISTRY_IMAGE)).await.unwrap().try_collect().await.unwrap();
     assert!(steps.len() > 2 && steps.iter().any(|step| step.total_bytes.is_some()));
     node.inspect_image(REGISTRY_IMAGE).await.unwrap();
+    let busybox = ContainerSpec::new("busybox");
+    assert_eq!(node.create_container(&busybox).await.unwrap_err().kind(), ErrorKind::NotFound);
+    node.pull_image(&PullOptions::new("busybox")).await.unwrap().try_collect::<Vec<_>>().await.unwrap();
+    node.create_container(&busybox).await.unwrap();
     let missing: Result<Vec<_>> =
         node.pull_image(&PullOptions::new("registry.example/none")).await.unwrap().try_collect().await;
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
