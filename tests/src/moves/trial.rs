@@ -332,9 +332,10 @@ impl<'a> Trial<'a> {
             if !end.engine().speaks_lxd() {
                 continue;
             }
-            let node = end.direct().await;
             let until = Instant::now() + Duration::from_secs(60);
             loop {
+                // What could not be deleted over the old line is, when somebody connects anew.
+                let node = end.direct().await;
                 let mut left = node.list_images().await.expect("images");
                 left.retain(|image| image.references.is_empty());
                 if left.is_empty() {

@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use roadstead_core::{ByteStream, CommitOptions, Error, ErrorKind, Result};
 use serde_json::json;
 
+use super::images::Making;
 use super::instance::Instance;
 use super::lifecycle::{freeze, patient, unfreeze};
 use super::request::Request;
@@ -51,13 +52,18 @@ fn mark() -> String {
 pub(super) async fn export(lxd: &Arc<Lxd>, id: &str) -> Result<ByteStream> {
     images::sweep(lxd).await;
     let description = format!("temporary: the files of {id}");
-    let properties =
-        BTreeMap::from([(MARK, mark()), (images::TEMPORARY, format!("files of {id}")), ("description", description)]);
+    let making = Making::begin();
+    let properties = BTreeMap::from([
+        (MARK, mark()),
+        (images::TEMPORARY, format!("files of {id}")),
+        (images::MAKER, making.maker()),
+        ("description", description),
+    ]);
     // A server that has begun ends it though nobody waits any more: then the image goes as soon as it is there.
     let (of, id) = (Arc::clone(lxd), id.to_owned());
     let published = tokio::spawn(async move {
         let fingerprint = publish(&of, &id, &properties, Some("none"), false).await?;
-        Ok::<_, Error>(Temporary { lxd: of, fingerprint })
+        Ok::<_, Error>(Temporary { lxd: of, fingerprint, _making: making })
     });
     let image = published.await.map_err(|cause| {
         Error::new(ErrorKind::Cancelled, "the program ends, or failed, in the middle of the export").with_source(cause)
@@ -128,6 +134,7 @@ async fn remove(lxd: &Lxd, fingerprint: &str) {
 struct Temporary {
     lxd: Arc<Lxd>,
     fingerprint: String,
+    _making: Making,
 }
 
 impl Drop for Temporary {

@@ -462,9 +462,7 @@ mod tests {
     #[test]
     fn what_is_not_simulated_is_refused() {
         let deep = "if ".repeat(1000);
-        for script in
-            ["a | b", "a &", "echo $(b)", "echo 'x", "while :; do a", "echo >", "; ; }", "done", deep.as_str()]
-        {
+        for script in ["a | b", "echo $(b)", "echo 'x", "while :; do a", "echo >", "; ; }", "done", deep.as_str()] {
             assert!(parse(script).is_err(), "{script}");
         }
     }

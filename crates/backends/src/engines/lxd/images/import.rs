@@ -49,7 +49,10 @@ pub(in super::super) async fn import(
     let left = left.map(|_| ()).shared();
     let (lxd, reference) = (Arc::clone(lxd), reference.to_owned());
     let finished = tokio::spawn(async move {
-        let told = Told { properties: vec![(leftover::MARK.to_owned(), reference.clone())], ..Told::default() };
+        let making = leftover::Making::begin();
+        let properties = [(leftover::MARK, reference.clone()), (leftover::MAKER, making.maker())];
+        let properties = properties.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let told = Told { properties, ..Told::default() };
         let uploaded = upload::split(&lxd, one(metadata), cut_off(rootfs, left.clone()), &told).await;
         let uploaded = verdict.on(uploaded).map_err(nothing_made)?;
         let named = match left.now_or_never() {

@@ -1,8 +1,9 @@
 //! Images that are made on the way to something else: the files of a container while they are read, and an image that has not
 //! got its name yet. They bear a mark for as long, by which they are found when whoever made them was interrupted.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use roadstead_core::{Result, Timestamp};
@@ -14,7 +15,10 @@ use super::{Image, delete};
 
 /// The property that marks one. Its value says what it is for: of an image without a name yet, the name.
 pub(in super::super) const MARK: &str = "roadstead.temporary";
-/// A marked image without a name that is older was left behind: a name is given, and reading is begun, as soon as it is there.
+/// The property that says who made it: machine, process and number.
+pub(in super::super) const MAKER: &str = "roadstead.temporary_by";
+/// Of a maker elsewhere nothing can be known, but that a marked image without a name that is older was left behind: a name is
+/// given, and reading is begun, as soon as it is there.
 const OLD: Duration = Duration::from_secs(600);
 /// After a connection was made, what was left at that moment is old by now.
 const LATER: Duration = Duration::from_secs(660);
@@ -22,6 +26,64 @@ const LATER: Duration = Duration::from_secs(660);
 /// Whether it is marked and has no name.
 fn unnamed(image: &Image) -> Option<&str> {
     if image.references().is_empty() { image.property(MARK) } else { None }
+}
+
+/// Numbers of what this process makes now.
+static MAKING: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+fn making() -> MutexGuard<'static, BTreeSet<u64>> {
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something that is being made; it counts as left behind when this is gone and the image is not.
+#[derive(Debug)]
+pub(in super::super) struct Making(u64);
+
+impl Making {
+    pub(in super::super) fn begin() -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        making().insert(number);
+        Making(number)
+    }
+
+    /// What [`MAKER`] says.
+    pub(in super::super) fn maker(&self) -> String {
+        format!("{} {} {}", machine(), std::process::id(), self.0)
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        making().remove(&self.0);
+    }
+}
+
+/// This start of this machine, and the name space that numbers its processes.
+fn machine() -> &'static str {
+    static MACHINE: LazyLock<String> = LazyLock::new(|| {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        format!("{}/{}", boot.trim(), space.display())
+    });
+    &MACHINE
+}
+
+/// Whether whoever makes it is known to be at it no more; nothing when that cannot be known.
+fn is_abandoned(maker: &str) -> Option<bool> {
+    let mut words = maker.split(' ');
+    let here = words.next()? == machine();
+    let (process, number) = (words.next()?.parse::<u32>().ok()?, words.next()?.parse::<u64>().ok()?);
+    match (here, process == std::process::id()) {
+        (false, _) => None,
+        (true, true) => Some(!making().contains(&number)),
+        (true, false) => Some(!std::path::Path::new(&format!("/proc/{process}")).exists()),
+    }
+}
+
+fn is_left(image: &Image, now: Timestamp) -> bool {
+    let abandoned = image.property(MAKER).and_then(is_abandoned);
+    unnamed(image).is_some() && abandoned.unwrap_or_else(|| is_old(image, now))
 }
 
 fn is_old(image: &Image, now: Timestamp) -> bool {
@@ -33,11 +95,11 @@ async fn all(lxd: &Lxd) -> Result<Vec<Image>> {
     Request::get(&["images"]).query("recursion", "1").json(&lxd.client).await
 }
 
-/// Deletes what was left behind long ago. That it cannot be done harms nobody.
+/// Deletes what was left behind. That it cannot be done harms nobody.
 pub(in super::super) async fn sweep(lxd: &Lxd) {
     let swept = async {
         let now = Timestamp::now();
-        for image in all(lxd).await?.iter().filter(|image| unnamed(image).is_some() && is_old(image, now)) {
+        for image in all(lxd).await?.iter().filter(|image| is_left(image, now)) {
             tracing::info!(
                 node = lxd.name,
                 fingerprint = image.fingerprint(),
@@ -74,7 +136,7 @@ pub(super) async fn keep(lxd: &Lxd, fingerprint: &str) -> Result<()> {
     let path = ["images", fingerprint];
     let (mut image, etag): (Map<String, Value>, String) = Request::get(&path).json_with_etag(&lxd.client).await?;
     let Some(properties) = image.get_mut("properties").and_then(Value::as_object_mut) else { return Ok(()) };
-    if properties.remove(MARK).is_none() {
+    if properties.remove(MARK).is_none() & properties.remove(MAKER).is_none() {
         return Ok(());
     }
     // All that can be changed, and so all that would be lost if it were left out.
@@ -105,5 +167,20 @@ mod tests {
         assert!(is_old(&left, at("2026-01-01T00:10:01Z")));
         assert!(!is_old(&left, at("2026-01-01T00:09:00Z")));
         assert!(!is_old(&Image::default(), at("2026-01-01T00:10:01Z")));
+    }
+
+    #[test]
+    fn a_maker_is_known_to_be_gone_or_not_on_its_own_machine_only() {
+        let making = Making::begin();
+        let maker = making.maker();
+        assert_eq!(is_abandoned(&maker), Some(false));
+        drop(making);
+        assert_eq!(is_abandoned(&maker), Some(true));
+        // Process 1 is there, and no process has the highest number.
+        assert_eq!(is_abandoned(&format!("{} 1 0", machine())), Some(false));
+        assert_eq!(is_abandoned(&format!("{} {} 0", machine(), u32::MAX)), Some(true));
+        for unknown in ["elsewhere 1 0", "", "x", &format!("{} x 0", machine())] {
+            assert_eq!(is_abandoned(unknown), None, "{unknown}");
+        }
     }
 }
