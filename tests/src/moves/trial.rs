@@ -314,14 +314,21 @@ impl<'a> Trial<'a> {
         }
         let kept = log.list().await.expect("the log").pop().expect("a record");
         self.one_runnable_copy(&ready, &kept, &told).await;
+        let over = kept.state == MoveState::Done;
         let again = self.mover(&log, None).await.apply(kept).await;
         let again = again.unwrap_or_else(|error| panic!("{told}: applied again: {error:?}"));
         // An engine that was killed starts again what it has a policy for, and LXD what ran: the rest ended with it, after
-        // it had been moved and started.
+        // it had been moved and started. What dockerd (20.10) finds running when it comes back it ends, and then takes for
+        // stopped by hand; applying the move again starts it, but not when that was over.
+        let starts_again = match self.spec.restart {
+            RestartPolicy::Never => false,
+            RestartPolicy::UnlessStopped => !over,
+            _ => true,
+        };
         let ended_with_its_engine = cut == Cut::Target(Away::Killed)
             && (point.step > Step::StartTarget || point == Point { step: Step::StartTarget, phase: Phase::After })
             && !self.target.engine().speaks_lxd()
-            && self.spec.restart == RestartPolicy::Never;
+            && !starts_again;
         self.moved(&ready, &again, self.running && !ended_with_its_engine).await;
         self.no_image_is_left(told.as_str()).await;
     }
