@@ -16,8 +16,10 @@ use super::command::Command;
 use super::commands::cgroup::Subsystem;
 use super::found::{self, Found};
 use super::kept::Kept;
+use super::link::is_broken;
 use super::outcome::Outcome;
 use super::record::{self, Run};
+use super::settle::Fate;
 use super::shared::{Core0, whole};
 use super::{Scope, create, ended, following, outliving, settle};
 
@@ -30,6 +32,8 @@ const BEGUN: Duration = Duration::from_secs(20);
 /// Another program that starts the same container is done within this.
 const CLAIMED: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
+/// Between two questions about a main process that the node's Redis has forgotten.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// C20 to C23.
 pub(super) async fn start(core0: &Arc<Core0>, id: &str) -> Result<()> {
@@ -223,24 +227,47 @@ async fn end(core0: &Arc<Core0>, found: &Found, kept: &Kept, options: &StopOptio
     }
     loop {
         send(core0, found, &kept.mark, job, signal).await?;
-        match result(core0, container, job, patience).await {
+        match outcome(core0, container, job, patience).await {
             Ok(outcome) => {
-                let ended = ended::of(found.run.number, &outcome, Some(signal.number()));
+                let run = found.run.number;
+                let ended = outcome
+                    .map_or_else(|| ended::unknown(run), |outcome| ended::of(run, &outcome, Some(signal.number())));
                 return settle::finish(core0, &kept.mark, container, &ended).await;
             }
             Err(error) if error.kind() == ErrorKind::DeadlineExceeded && signal != Signal::KILL => {
                 (signal, patience) = (Signal::KILL, KILLED);
-            }
-            // Whatever became of it, it does not run.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return settle::finish(core0, &kept.mark, container, &ended::unknown(found.run.number)).await;
             }
             Err(error) => return Err(error),
         }
     }
 }
 
-/// The result of the main process. Children that it leaves behind, and that the node would wait for, are ended.
+/// The result of the main process; none when it has ended and nobody knows how. It has its time also when the node's Redis
+/// dies meanwhile and forgets it: only what the container does not have any more has ended.
+async fn outcome(core0: &Core0, container: u64, job: &str, patience: Duration) -> Result<Option<Outcome>> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match result(core0, container, job, left).await {
+            Err(error) if error.kind() == ErrorKind::NotFound || is_broken(&error) => {}
+            told => return told.map(Some),
+        }
+        let goes_on = match settle::fate(core0, container, job).await {
+            Ok(Fate::Runs) => Error::new(ErrorKind::DeadlineExceeded, "the main process runs on"),
+            Ok(Fate::Ended(outcome)) => return Ok(Some(*outcome)),
+            Ok(Fate::Lost) => return Ok(None),
+            Err(error) if is_broken(&error) => error,
+            Err(error) => return Err(error),
+        };
+        if Instant::now() >= until {
+            return Err(goes_on);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// The result of the main process, as the node tells it. Children that it leaves behind, and that the node would wait for, are
+/// ended.
 async fn result(core0: &Core0, container: u64, job: &str, patience: Duration) -> Result<Outcome> {
     let mut result = pin!(core0.client.result(job, patience));
     let inside = core0.inside(container);
