@@ -67,7 +67,7 @@ pub(super) async fn kill(core0: &Arc<Core0>, id: &str, signal: Signal) -> Result
     let core0 = Arc::clone(core0);
     whole(async move {
         match found.main_job() {
-            Some(job) => send(&core0, &found, &kept.mark, job, signal).await,
+            Some(job) => send(&core0, &found, &kept.mark, job, signal).await.map(drop),
             None => Err(Error::new(ErrorKind::Conflict, "the container has no main process")),
         }
     })
@@ -127,6 +127,16 @@ fn foreign(what: &str) -> Error {
 
 /// Starts the main process. The caller holds the container's lock.
 async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
+    let stale;
+    let found = if found.state == ContainerState::Running {
+        if runs(core0, found, kept).await? {
+            return Ok(());
+        }
+        stale = found::again(core0, found).await?;
+        &stale
+    } else {
+        found
+    };
     if found.state == ContainerState::Running {
         return Ok(());
     }
@@ -165,6 +175,22 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
     outliving::watch(core0, mark, container, number);
     let begun_at = begun(core0, container, &command.id, number, mark).await?;
     record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await
+}
+
+/// Whether what is said to run does. A Redis that got an older day's data back says so of what has ended: that is written down
+/// then. The caller holds the container's lock.
+async fn runs(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<bool> {
+    // One that is about to start may not be there yet.
+    let Some(job) = found.main_job().filter(|_| found.run.confirmed) else { return Ok(true) };
+    let (container, run) = (found.container.id, found.run.number);
+    match settle::fate(core0, container, job).await? {
+        Fate::Runs => return Ok(true),
+        Fate::Ended(outcome) => {
+            settle::finish(core0, &kept.mark, container, &ended::of(run, &outcome, None)).await?;
+        }
+        Fate::Lost => settle::lose(core0, &kept.mark, container, run).await?,
+    }
+    Ok(false)
 }
 
 /// Another program starts the run with this number: its success is ours, and so is its failure.
@@ -226,7 +252,11 @@ async fn end(core0: &Arc<Core0>, found: &Found, kept: &Kept, options: &StopOptio
         (signal, patience) = (Signal::KILL, KILLED);
     }
     loop {
-        send(core0, found, &kept.mark, job, signal).await?;
+        if !send(core0, found, &kept.mark, job, signal).await? && !runs(core0, found, kept).await? {
+            // There may be a later run, which the record did not know of.
+            let now = found::again(core0, found).await?;
+            return Box::pin(end(core0, &now, kept, options)).await;
+        }
         match outcome(core0, container, job, patience).await {
             Ok(outcome) => {
                 let run = found.run.number;
@@ -283,8 +313,8 @@ async fn result(core0: &Core0, container: u64, job: &str, patience: Duration) ->
     result.await
 }
 
-/// Sends the main process a signal. That it has ended meanwhile is no error.
-async fn send(core0: &Core0, found: &Found, mark: &str, job: &str, signal: Signal) -> Result<()> {
+/// Sends the main process a signal. That it has ended meanwhile is no error: false then.
+async fn send(core0: &Core0, found: &Found, mark: &str, job: &str, signal: Signal) -> Result<bool> {
     record::write_signal(&core0.client.links, mark, found.run.number, signal.number()).await?;
-    core0.inside(found.container.id).jobs().kill(job, Some(signal)).await.map(drop)
+    core0.inside(found.container.id).jobs().kill(job, Some(signal)).await
 }

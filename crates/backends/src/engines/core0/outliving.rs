@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::commands::Commands;
 use super::commands::process::Process;
+use super::ended;
 use super::processes;
 use super::record;
-use super::settle;
+use super::settle::{self, Fate};
 use super::shared::Core0;
 
 /// All that comes of a job has this in its environment, with the job's id.
@@ -226,7 +227,9 @@ impl Watch {
             }
         }
         let inside = core0.inside(self.container);
-        let Some(job) = settle::listed(&inside, &settle::job_id(&self.mark, self.run)).await? else { return Ok(false) };
+        let Some(job) = settle::listed(&inside, &settle::job_id(&self.mark, self.run)).await? else {
+            return self.gone(core0).await;
+        };
         let Some(pid) = job.pid else { return Ok(true) };
         let lives = inside.processes().get(pid).await?;
         let lives = lives.filter(|lives| main.as_ref().is_none_or(|main| same(lives, &main.inner)));
@@ -237,6 +240,28 @@ impl Watch {
         };
         *main = processes::outer(core0, container.pid, pid).await?.map(|outer| Main { outer, inner });
         Ok(true)
+    }
+
+    /// The container does not have the job. Its result tells the rest; where there is none the run is lost, though a flag of an
+    /// older day may say that it goes on.
+    async fn gone(&self, core0: &Arc<Core0>) -> Result<bool> {
+        let job = settle::job_id(&self.mark, self.run);
+        let fate = settle::fate(core0, self.container, &job).await?;
+        let _one_at_a_time = core0.lock(&self.mark).await;
+        let record = record::read(&core0.client.links, &[&self.mark]).await?.pop().unwrap_or_default();
+        let confirmed = record.run.as_ref().is_some_and(|run| run.number == self.run && run.confirmed);
+        if !confirmed || record.end().is_some() {
+            return Ok(false);
+        }
+        match fate {
+            Fate::Runs => return Ok(true),
+            Fate::Ended(outcome) => {
+                let end = ended::of(self.run, &outcome, record.signal());
+                settle::finish(core0, &self.mark, self.container, &end).await?;
+            }
+            Fate::Lost => settle::lose(core0, &self.mark, self.container, self.run).await?,
+        }
+        Ok(false)
     }
 
     /// The main process is gone: what is left in the container ends, unless the run has ended or the next one has begun.

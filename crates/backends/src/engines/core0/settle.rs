@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::commands::Commands;
 use super::commands::job::Job;
+use super::ended;
 use super::kept;
 use super::outcome::Outcome;
 use super::outliving;
@@ -114,6 +115,16 @@ async fn finish_forgotten(core0: &Core0, mark: &str, container: u64, end: &End) 
     // Last, so that nobody takes a run for one that goes on.
     let known = Some(known).filter(|known| known.number == end.run).unwrap_or_default();
     record::write_run(&core0.client.links, mark, &Run { number: end.run, confirmed: true, ..known }).await
+}
+
+/// Writes down that a run is lost, unless the container is in a later one that its record does not know of. The caller holds
+/// the container's lock.
+pub(super) async fn lose(core0: &Core0, mark: &str, container: u64, run: u64) -> Result<()> {
+    let known = recover(core0, container, mark).await?;
+    if known.job.is_some() && known.number > run {
+        return record::write_run(&core0.client.links, mark, &known).await;
+    }
+    finish(core0, mark, container, &ended::unknown(run)).await
 }
 
 /// Ends every process in the container but its own agent.
