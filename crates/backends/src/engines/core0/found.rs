@@ -97,7 +97,8 @@ pub(super) async fn again(core0: &Arc<Core0>, before: &Found) -> Result<Found> {
 
 async fn look_up(core0: &Core0, id: &str) -> Result<Option<Container>> {
     let containers = core0.host.containers();
-    let number = |text: &str| text.parse::<u16>().ok().map(u64::from);
+    // As it is told, and in no other way.
+    let number = |text: &str| text.parse::<u16>().ok().filter(|number| number.to_string() == text).map(u64::from);
     let asked = async {
         if let Some(number) = number(id)
             && let Some(found) = containers.get(number).await?
