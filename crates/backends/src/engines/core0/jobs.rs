@@ -50,6 +50,9 @@ fn command(core0: &Core0, spec: &JobSpec) -> Result<Command> {
             core0.capabilities.require(capability)?;
         }
     }
+    if spec.env.contains_key(outliving::MARK) {
+        return Err(Error::invalid("env", format!("must not have {}, which is the engine's own", outliving::MARK)));
+    }
     let mut command = Command::program(spec)?;
     command.stream = true;
     command.max_time = spec.timeout_seconds.map(|seconds| seconds.saturating_add(GRACE_SECONDS));
