@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use roadstead_core::{
     ConnectOptions, ContainerFilter, ContainerSpec, ContainerState, ErrorKind, Job, JobSpec, JobState, JobStatus, Node,
-    OutputOptions, WaitFor,
+    OutputOptions, StopOptions, WaitFor,
 };
 use roadstead_tests::engines::{OwnEngine, flist};
 
@@ -199,6 +199,112 @@ async fn redis_dies(instance: &str, forgets: bool) {
             node.container(&id).delete(&roadstead_core::DeleteOptions::force()).await.expect("deleted");
         }
     }
+}
+
+/// Kills the node's Redis and starts it again, with this directory for its memory; without any where there is none.
+fn redis_forgets(engine: &OwnEngine, memory: Option<&str>) {
+    let directory = engine.verb("dir");
+    let _ = engine.verb("kill-redis");
+    std::fs::remove_dir_all(format!("{directory}/appendonlydir")).expect("its memory");
+    if let Some(memory) = memory {
+        std::fs::rename(memory, format!("{directory}/appendonlydir")).expect("its older memory");
+    }
+    let _ = engine.verb("start-redis");
+}
+
+async fn said(container: &dyn roadstead_core::Container, word: &str) {
+    let mut options = roadstead_core::LogOptions::default();
+    options.follow = true;
+    let mut records = container.logs(&options).await.expect("logs");
+    let read = async {
+        while let Some(record) = records.next().await {
+            if String::from_utf8_lossy(&record.expect("a record").data).contains(word) {
+                return;
+            }
+        }
+        panic!("it did not say {word}");
+    };
+    tokio::time::timeout(SOON, read).await.expect("soon");
+}
+
+async fn state(container: &dyn roadstead_core::Container) -> (ContainerState, Option<i32>) {
+    let details = container.inspect().await.expect("it is there");
+    (details.summary.state, details.exit_code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_takes_its_time_though_the_redis_forgets() {
+    let Some(engine) = OwnEngine::core0("stop-forgets") else { return };
+    let node = connect(&engine.verb("tcp-uri")).await;
+    // Before the stop.
+    let script = "trap 'sleep 4; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
+    let saves = container(&node, "saves", script).await;
+    let saves = node.container(&saves);
+    said(&*saves, "ready").await;
+    redis_forgets(&engine, None);
+    node.ping().await.expect("it answers again");
+    saves.stop(&StopOptions::after_seconds(60)).await.expect("it stops");
+    assert_eq!(state(&*saves).await, (ContainerState::Stopped, Some(7)));
+    // In the middle of a stop, and of a restart.
+    let script = "trap 'echo no' TERM; echo ready; while :; do sleep 0.1; done";
+    for again in [false, true] {
+        let refuses = node.container(&container(&node, &format!("refuses-{again}"), script).await);
+        said(&*refuses, "ready").await;
+        let options = StopOptions::after_seconds(8);
+        let before = refuses.inspect().await.expect("it is there").started_at;
+        let ends = {
+            let refuses = Arc::clone(&refuses);
+            tokio::spawn(
+                async move { if again { refuses.restart(&options).await } else { refuses.stop(&options).await } },
+            )
+        };
+        said(&*refuses, "no").await;
+        redis_forgets(&engine, None);
+        ends.await.expect("it waited").expect("it is ended in the end");
+        if again {
+            assert_eq!(state(&*refuses).await.0, ContainerState::Running);
+            assert_ne!(refuses.inspect().await.expect("it is there").started_at, before, "that is another one");
+        } else {
+            assert_eq!(state(&*refuses).await, (ContainerState::Stopped, Some(137)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_with_an_older_memory_does_not_make_run_what_has_ended() {
+    let Some(engine) = OwnEngine::core0("older-memory") else { return };
+    let node = connect(&engine.verb("tcp-uri")).await;
+    let directory = engine.verb("dir");
+    let script = "while [ ! -e /go ]; do sleep 0.1; done; echo over; exit 3";
+    let mut containers = Vec::new();
+    for name in ["starts", "stops", "looked-at"] {
+        containers.push(node.container(&container(&node, name, script).await));
+    }
+    let older = format!("{directory}/older");
+    let copied = std::process::Command::new("cp").args(["-r", &format!("{directory}/appendonlydir"), &older]).status();
+    assert!(copied.expect("cp runs").success());
+    for container in &containers {
+        container.run(&JobSpec::new(["touch", "/go"])).await.expect("jobs run");
+        assert_eq!(container.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(3));
+        // Until that is written down.
+        assert_eq!(state(&**container).await, (ContainerState::Stopped, Some(3)));
+    }
+    // Nothing of this program's own tells it.
+    drop((node, containers));
+    redis_forgets(&engine, Some(&older));
+    let node = connect(&engine.verb("tcp-uri")).await;
+    let [starts, stops, looked_at] = ["starts", "stops", "looked-at"].map(|name| node.container(name));
+    starts.start().await.expect("it starts");
+    stops.stop(&StopOptions::after_seconds(60)).await.expect("it has ended");
+    assert_eq!(state(&*stops).await, (ContainerState::Stopped, None));
+    assert_eq!(starts.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(3), "it ran once more");
+    let seen = async {
+        while state(&*looked_at).await.0 == ContainerState::Running {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(SOON, seen).await.expect("somebody sees that it has ended");
+    assert_eq!(state(&*looked_at).await, (ContainerState::Stopped, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

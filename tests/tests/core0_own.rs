@@ -55,6 +55,12 @@ async fn containers_of_others_run_until_they_are_deleted_by_force() {
     assert_eq!(details.summary.labels["tier"], "front");
     assert_eq!(details.summary.labels["web"], "");
     assert!(details.pid.is_some() && details.summary.created_at.is_none());
+    let error = node.container(&format!("0{id}")).inspect().await.expect_err("that is no id");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    let mut spec = JobSpec::new(["true"]);
+    spec.env.insert("ROADSTEAD_JOB".to_owned(), "mine".to_owned());
+    let error = container.run(&spec).await.expect_err("it is the engine's own");
+    assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidInput, Some("env")), "{error:?}");
     container.start().await.expect("it runs already");
     let options = StopOptions::after_seconds(0);
     for refused in
@@ -175,6 +181,8 @@ async fn jobs_end_by_any_signal_though_what_they_left_holds_their_output() {
         "sleep 600 & echo begun; while :; do sleep 0.1; done",
         "(sleep 600 & sleep 600 &) ; echo begun; while :; do sleep 0.1; done",
         "sleep 600 & echo begun",
+        // Its child does not have the job's mark.
+        "env -i /bin/sleep 600 & echo begun; while :; do sleep 0.1; done",
     ];
     for script in scripts {
         for on_node in [false, true] {
@@ -194,6 +202,29 @@ async fn jobs_end_by_any_signal_though_what_they_left_holds_their_output() {
     }
     // What is not of a job is not touched.
     assert_eq!(container.inspect().await.expect("it is there").summary.state, ContainerState::Running);
+    container.delete(&DeleteOptions::force()).await.expect("it goes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_that_a_job_makes_something_of_ends_nothing() {
+    let Some((node, name)) = connect().await else { return };
+    node.create_container(&ContainerSpec::new(flist()).name(&name).command(["sleep", "600"])).await.expect("created");
+    let container = node.container(&name);
+    container.start().await.expect("it starts");
+    // It goes on for longer than a signal takes to end it, and its child for longer than it.
+    let script = "trap 'caught=1' USR1; (sleep 9; echo late) & echo begun; \
+        until [ \"$caught\" ]; do sleep 0.1; done; echo caught; sleep 5; exit 5";
+    let job = container.run(&JobSpec::new(["sh", "-c", script])).await.expect("jobs run");
+    let mut output = job.output(roadstead_core::OutputOptions::follow()).await.expect("output");
+    let mut text = String::new();
+    while let Some(chunk) = output.next().await {
+        text += &String::from_utf8_lossy(&chunk.expect("without an error").data);
+        if text == "begun\n" {
+            job.kill(Signal::USR1).await.expect("it is sent");
+        }
+    }
+    assert_eq!(text, "begun\ncaught\nlate\n");
+    assert_eq!(job.wait(SOON).await.expect("it ends").exit_code, Some(5));
     container.delete(&DeleteOptions::force()).await.expect("it goes");
 }
 

@@ -16,7 +16,7 @@ use super::ended;
 use super::kept::Kept;
 use super::outliving;
 use super::record::{self, End, Record, Run};
-use super::settle;
+use super::settle::{self, Fate};
 use super::shared::Core0;
 
 /// The name of a container that has none begins so.
@@ -97,7 +97,8 @@ pub(super) async fn again(core0: &Arc<Core0>, before: &Found) -> Result<Found> {
 
 async fn look_up(core0: &Core0, id: &str) -> Result<Option<Container>> {
     let containers = core0.host.containers();
-    let number = |text: &str| text.parse::<u16>().ok().map(u64::from);
+    // As it is told, and in no other way.
+    let number = |text: &str| text.parse::<u16>().ok().filter(|number| number.to_string() == text).map(u64::from);
     let asked = async {
         if let Some(number) = number(id)
             && let Some(found) = containers.get(number).await?
@@ -181,8 +182,11 @@ async fn state(
                 Ok(Some(outcome)) => Some(ended::of(*number, &outcome, signal)),
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 // A flag that is gone says that it ended long ago, or that the node's Redis was started anew.
-                _ if settle::runs(core0, found.container.id, job).await? => None,
-                _ => Some(ended::unknown(*number)),
+                _ => match settle::fate(core0, found.container.id, job).await? {
+                    Fate::Runs => None,
+                    Fate::Ended(outcome) => Some(ended::of(*number, &outcome, signal)),
+                    Fate::Lost => Some(ended::unknown(*number)),
+                },
             };
             match known {
                 None => ContainerState::Running,
@@ -210,7 +214,7 @@ fn starts(run: &Run) -> bool {
 async fn recovered(core0: &Arc<Core0>, mut found: Found) -> Result<Found> {
     let Some(kept) = &found.kept else { return Ok(found) };
     let links = &core0.client.links;
-    found.run = settle::recover(core0, found.container.id, kept).await?;
+    found.run = settle::recover(core0, found.container.id, &kept.mark).await?;
     record::write_run(links, &kept.mark, &found.run).await?;
     if found.run.job.is_none() && !kept.words().is_empty() {
         let end = ended::unknown(found.run.number);

@@ -1,7 +1,8 @@
 //! Commands as jobs: in containers and on the node itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,20 +10,25 @@ use futures_util::{Stream, StreamExt, stream};
 use roadstead_core::jobs::{JobControl, JobProgress};
 use roadstead_core::{Capability, Error, ErrorKind, Job, JobSpec, OutputKind, Result, Retry, Signal, TerminalSize};
 use serde_json::{Value, json};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::Scope;
 use super::command::Command;
+use super::commands::Commands;
 use super::ended::{self, Way};
 use super::following::output;
 use super::found;
 use super::outcome::Outcome;
-use super::outliving;
+use super::outliving::{self, Descendants};
 use super::progress::{Progress, Step};
 use super::shared::{Core0, whole};
 
 /// The node kills by itself, should this program be gone when the time is up. It is given a little longer, so that the one who
 /// says so is this program where it can.
 const GRACE_SECONDS: u32 = 5;
+/// A signal is not kept waiting for longer than this by the look at what it may leave behind.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// J1 to J3.
 pub(super) async fn run_inside(core0: &Arc<Core0>, id: &str, spec: &JobSpec) -> Result<Arc<dyn Job>> {
@@ -50,6 +56,9 @@ fn command(core0: &Core0, spec: &JobSpec) -> Result<Command> {
             core0.capabilities.require(capability)?;
         }
     }
+    if spec.env.contains_key(outliving::MARK) {
+        return Err(Error::invalid("env", format!("must not have {}, which is the engine's own", outliving::MARK)));
+    }
     let mut command = Command::program(spec)?;
     command.stream = true;
     command.max_time = spec.timeout_seconds.map(|seconds| seconds.saturating_add(GRACE_SECONDS));
@@ -74,7 +83,13 @@ async fn run(
     // Whoever leaves between the push and the answer must not leave a job behind that nobody knows of.
     whole(async move {
         let id = core0.client.push(scope, &command).await?;
-        let control = Arc::new(Control { core0: Arc::downgrade(&core0), scope, id, signal: AtomicU8::new(0) });
+        let control = Arc::new(Control {
+            core0: Arc::downgrade(&core0),
+            scope,
+            id,
+            signal: AtomicU8::new(0),
+            followed: Mutex::default(),
+        });
         let progress = Progress::begin(&core0.client, scope, &control.id, false).await;
         let (job, feed) = slot.started(Arc::clone(&control) as Arc<dyn JobControl>, told(progress, control));
         tokio::spawn(feed);
@@ -127,9 +142,46 @@ struct Control {
     id: String,
     /// The last signal that it was sent; 0 when there was none.
     signal: AtomicU8,
+    followed: Mutex<Followed>,
+}
+
+/// What is made of the last signal.
+#[derive(Debug, Default)]
+struct Followed {
+    /// The job's processes as they were before it.
+    before: Descendants,
+    task: Option<(Signal, AbortHandle)>,
 }
 
 impl Control {
+    fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at a job's processes before a signal ends it. That they cannot be told is no reason not to send it.
+    async fn look(&self, commands: &Commands) {
+        let before = self.followed().before.clone();
+        match timeout(LOOK, Descendants::look(commands, &self.id, before)).await {
+            Ok(Ok(now)) => self.followed().before = now,
+            Ok(Err(error)) => tracing::debug!(job = self.id, %error, "what came of a job could not be found out"),
+            Err(_) => tracing::debug!(job = self.id, "what came of a job could not be found out in time"),
+        }
+    }
+
+    /// One task, whatever is sent how often; one that carries out the end goes on.
+    fn follow(&self, commands: Commands, signal: Signal) {
+        let mut followed = self.followed();
+        let kills = |(sent, task): &(Signal, AbortHandle)| *sent == Signal::KILL && !task.is_finished();
+        if followed.task.as_ref().is_some_and(kills) {
+            return;
+        }
+        let after = outliving::after_signal(commands, self.id.clone(), followed.before.clone(), signal);
+        let task = tokio::spawn(after).abort_handle();
+        if let Some((_, old)) = followed.task.replace((signal, task)) {
+            old.abort();
+        }
+    }
+
     fn signal(&self) -> Option<u8> {
         Some(self.signal.load(Ordering::Acquire)).filter(|signal| *signal != 0)
     }
@@ -158,9 +210,14 @@ impl JobControl for Control {
             Scope::Host => core0.host.commands().clone(),
             Scope::Container(container) => core0.inside(container),
         };
+        if outliving::ends(signal) {
+            self.look(&commands).await;
+        }
         let killed = match commands.jobs().kill(&self.id, Some(signal)).await {
             Ok(true) => {
-                outliving::after_signal(commands, self.id.clone());
+                if outliving::ends(signal) {
+                    self.follow(commands, signal);
+                }
                 return Ok(());
             }
             Ok(false) => Err(Error::new(ErrorKind::NotFound, "the job's process has ended")),

@@ -16,8 +16,10 @@ use super::command::Command;
 use super::commands::cgroup::Subsystem;
 use super::found::{self, Found};
 use super::kept::Kept;
+use super::link::is_broken;
 use super::outcome::Outcome;
 use super::record::{self, Run};
+use super::settle::Fate;
 use super::shared::{Core0, whole};
 use super::{Scope, create, ended, following, outliving, settle};
 
@@ -30,6 +32,8 @@ const BEGUN: Duration = Duration::from_secs(20);
 /// Another program that starts the same container is done within this.
 const CLAIMED: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
+/// Between two questions about a main process that the node's Redis has forgotten.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// C20 to C23.
 pub(super) async fn start(core0: &Arc<Core0>, id: &str) -> Result<()> {
@@ -63,7 +67,7 @@ pub(super) async fn kill(core0: &Arc<Core0>, id: &str, signal: Signal) -> Result
     let core0 = Arc::clone(core0);
     whole(async move {
         match found.main_job() {
-            Some(job) => send(&core0, &found, &kept.mark, job, signal).await,
+            Some(job) => send(&core0, &found, &kept.mark, job, signal).await.map(drop),
             None => Err(Error::new(ErrorKind::Conflict, "the container has no main process")),
         }
     })
@@ -123,6 +127,16 @@ fn foreign(what: &str) -> Error {
 
 /// Starts the main process. The caller holds the container's lock.
 async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
+    let stale;
+    let found = if found.state == ContainerState::Running {
+        if runs(core0, found, kept).await? {
+            return Ok(());
+        }
+        stale = found::again(core0, found).await?;
+        &stale
+    } else {
+        found
+    };
     if found.state == ContainerState::Running {
         return Ok(());
     }
@@ -161,6 +175,22 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
     outliving::watch(core0, mark, container, number);
     let begun_at = begun(core0, container, &command.id, number, mark).await?;
     record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await
+}
+
+/// Whether what is said to run does. A Redis that got an older day's data back says so of what has ended: that is written down
+/// then. The caller holds the container's lock.
+async fn runs(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<bool> {
+    // One that is about to start may not be there yet.
+    let Some(job) = found.main_job().filter(|_| found.run.confirmed) else { return Ok(true) };
+    let (container, run) = (found.container.id, found.run.number);
+    match settle::fate(core0, container, job).await? {
+        Fate::Runs => return Ok(true),
+        Fate::Ended(outcome) => {
+            settle::finish(core0, &kept.mark, container, &ended::of(run, &outcome, None)).await?;
+        }
+        Fate::Lost => settle::lose(core0, &kept.mark, container, run).await?,
+    }
+    Ok(false)
 }
 
 /// Another program starts the run with this number: its success is ours, and so is its failure.
@@ -222,25 +252,52 @@ async fn end(core0: &Arc<Core0>, found: &Found, kept: &Kept, options: &StopOptio
         (signal, patience) = (Signal::KILL, KILLED);
     }
     loop {
-        send(core0, found, &kept.mark, job, signal).await?;
-        match result(core0, container, job, patience).await {
+        if !send(core0, found, &kept.mark, job, signal).await? && !runs(core0, found, kept).await? {
+            // There may be a later run, which the record did not know of.
+            let now = found::again(core0, found).await?;
+            return Box::pin(end(core0, &now, kept, options)).await;
+        }
+        match outcome(core0, container, job, patience).await {
             Ok(outcome) => {
-                let ended = ended::of(found.run.number, &outcome, Some(signal.number()));
+                let run = found.run.number;
+                let ended = outcome
+                    .map_or_else(|| ended::unknown(run), |outcome| ended::of(run, &outcome, Some(signal.number())));
                 return settle::finish(core0, &kept.mark, container, &ended).await;
             }
             Err(error) if error.kind() == ErrorKind::DeadlineExceeded && signal != Signal::KILL => {
                 (signal, patience) = (Signal::KILL, KILLED);
-            }
-            // Whatever became of it, it does not run.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return settle::finish(core0, &kept.mark, container, &ended::unknown(found.run.number)).await;
             }
             Err(error) => return Err(error),
         }
     }
 }
 
-/// The result of the main process. Children that it leaves behind, and that the node would wait for, are ended.
+/// The result of the main process; none when it has ended and nobody knows how. It has its time also when the node's Redis
+/// dies meanwhile and forgets it: only what the container does not have any more has ended.
+async fn outcome(core0: &Core0, container: u64, job: &str, patience: Duration) -> Result<Option<Outcome>> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match result(core0, container, job, left).await {
+            Err(error) if error.kind() == ErrorKind::NotFound || is_broken(&error) => {}
+            told => return told.map(Some),
+        }
+        let goes_on = match settle::fate(core0, container, job).await {
+            Ok(Fate::Runs) => Error::new(ErrorKind::DeadlineExceeded, "the main process runs on"),
+            Ok(Fate::Ended(outcome)) => return Ok(Some(*outcome)),
+            Ok(Fate::Lost) => return Ok(None),
+            Err(error) if is_broken(&error) => error,
+            Err(error) => return Err(error),
+        };
+        if Instant::now() >= until {
+            return Err(goes_on);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// The result of the main process, as the node tells it. Children that it leaves behind, and that the node would wait for, are
+/// ended.
 async fn result(core0: &Core0, container: u64, job: &str, patience: Duration) -> Result<Outcome> {
     let mut result = pin!(core0.client.result(job, patience));
     let inside = core0.inside(container);
@@ -256,8 +313,8 @@ async fn result(core0: &Core0, container: u64, job: &str, patience: Duration) ->
     result.await
 }
 
-/// Sends the main process a signal. That it has ended meanwhile is no error.
-async fn send(core0: &Core0, found: &Found, mark: &str, job: &str, signal: Signal) -> Result<()> {
+/// Sends the main process a signal. That it has ended meanwhile is no error: false then.
+async fn send(core0: &Core0, found: &Found, mark: &str, job: &str, signal: Signal) -> Result<bool> {
     record::write_signal(&core0.client.links, mark, found.run.number, signal.number()).await?;
-    core0.inside(found.container.id).jobs().kill(job, Some(signal)).await.map(drop)
+    core0.inside(found.container.id).jobs().kill(job, Some(signal)).await
 }

@@ -5,7 +5,7 @@
 //! told before the child's. Everywhere else a process that has ended has ended: what is left of a main process, and of a job
 //! that was killed, is ended here, and then the node tells the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::commands::Commands;
 use super::commands::process::Process;
+use super::ended;
 use super::processes;
 use super::record;
-use super::settle;
+use super::settle::{self, Fate};
 use super::shared::Core0;
 
 /// All that comes of a job has this in its environment, with the job's id.
@@ -35,53 +36,158 @@ const LOOK: Duration = Duration::from_secs(3);
 const SLACK: Duration = Duration::from_secs(2);
 /// An environment is shorter: the kernel's own limit.
 const ENVIRONMENT_MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// The first process of a node, and of a container.
+const FIRST: u32 = 1;
+/// So many looks at a process make about a second.
+const MOMENT_LOOKS: u32 = 4;
 /// So many are looked at, or ended, at once.
 const AT_ONCE: usize = 8;
 
+/// A process as it was seen, and the first one of its place at that time.
+///
+/// The kernel tells starts by the clock of now: when that is set, the starts of all processes move by as much, and the first
+/// one's tells whether another one with the same number is another process.
+#[derive(Clone, Debug)]
+struct Seen {
+    process: Process,
+    first: Option<Process>,
+}
+
+/// By how much a start has moved, in nanoseconds.
+fn moved(before: &Process, now: &Process) -> Option<i128> {
+    Some(now.started_at?.unix_nanos() - before.started_at?.unix_nanos())
+}
+
+impl Seen {
+    /// A process of a whole list.
+    fn of(process: &Process, all: &[Process]) -> Self {
+        Seen { process: process.clone(), first: first(all).cloned() }
+    }
+
+    fn has_moved(&self, now: &Process) -> bool {
+        let slack = SLACK.as_nanos();
+        moved(&self.process, now).is_some_and(|moved| moved.unsigned_abs() > slack)
+    }
+
+    /// Whether it is still the same process. What cannot be told is no reason to say no.
+    fn is(&self, now: &Process, first: Option<&Process>) -> bool {
+        if self.process.pid != now.pid || !self.has_moved(now) {
+            return self.process.pid == now.pid;
+        }
+        let all = || moved(self.first.as_ref()?, first?);
+        let own = || Some(moved(&self.process, now)? - all()?);
+        own().is_none_or(|own| own.unsigned_abs() <= SLACK.as_nanos())
+    }
+}
+
+fn first(all: &[Process]) -> Option<&Process> {
+    all.iter().find(|process| process.pid == FIRST)
+}
+
+/// The process with this number, as it is seen now; none when it is gone, which one that is not `before` is.
+async fn see(commands: &Commands, pid: u32, before: Option<&Seen>) -> Result<Option<Seen>> {
+    let Some(process) = commands.processes().get(pid).await? else { return Ok(None) };
+    if let Some(before) = before.filter(|before| before.process.pid == pid && !before.has_moved(&process)) {
+        return Ok(Some(before.clone()));
+    }
+    let first = commands.processes().get(FIRST).await?;
+    let same = before.is_none_or(|before| before.is(&process, first.as_ref()));
+    Ok(same.then_some(Seen { process, first }))
+}
+
 /// Waits until the job's own process is gone while the node still has the job. False as soon as it has it no more.
 pub(super) async fn outlived(commands: &Commands, job: &str) -> Result<bool> {
-    let mut first: Option<Process> = None;
+    outlived_within(commands, job, u32::MAX).await
+}
+
+/// The same with so many looks; false when the process is still there at the last one.
+async fn outlived_within(commands: &Commands, job: &str, looks: u32) -> Result<bool> {
+    let mut seen: Option<Seen> = None;
     let mut pause = PAUSE;
-    loop {
+    for _ in 0..looks {
         let Some(listed) = settle::listed(commands, job).await? else { return Ok(false) };
         if let Some(pid) = listed.pid {
-            let now = commands.processes().get(pid).await?;
-            // Another process may have got the number.
-            let same = |now: &Process| first.as_ref().is_none_or(|first| first.started_at == now.started_at);
-            match now {
-                Some(now) if same(&now) => first = Some(now),
-                _ => {
-                    sleep(RESULT).await;
-                    return Ok(settle::listed(commands, job).await?.is_some());
-                }
+            seen = see(commands, pid, seen.as_ref()).await?;
+            if seen.is_none() {
+                sleep(RESULT).await;
+                return Ok(settle::listed(commands, job).await?.is_some());
             }
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+    Ok(false)
 }
 
-/// After a job was sent a signal: should its process end and leave others behind, these are ended, so that the job can end.
-pub(super) fn after_signal(commands: Commands, job: String) {
-    tokio::spawn(async move {
-        let ended = timeout(AFTER_SIGNAL, async {
-            let since = settle::listed(&commands, &job).await?.and_then(|listed| listed.started_at);
-            if outlived(&commands, &job).await? { end_marked(&commands, &job, since).await } else { Ok(()) }
-        });
-        if let Ok(Err(error)) = ended.await {
-            tracing::debug!(job, %error, "what a job has left behind could not be ended");
+/// Whether a signal ends processes that make nothing of it.
+pub(super) fn ends(signal: Signal) -> bool {
+    // SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG and SIGWINCH do not.
+    !matches!(signal.number(), 17..=23 | 28)
+}
+
+/// What has come of a job, as it was before it was sent a signal: afterwards nobody knows any more whose children these were.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Descendants {
+    since: Option<Timestamp>,
+    seen: Vec<Seen>,
+}
+
+impl Descendants {
+    /// Those of now, and those that were seen before and are still there.
+    pub(super) async fn look(commands: &Commands, job: &str, before: Self) -> Result<Self> {
+        let Some(job) = settle::listed(commands, job).await? else { return Ok(before) };
+        let all = commands.processes().list().await?;
+        let mut pids = before.living(&all);
+        pids.extend(job.pid);
+        let mut all_pids = descendants(&all, &pids);
+        if let Some(own) = job.pid {
+            all_pids.remove(&own);
         }
-    });
+        let seen = all.iter().filter(|process| all_pids.contains(&process.pid));
+        Ok(Descendants { since: job.started_at, seen: seen.map(|process| Seen::of(process, &all)).collect() })
+    }
+
+    fn living(&self, all: &[Process]) -> BTreeSet<u32> {
+        let lives = |seen: &&Seen| all.iter().any(|process| seen.is(process, first(all)));
+        self.seen.iter().filter(lives).map(|seen| seen.process.pid).collect()
+    }
 }
 
-/// Ends all that came of a job, told by the mark in the environment.
-async fn end_marked(commands: &Commands, job: &str, since: Option<Timestamp>) -> Result<()> {
-    let young = |process: &Process| match (since, process.started_at) {
+/// These processes, and all that come of them.
+fn descendants(all: &[Process], roots: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let mut members = roots.clone();
+    let mut waiting: Vec<u32> = roots.iter().copied().collect();
+    while let Some(pid) = waiting.pop() {
+        let children = all.iter().filter(|process| process.parent_pid == pid).map(|process| process.pid);
+        waiting.extend(children.filter(|child| members.insert(*child)).collect::<Vec<_>>());
+    }
+    members
+}
+
+/// After a job was sent a signal: should its process end by it and leave others behind, these are ended, so that the job can
+/// end. No process says what ended it: one that is gone within a moment of any signal but SIGKILL was ended by that; one that
+/// goes on meanwhile makes something else of it, and ends as if there had been none.
+pub(super) async fn after_signal(commands: Commands, job: String, before: Descendants, signal: Signal) {
+    let looks = if signal == Signal::KILL { u32::MAX } else { MOMENT_LOOKS };
+    let ended = timeout(AFTER_SIGNAL, async {
+        if outlived_within(&commands, &job, looks).await? { end_left(&commands, &job, &before).await } else { Ok(()) }
+    });
+    if let Ok(Err(error)) = ended.await {
+        tracing::debug!(job, %error, "what a job has left behind could not be ended");
+    }
+}
+
+/// Ends all that came of a job: what was seen to, and what has the mark in its environment.
+async fn end_left(commands: &Commands, job: &str, before: &Descendants) -> Result<()> {
+    let young = |process: &Process| match (before.since, process.started_at) {
         (Some(since), Some(at)) => at.saturating_add(SLACK) >= since,
         _ => true,
     };
     let listed = commands.processes().list().await?;
-    let pids = listed.into_iter().filter(|process| process.pid > 1 && young(process)).map(|process| process.pid);
+    let left = descendants(&listed, &before.living(&listed));
+    end_all(commands, left.iter().copied().filter(|pid| *pid > FIRST)).await?;
+    let listed = listed.into_iter().filter(|process| !left.contains(&process.pid));
+    let pids = listed.filter(|process| process.pid > FIRST && young(process)).map(|process| process.pid);
     let wanted = format!("{MARK}={job}").into_bytes();
     let ends = pids.map(|pid| {
         let (commands, wanted) = (commands.clone(), &wanted);
@@ -118,12 +224,39 @@ fn is_gone(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.message().contains("no such process")
 }
 
-/// The main processes that are looked after, by the marks of their containers, with the run; and the node's processes as they
-/// were listed last, which all of them ask for.
+/// The main processes that are looked after, by the marks of their containers, with the run; and what the
+/// node listed last, which all of them ask for.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     runs: Mutex<BTreeMap<String, u64>>,
-    listed: tokio::sync::Mutex<Option<(Instant, Arc<Vec<Process>>)>>,
+    processes: Shared<Vec<Process>>,
+    /// The first processes of the containers.
+    containers: Shared<BTreeMap<u64, u32>>,
+}
+
+/// What all who look ask for: asked once for all of them within a look.
+#[derive(Debug)]
+struct Shared<T>(tokio::sync::Mutex<Option<(Instant, Arc<T>)>>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Shared(tokio::sync::Mutex::default())
+    }
+}
+
+impl<T> Shared<T> {
+    async fn get(&self, ask: impl Future<Output = Result<T>>) -> Result<Arc<T>> {
+        let mut kept = self.0.lock().await;
+        if let Some((at, answer)) = &*kept
+            && at.elapsed() < LOOK
+        {
+            return Ok(Arc::clone(answer));
+        }
+        let at = Instant::now();
+        let answer = Arc::new(ask.await?);
+        *kept = Some((at, Arc::clone(&answer)));
+        Ok(answer)
+    }
 }
 
 impl Watched {
@@ -147,18 +280,16 @@ impl Watched {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(mark);
     }
 
-    /// The node's processes, one list for all who ask within a look.
     async fn processes(&self, host: &Commands) -> Result<Arc<Vec<Process>>> {
-        let mut listed = self.listed.lock().await;
-        if let Some((at, processes)) = &*listed
-            && at.elapsed() < LOOK
-        {
-            return Ok(Arc::clone(processes));
-        }
-        let at = Instant::now();
-        let processes = Arc::new(host.processes().list().await?);
-        *listed = Some((at, Arc::clone(&processes)));
-        Ok(processes)
+        self.processes.get(async { host.processes().list().await }).await
+    }
+
+    async fn containers(&self, core0: &Core0) -> Result<Arc<BTreeMap<u64, u32>>> {
+        let list = async {
+            let all = core0.host.containers().list().await?;
+            Ok(all.into_iter().map(|container| (container.id, container.pid)).collect())
+        };
+        self.containers.get(list).await
     }
 }
 
@@ -188,14 +319,10 @@ struct Watch {
     run: u64,
 }
 
-/// A main process, as the node sees it and as it is seen in its container.
+/// A main process as it is seen in its container, and as the node sees it once that is known.
 struct Main {
-    outer: Process,
-    inner: Process,
-}
-
-fn same(one: &Process, other: &Process) -> bool {
-    (one.pid, one.started_at) == (other.pid, other.started_at)
+    inner: Seen,
+    outer: Option<Seen>,
 }
 
 impl Watch {
@@ -219,24 +346,52 @@ impl Watch {
 
     /// False when there is nothing to look after any more.
     async fn look(&self, core0: &Arc<Core0>, main: &mut Option<Main>) -> Result<bool> {
-        if let Some(main) = main {
+        if let Some(outer) = main.as_ref().and_then(|main| main.outer.as_ref()) {
             let listed = core0.watched.processes(core0.host.commands()).await?;
-            if listed.iter().any(|process| same(process, &main.outer)) {
+            if listed.iter().any(|process| outer.is(process, first(&listed))) {
                 return Ok(true);
             }
         }
         let inside = core0.inside(self.container);
-        let Some(job) = settle::listed(&inside, &settle::job_id(&self.mark, self.run)).await? else { return Ok(false) };
-        let Some(pid) = job.pid else { return Ok(true) };
-        let lives = inside.processes().get(pid).await?;
-        let lives = lives.filter(|lives| main.as_ref().is_none_or(|main| same(lives, &main.inner)));
-        let Some(inner) = lives else { return self.ended(core0).await };
-        let all = core0.host.containers().list().await?;
-        let Some(container) = all.into_iter().find(|container| container.id == self.container) else {
-            return Ok(false);
+        let Some(job) = settle::listed(&inside, &settle::job_id(&self.mark, self.run)).await? else {
+            return self.gone(core0).await;
         };
-        *main = processes::outer(core0, container.pid, pid).await?.map(|outer| Main { outer, inner });
+        let Some(pid) = job.pid else { return Ok(true) };
+        let before = main.take().map(|main| main.inner);
+        let Some(inner) = see(&inside, pid, before.as_ref()).await? else { return self.ended(core0).await };
+        // A container that is newer than the list is in the next one, and so is its main process.
+        let outer = match core0.watched.containers(core0).await?.get(&self.container) {
+            Some(container) => {
+                let all = core0.watched.processes(core0.host.commands()).await?;
+                let outer = processes::outer_of(core0, &all, *container, pid).await?;
+                outer.map(|process| Seen::of(&process, &all))
+            }
+            None => None,
+        };
+        *main = Some(Main { inner, outer });
         Ok(true)
+    }
+
+    /// The container does not have the job. Its result tells the rest; where there is none the run is lost, though a flag of an
+    /// older day may say that it goes on.
+    async fn gone(&self, core0: &Arc<Core0>) -> Result<bool> {
+        let job = settle::job_id(&self.mark, self.run);
+        let fate = settle::fate(core0, self.container, &job).await?;
+        let _one_at_a_time = core0.lock(&self.mark).await;
+        let record = record::read(&core0.client.links, &[&self.mark]).await?.pop().unwrap_or_default();
+        let confirmed = record.run.as_ref().is_some_and(|run| run.number == self.run && run.confirmed);
+        if !confirmed || record.end().is_some() {
+            return Ok(false);
+        }
+        match fate {
+            Fate::Runs => return Ok(true),
+            Fate::Ended(outcome) => {
+                let end = ended::of(self.run, &outcome, record.signal());
+                settle::finish(core0, &self.mark, self.container, &end).await?;
+            }
+            Fate::Lost => settle::lose(core0, &self.mark, self.container, self.run).await?,
+        }
+        Ok(false)
     }
 
     /// The main process is gone: what is left in the container ends, unless the run has ended or the next one has begun.
@@ -250,5 +405,73 @@ impl Watch {
             settle::clear(core0, self.container).await?;
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32, parent_pid: u32, second: i64) -> Process {
+        Process { pid, parent_pid, started_at: Timestamp::from_unix_seconds(second), ..Process::default() }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_no_other_process() {
+        let all = [process(1, 0, 1000), process(7, 1, 1500)];
+        let seen = Seen::of(&all[1], &all);
+        assert!(seen.is(&process(7, 1, 1501), Some(&all[0])), "starts are rounded");
+        assert!(!seen.is(&process(7, 1, 1600), Some(&all[0])), "another one has the number");
+        assert!(!seen.is(&process(8, 1, 1500), Some(&all[0])));
+        for step in [-900, 3600] {
+            let first = process(1, 0, 1000 + step);
+            assert!(seen.is(&process(7, 1, 1500 + step), Some(&first)), "all have moved by {step}");
+            assert!(!seen.is(&process(7, 1, 1600 + step), Some(&first)), "it began later");
+        }
+        // Nobody can tell.
+        assert!(seen.is(&process(7, 1, 1600), None));
+        let unknown = Process { pid: 7, ..Process::default() };
+        assert!(seen.is(&unknown, Some(&all[0])));
+    }
+
+    #[test]
+    fn what_came_of_a_job_is_known_after_its_own_process() {
+        let all = [process(1, 0, 1), process(5, 1, 10), process(6, 5, 11), process(7, 6, 12), process(9, 1, 13)];
+        assert_eq!(descendants(&all, &BTreeSet::from([5])), BTreeSet::from([5, 6, 7]));
+        let before = Descendants { since: None, seen: vec![Seen::of(&all[2], &all), Seen::of(&all[3], &all)] };
+        // Of the two one has ended and the other one is a child of the first process now, with another that had its number.
+        let later = [process(1, 0, 1), process(7, 1, 12), process(6, 1, 90), process(10, 7, 91)];
+        let living = before.living(&later);
+        assert_eq!(living, BTreeSet::from([7]));
+        assert_eq!(descendants(&later, &living), BTreeSet::from([7, 10]));
+    }
+
+    #[test]
+    fn signals_that_end() {
+        for signal in [Signal::KILL, Signal::TERM, Signal::USR1, Signal::HUP] {
+            assert!(ends(signal));
+        }
+        for number in [17, 18, 19, 28] {
+            assert!(!ends(Signal::from_number(number).unwrap()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_ask_once_within_a_look() {
+        let shared = Shared::default();
+        let asked = Mutex::new(0);
+        let ask = || {
+            shared.get(async {
+                sleep(Duration::from_millis(10)).await;
+                let mut asked = asked.lock().unwrap();
+                *asked += 1;
+                Ok(*asked)
+            })
+        };
+        for told in futures_util::future::join_all((0..100).map(|_| ask())).await {
+            assert_eq!(*told.unwrap(), 1);
+        }
+        tokio::time::advance(LOOK).await;
+        assert_eq!(*ask().await.unwrap(), 2);
     }
 }

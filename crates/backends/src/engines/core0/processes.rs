@@ -171,11 +171,14 @@ pub(super) async fn main_pid(core0: &Core0, found: &Found) -> Result<Option<u32>
 
 /// The child of a container's first process that has this number in the container, as the node counts it.
 pub(super) async fn outer(core0: &Core0, first: u32, inner: u32) -> Result<Option<Listed>> {
-    for process in family(core0.host.commands().processes().list().await?, first) {
-        if process.parent_pid == first
-            && status(core0, process.pid).await?.is_some_and(|status| status.inner_pid == Some(inner))
-        {
-            return Ok(Some(process));
+    outer_of(core0, &core0.host.commands().processes().list().await?, first, inner).await
+}
+
+/// The same, of a list of the node's processes.
+pub(super) async fn outer_of(core0: &Core0, all: &[Listed], first: u32, inner: u32) -> Result<Option<Listed>> {
+    for process in all.iter().filter(|process| process.parent_pid == first && process.pid != first) {
+        if status(core0, process.pid).await?.is_some_and(|status| status.inner_pid == Some(inner)) {
+            return Ok(Some(process.clone()));
         }
     }
     Ok(None)
