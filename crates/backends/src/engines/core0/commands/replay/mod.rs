@@ -9,6 +9,7 @@ mod calls;
 mod files;
 mod host;
 mod node;
+mod output;
 mod proxy;
 mod results;
 mod transcripts;
