@@ -6,6 +6,7 @@
 //! `tests/vectors/core0-transcripts.jsonl`, or the one that `ROADSTEAD_CORE0_TRANSCRIPTS` names.
 
 mod calls;
+mod connections;
 mod files;
 mod host;
 mod node;
