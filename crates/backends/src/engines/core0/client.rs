@@ -94,21 +94,24 @@ impl Client {
         // Until it is known whether there are flags, only the result counts.
         self.sets_flags.store(false, Ordering::Relaxed);
         let outcome = self.run(Scope::Host, &command, deadline).await?;
-        let exists = |word: &str| {
-            let mut pipeline = Pipeline::new();
-            pipeline.cmd(word).arg(flag_key(&command.id));
-            pipeline
-        };
-        let found = match self.links.ask::<(i64,)>(&exists("EXISTS")).await {
-            Err(error) if error.kind() == ErrorKind::Unexpected => {
-                self.own_words.store(true, Ordering::Relaxed);
-                self.links.ask::<(i64,)>(&exists("LKEYEXISTS")).await
-            }
-            found => found,
-        };
-        // A node that understands neither has no flags that could be asked for.
-        self.sets_flags.store(matches!(found, Ok((1..,))), Ordering::Relaxed);
+        // The second generation has both words, but EXISTS is about texts only there, and finds no list.
+        let flags = self.finds("EXISTS", &command.id).await?;
+        let own_words = !flags && self.finds("LKEYEXISTS", &command.id).await?;
+        self.own_words.store(own_words, Ordering::Relaxed);
+        // Where neither finds it there are no flags that could be asked for.
+        self.sets_flags.store(flags || own_words, Ordering::Relaxed);
         Ok(outcome)
+    }
+
+    /// Whether the node's Redis finds the flag of a command by this word; not where it does not know the word.
+    async fn finds(&self, word: &str, id: &str) -> Result<bool> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd(word).arg(flag_key(id));
+        match self.links.read::<(i64,)>(&pipeline).await {
+            Ok((found,)) => Ok(found > 0),
+            Err(error) if matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::PermissionDenied) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs a command to its end; gives its result document whatever its state. In a container it is dispatched.
@@ -274,20 +277,25 @@ impl Client {
         if ids.is_empty() || !self.sets_flags.load(Ordering::Relaxed) {
             return Ok(vec![Flag::Running; ids.len()]);
         }
-        let word = if self.own_words.load(Ordering::Relaxed) { "LTTL" } else { "TTL" };
+        let own_words = self.own_words.load(Ordering::Relaxed);
         let mut pipeline = Pipeline::new();
         for id in ids {
-            pipeline.cmd(word).arg(flag_key(id));
+            if own_words {
+                // What is not there has no end either, for this word.
+                pipeline.cmd("LKEYEXISTS").arg(flag_key(id));
+                pipeline.cmd("LTTL").arg(flag_key(id));
+            } else {
+                pipeline.cmd("TTL").arg(flag_key(id));
+            }
         }
-        let left: Vec<i64> = self.links.read(&pipeline).await?;
-        Ok(left
-            .into_iter()
-            .map(|seconds| match seconds {
-                -1 => Flag::Running,
-                0.. => Flag::Ended,
-                _ => Flag::Unknown,
-            })
-            .collect())
+        let told: Vec<i64> = self.links.read(&pipeline).await?;
+        let flag = |answers: &[i64]| match answers {
+            [0, _] => Flag::Unknown,
+            [.., -1] => Flag::Running,
+            [.., 0..] => Flag::Ended,
+            _ => Flag::Unknown,
+        };
+        Ok(told.chunks(if own_words { 2 } else { 1 }).map(flag).collect())
     }
 
     /// The ids of the jobs that a node, or a container, knows, as they were two seconds ago or less.

@@ -9,6 +9,7 @@ mod calls;
 mod connections;
 mod files;
 mod host;
+mod ledis;
 mod node;
 mod output;
 mod proxy;
