@@ -53,3 +53,20 @@ async fn a_command_is_not_sent_on_a_connection_that_died_unnoticed() {
     let ids: BTreeSet<String> = pushed.iter().map(|document| document["id"].to_string()).collect();
     assert_eq!((pushed.len(), ids.len()), (3, 3), "each was sent once");
 }
+
+#[tokio::test]
+async fn a_container_that_does_not_list_its_jobs_holds_up_no_other() {
+    let node = Node::start().await;
+    let client = node.client();
+    node.script(&[("job.list", success(&json!([{"cmd": {"id": "one"}}])))]);
+    let silent = tokio::spawn({
+        let client = std::sync::Arc::clone(&client);
+        async move { client.listed(Scope::Container(1)).await }
+    });
+    while node.pushed().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let listed = client.listed(Scope::Host).await.unwrap();
+    assert!(listed.contains("one") && !silent.is_finished(), "nobody waited for the container");
+    silent.abort();
+}
