@@ -293,7 +293,7 @@ impl Client {
         let flag = |answers: &[i64]| match answers {
             [0, _] => Flag::Unknown,
             [.., -1] => Flag::Running,
-            [.., 0..] => Flag::Ended,
+            [.., seconds] if *seconds >= 0 => Flag::Ended,
             _ => Flag::Unknown,
         };
         Ok(told.chunks(if own_words { 2 } else { 1 }).map(flag).collect())
