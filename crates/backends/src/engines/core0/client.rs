@@ -4,8 +4,8 @@
 //! nothing away from anybody; that a command was accepted is told by its flag, and nothing is ever pushed twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::Pipeline;
@@ -40,8 +40,8 @@ const OUTAGE: Duration = Duration::from_secs(60);
 /// A result follows its command's end within this, or somebody has taken it.
 const FOLLOWS: Duration = Duration::from_secs(3);
 
-/// When jobs were listed, and their ids.
-type Listing = (Instant, Arc<BTreeSet<String>>);
+/// When jobs were listed, and their ids; who asks meanwhile waits for the answer.
+type Listing = Arc<tokio::sync::Mutex<Option<(Instant, Arc<BTreeSet<String>>)>>>;
 
 /// One node's commands and results.
 #[derive(Debug)]
@@ -52,8 +52,9 @@ pub(super) struct Client {
     sets_flags: AtomicBool,
     /// The second one has commands of its own for what keys there are.
     own_words: AtomicBool,
-    /// The jobs that were listed last, which many ask for at once.
-    listings: tokio::sync::Mutex<BTreeMap<Scope, Listing>>,
+    /// The jobs that were listed last, which many ask for at once. Each place has its own, since one that does not answer
+    /// is to hold up no other.
+    listings: Mutex<BTreeMap<Scope, Listing>>,
 }
 
 /// What is known of a command's flag.
@@ -84,7 +85,7 @@ impl Client {
             streams,
             sets_flags: AtomicBool::new(true),
             own_words: AtomicBool::new(false),
-            listings: tokio::sync::Mutex::default(),
+            listings: Mutex::default(),
         })
     }
 
@@ -94,21 +95,24 @@ impl Client {
         // Until it is known whether there are flags, only the result counts.
         self.sets_flags.store(false, Ordering::Relaxed);
         let outcome = self.run(Scope::Host, &command, deadline).await?;
-        let exists = |word: &str| {
-            let mut pipeline = Pipeline::new();
-            pipeline.cmd(word).arg(flag_key(&command.id));
-            pipeline
-        };
-        let found = match self.links.ask::<(i64,)>(&exists("EXISTS")).await {
-            Err(error) if error.kind() == ErrorKind::Unexpected => {
-                self.own_words.store(true, Ordering::Relaxed);
-                self.links.ask::<(i64,)>(&exists("LKEYEXISTS")).await
-            }
-            found => found,
-        };
-        // A node that understands neither has no flags that could be asked for.
-        self.sets_flags.store(matches!(found, Ok((1..,))), Ordering::Relaxed);
+        // The second generation has both words, but EXISTS is about texts only there, and finds no list.
+        let flags = self.finds("EXISTS", &command.id).await?;
+        let own_words = !flags && self.finds("LKEYEXISTS", &command.id).await?;
+        self.own_words.store(own_words, Ordering::Relaxed);
+        // Where neither finds it there are no flags that could be asked for.
+        self.sets_flags.store(flags || own_words, Ordering::Relaxed);
         Ok(outcome)
+    }
+
+    /// Whether the node's Redis finds the flag of a command by this word; not where it does not know the word.
+    async fn finds(&self, word: &str, id: &str) -> Result<bool> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd(word).arg(flag_key(id));
+        match self.links.read::<(i64,)>(&pipeline).await {
+            Ok((found,)) => Ok(found > 0),
+            Err(error) if matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::PermissionDenied) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs a command to its end; gives its result document whatever its state. In a container it is dispatched.
@@ -274,35 +278,53 @@ impl Client {
         if ids.is_empty() || !self.sets_flags.load(Ordering::Relaxed) {
             return Ok(vec![Flag::Running; ids.len()]);
         }
-        let word = if self.own_words.load(Ordering::Relaxed) { "LTTL" } else { "TTL" };
+        let own_words = self.own_words.load(Ordering::Relaxed);
         let mut pipeline = Pipeline::new();
         for id in ids {
-            pipeline.cmd(word).arg(flag_key(id));
+            if own_words {
+                // What is not there has no end either, for this word.
+                pipeline.cmd("LKEYEXISTS").arg(flag_key(id));
+                pipeline.cmd("LTTL").arg(flag_key(id));
+            } else {
+                pipeline.cmd("TTL").arg(flag_key(id));
+            }
         }
-        let left: Vec<i64> = self.links.read(&pipeline).await?;
-        Ok(left
-            .into_iter()
-            .map(|seconds| match seconds {
-                -1 => Flag::Running,
-                0.. => Flag::Ended,
-                _ => Flag::Unknown,
-            })
-            .collect())
+        let told: Vec<i64> = self.links.read(&pipeline).await?;
+        let flag = |answers: &[i64]| match answers {
+            [0, _] => Flag::Unknown,
+            [.., -1] => Flag::Running,
+            [.., seconds] if *seconds >= 0 => Flag::Ended,
+            _ => Flag::Unknown,
+        };
+        Ok(told.chunks(if own_words { 2 } else { 1 }).map(flag).collect())
     }
 
     /// The ids of the jobs that a node, or a container, knows, as they were two seconds ago or less.
     pub(super) async fn listed(&self, scope: Scope) -> Result<Arc<BTreeSet<String>>> {
-        let mut listings = self.listings.lock().await;
-        listings.retain(|_, (at, _)| at.elapsed() < LISTING_KEPT);
-        if let Some((_, listed)) = listings.get(&scope) {
+        let listing = self.listing(scope);
+        let mut listing = listing.lock().await;
+        if let Some((at, listed)) = &*listing
+            && at.elapsed() < LISTING_KEPT
+        {
             return Ok(Arc::clone(listed));
         }
         let at = Instant::now();
         let jobs: Vec<Value> = self.run(scope, &Command::new("job.list", ())?, LISTING).await?.value()?;
         let id = |job: &Value| Some(job.get("cmd")?.get("id")?.as_str()?.to_owned());
         let listed: Arc<BTreeSet<String>> = Arc::new(jobs.iter().filter_map(id).collect());
-        listings.insert(scope, (at, Arc::clone(&listed)));
+        *listing = Some((at, Arc::clone(&listed)));
         Ok(listed)
+    }
+
+    /// The place for a list, when those that are old and that nobody waits for have been let go of.
+    fn listing(&self, scope: Scope) -> Listing {
+        let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_good = |listing: &Listing| match listing.try_lock() {
+            Ok(listed) => listed.as_ref().is_some_and(|(at, _)| at.elapsed() < LISTING_KEPT),
+            Err(_) => true,
+        };
+        listings.retain(|_, listing| Arc::strong_count(listing) > 1 || is_good(listing));
+        Arc::clone(listings.entry(scope).or_default())
     }
 
     /// The output of a command that was pushed with `stream`, which must be this program's own: what is read is taken away.

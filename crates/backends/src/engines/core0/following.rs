@@ -1,6 +1,6 @@
 //! The main processes that this program follows: what they write is kept, and their ends are written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::record;
 use super::settle;
 use super::shared::Core0;
 use super::streams::Entry;
+use super::sweep;
 
 /// So much is kept of what a container's main processes write; the oldest goes first.
 const KEPT_BYTES: usize = 1024 * 1024;
@@ -91,6 +92,19 @@ struct State {
 impl Followed {
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Log>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The containers of which there is something.
+    pub(super) fn marks(&self) -> BTreeSet<String> {
+        self.all().keys().cloned().collect()
+    }
+
+    /// From now on this run is followed.
+    pub(super) fn begin(&self, mark: &str, run: u64) -> Arc<Log> {
+        let new = || Arc::new(Log { state: Mutex::default(), changes: watch::Sender::new(0) });
+        let log = Arc::clone(self.all().entry(mark.to_owned()).or_insert_with(new));
+        log.change(|state| state.run = Some(run));
+        log
     }
 
     /// What this program has of the container's output.
@@ -204,12 +218,7 @@ impl Follow {
 pub(super) async fn follow(core0: &Arc<Core0>, mark: &str, container: u64, run: u64) {
     let job = settle::job_id(mark, run);
     let progress = Progress::begin(&core0.client, Scope::Container(container), &job, false).await;
-    let log = {
-        let mut all = core0.followed.all();
-        let new = || Arc::new(Log { state: Mutex::default(), changes: watch::Sender::new(0) });
-        Arc::clone(all.entry(mark.to_owned()).or_insert_with(new))
-    };
-    log.change(|state| state.run = Some(run));
+    let log = core0.followed.begin(mark, run);
     tokio::spawn(carry(Arc::downgrade(core0), progress, log, mark.to_owned(), container, run));
 }
 
@@ -236,6 +245,7 @@ async fn carry(
             }
         }
     };
+    let mut is_there = false;
     if let (Some(outcome), Some(core0)) = (ended, core0.upgrade()) {
         let _one_at_a_time = core0.lock(&mark).await;
         let finished = async {
@@ -243,11 +253,17 @@ async fn carry(
             let end = ended::of(run, &outcome, record.signal());
             settle::finish(&core0, &mark, container, &end).await
         };
-        if let Err(error) = finished.await {
-            tracing::debug!(container, %error, "the end of a main process could not be written down");
+        match finished.await {
+            Ok(()) => is_there = true,
+            Err(error) => tracing::debug!(container, %error, "the end of a main process could not be written down"),
         }
     }
     log.change(|state| state.run = state.run.filter(|following| *following != run));
+    if let (false, Some(core0)) = (is_there, core0.upgrade())
+        && let Err(error) = sweep::forget_gone(&core0).await
+    {
+        tracing::debug!(container, %error, "whether a container is there could not be found out");
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::commands::corex::{ContainerArguments, Nic, NicType};
 use super::ports;
 
 /// The file, within the container.
-const FILE: &str = "/.roadstead/spec.json";
+pub(super) const FILE: &str = "/.roadstead/spec.json";
 /// The networks that are none of the node's bridges.
 const HOST: &str = "host";
 const NONE: &str = "none";

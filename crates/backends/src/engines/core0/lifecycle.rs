@@ -98,7 +98,7 @@ pub(super) async fn delete(core0: &Arc<Core0>, id: &str, options: &DeleteOptions
                 }
             }
         }
-        core0.forget(found.container.id, &mark);
+        core0.forget(&found.container, &mark);
         Ok(())
     })
     .await

@@ -2,8 +2,11 @@
 //!
 //! The proxy in front of a real node serves all its clients over 20 connections, and each wait occupies one. So however many
 //! calls and jobs go on, there are never more than ten of ours.
+//!
+//! A connection that nobody used for a while may have died without anybody seeing it, with a Redis that was started anew. It
+//! is asked for a sign of life first: a command that was sent on it would be in doubt for no reason.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -21,15 +24,40 @@ const WAITING: usize = 8;
 /// What is answered at once is answered within this.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// A connection that was used within this is taken to be there.
+const FRESH: Duration = Duration::from_secs(1);
+/// A sign of life comes within this, or another connection is made.
+const LIFE: Duration = Duration::from_secs(5);
+
 /// The connections to one node.
 #[derive(Debug)]
 pub(super) struct Links {
     address: Address,
-    /// With the number of the connection, so that only the one that broke is forgotten.
-    shared: tokio::sync::Mutex<Option<(u64, Connection)>>,
-    idle: Mutex<Vec<Connection>>,
+    shared: tokio::sync::Mutex<Option<Shared>>,
+    /// With when they were used last.
+    idle: Mutex<Vec<(Instant, Connection)>>,
     permits: Semaphore,
     opened: std::sync::atomic::AtomicU64,
+}
+
+/// The connection that callers share.
+#[derive(Clone, Debug)]
+struct Shared {
+    /// So that only the one that broke is forgotten.
+    number: u64,
+    connection: Connection,
+    /// When something was answered on it last.
+    used: Arc<Mutex<Instant>>,
+}
+
+impl Shared {
+    fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn use_now(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 /// A connection, which does not show what it is.
@@ -56,6 +84,20 @@ impl Connection {
     }
 }
 
+/// Whether a connection that was used at that time is there still, as far as can be known.
+async fn lives(connection: &mut Connection, used: Instant) -> bool {
+    if used.elapsed() < FRESH {
+        return true;
+    }
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("PING").ignore();
+    match connection.ask::<()>(&pipeline, LIFE).await {
+        Err(error) if is_broken(&error) => false,
+        // What it says to that is no matter.
+        _ => true,
+    }
+}
+
 /// Whether a connection is of no use any more after this.
 pub(super) fn is_broken(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable
@@ -77,20 +119,30 @@ impl Links {
         self.address.open().await.map(Connection)
     }
 
-    async fn shared(&self) -> Result<(u64, Connection)> {
+    /// The connection that is shared, which is known to be there if it is to be `alive`.
+    async fn shared(&self, alive: bool) -> Result<Shared> {
         let mut shared = self.shared.lock().await;
-        if let Some(found) = &*shared {
-            return Ok(found.clone());
+        if let Some(found) = &mut *shared {
+            let used = found.used();
+            if !alive || used.elapsed() < FRESH {
+                return Ok(found.clone());
+            }
+            if lives(&mut found.connection, used).await {
+                found.use_now();
+                return Ok(found.clone());
+            }
+            self.forget_idle();
         }
+        *shared = None;
         let number = self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let opened = (number, self.open().await?);
+        let opened = Shared { number, connection: self.open().await?, used: Arc::new(Mutex::new(Instant::now())) };
         *shared = Some(opened.clone());
         Ok(opened)
     }
 
     async fn forget(&self, number: u64) {
         let mut shared = self.shared.lock().await;
-        if shared.as_ref().is_some_and(|(found, _)| *found == number) {
+        if shared.as_ref().is_some_and(|found| found.number == number) {
             *shared = None;
         }
         self.forget_idle();
@@ -106,18 +158,21 @@ impl Links {
     ///
     /// An error that is `Safe` to retry comes from a connection that was never made.
     pub(super) async fn ask<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
-        let (number, mut connection) = self.shared().await?;
-        let answer = connection.ask(pipeline, ANSWER).await;
+        self.ask_on(self.shared(true).await?, pipeline).await
+    }
+
+    async fn ask_on<T: FromRedisValue>(&self, mut shared: Shared, pipeline: &Pipeline) -> Result<T> {
+        let answer = shared.connection.ask(pipeline, ANSWER).await;
         match &answer {
-            Err(error) if is_broken(error) => self.forget(number).await,
-            _ => {}
+            Err(error) if is_broken(error) => self.forget(shared.number).await,
+            _ => shared.use_now(),
         }
         answer.map_err(unknown)
     }
 
     /// The same for what only reads: asked once more on a new connection where one broke.
     pub(super) async fn read<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
-        match self.ask(pipeline).await {
+        match self.ask_on(self.shared(false).await?, pipeline).await {
             Err(error) if is_broken(&error) => self.ask(pipeline).await.map_err(|error| error.with_retry(Retry::Safe)),
             answer => answer,
         }
@@ -128,7 +183,15 @@ impl Links {
         let Ok(permit) = timeout(patience, self.permits.acquire()).await else { return Ok(None) };
         let Ok(permit) = permit else { return Ok(None) };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
+        let mut living = None;
+        if let Some((used, mut connection)) = idle {
+            if lives(&mut connection, used).await {
+                living = Some(connection);
+            } else {
+                self.forget_idle();
+            }
+        }
+        let connection = match living {
             Some(connection) => connection,
             None => self.open().await?,
         };
@@ -166,7 +229,7 @@ impl Lease<'_> {
         if matches!(&answer, Err(error) if is_broken(error)) {
             self.links.forget_idle();
         } else {
-            self.links.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.links.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), connection));
         }
         answer.map_err(unknown)
     }

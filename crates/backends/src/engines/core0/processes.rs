@@ -5,13 +5,15 @@
 //! which are read through the node, too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
 use roadstead_core::{ErrorKind, Process, ProcessState, Result};
 
+use super::commands::corex::Container;
 use super::commands::process::Process as Listed;
 use super::found::Found;
+use super::kept;
 use super::settle;
 use super::shared::Core0;
 
@@ -136,13 +138,52 @@ fn split(text: &[u8]) -> Vec<String> {
     text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// The main processes whose pids were asked for: by container, with the run.
+/// Which container it is that has a number now: an agent that is started anew counts from the beginning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Which {
+    /// Empty when it is not of ours.
+    mark: String,
+    /// Its first process.
+    first: u32,
+}
+
+impl Which {
+    pub(super) fn new(mark: &str, first: u32) -> Self {
+        Which { mark: mark.to_owned(), first }
+    }
+
+    pub(super) fn of(container: &Container) -> Self {
+        Which::new(&kept::mark(&container.arguments).unwrap_or_default(), container.pid)
+    }
+}
+
+/// The main processes whose pids were asked for: by the numbers of their containers, with the run.
 #[derive(Debug, Default)]
-pub(super) struct MainPids(Mutex<BTreeMap<u64, (u64, u32)>>);
+pub(super) struct MainPids(Mutex<BTreeMap<u64, (Which, u64, u32)>>);
 
 impl MainPids {
-    pub(super) fn forget(&self, container: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&container);
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, (Which, u64, u32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of which containers something is known.
+    pub(super) fn known(&self) -> Vec<(u64, Which)> {
+        self.all().iter().map(|(container, (which, ..))| (*container, which.clone())).collect()
+    }
+
+    pub(super) fn forget(&self, container: u64, gone: &Which) {
+        let mut all = self.all();
+        if all.get(&container).is_some_and(|(which, ..)| which == gone) {
+            all.remove(&container);
+        }
+    }
+
+    fn get(&self, container: u64, which: &Which, run: u64) -> Option<u32> {
+        self.all().get(&container).filter(|known| (&known.0, known.1) == (which, run)).map(|known| known.2)
+    }
+
+    fn put(&self, container: u64, which: Which, run: u64, pid: u32) {
+        self.all().insert(container, (which, run, pid));
     }
 }
 
@@ -154,18 +195,15 @@ pub(super) async fn main_pid(core0: &Core0, found: &Found) -> Result<Option<u32>
     }
     let (container, first) = (found.container.id, Some(found.container.pid).filter(|pid| *pid > 0));
     let (Some(job), Some(first)) = (found.main_job(), first) else { return Ok(first) };
-    let kept = core0.main_pids.0.lock().unwrap_or_else(PoisonError::into_inner).get(&container).copied();
-    if let Some((run, pid)) = kept
-        && run == found.run.number
-    {
+    let which = Which::of(&found.container);
+    if let Some(pid) = core0.main_pids.get(container, &which, found.run.number) {
         return Ok(Some(pid));
     }
     let Some(inner) = settle::listed(&core0.inside(container), job).await?.and_then(|job| job.pid) else {
         return Ok(None);
     };
     let Some(process) = outer(core0, first, inner).await? else { return Ok(None) };
-    let mut pids = core0.main_pids.0.lock().unwrap_or_else(PoisonError::into_inner);
-    pids.insert(container, (found.run.number, process.pid));
+    core0.main_pids.put(container, which, found.run.number, process.pid);
     Ok(Some(process.pid))
 }
 
@@ -198,6 +236,20 @@ mod tests {
         let all = vec![listed(9, 5), listed(1, 0), listed(5, 1), listed(7, 9), listed(6, 1), listed(5, 5)];
         let pids: Vec<u32> = family(all, 5).iter().map(|process| process.pid).collect();
         assert_eq!(pids, [5, 5, 7, 9]);
+    }
+
+    #[test]
+    fn a_main_process_is_that_of_one_container_and_run() {
+        let (pids, one) = (MainPids::default(), Which::new("one", 40));
+        pids.put(1, one.clone(), 1, 41);
+        assert_eq!(pids.get(1, &one, 1), Some(41));
+        for (which, run) in [(&one, 2), (&Which::new("two", 40), 1), (&Which::new("one", 50), 1)] {
+            assert_eq!(pids.get(1, which, run), None, "{which:?}");
+        }
+        pids.forget(1, &Which::new("two", 40));
+        assert_eq!(pids.known(), [(1, one.clone())]);
+        pids.forget(1, &one);
+        assert_eq!(pids.known(), []);
     }
 
     #[test]

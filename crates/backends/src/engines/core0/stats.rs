@@ -4,21 +4,22 @@
 //! what it used after that is not told by anybody, nor is network and disk traffic.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roadstead_core::{ContainerStats, ErrorKind, Result, Timestamp};
 
 use super::commands::process::Process;
 use super::found::Found;
+use super::processes::Which;
 use super::shared::Core0;
 
 /// Three numbers.
 const SCHEDSTAT_MAX_BYTES: u64 = 4096;
 
-/// What containers have used so far, by id.
+/// What containers have used so far, by number.
 #[derive(Debug, Default)]
-pub(super) struct Remembered(Mutex<BTreeMap<u64, Used>>);
+pub(super) struct Remembered(Mutex<BTreeMap<u64, (Which, Used)>>);
 
 /// Processor time in user and kernel mode.
 type Cpu = (Duration, Duration);
@@ -47,13 +48,29 @@ impl Used {
 }
 
 impl Remembered {
-    pub(super) fn forget(&self, container: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&container);
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, (Which, Used)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn see(&self, container: u64, processes: &[Process]) -> Cpu {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(container).or_default().see(processes)
+    /// Of which containers something is known.
+    pub(super) fn known(&self) -> Vec<(u64, Which)> {
+        self.all().iter().map(|(container, (which, _))| (*container, which.clone())).collect()
+    }
+
+    pub(super) fn forget(&self, container: u64, gone: &Which) {
+        let mut all = self.all();
+        if all.get(&container).is_some_and(|(which, _)| which == gone) {
+            all.remove(&container);
+        }
+    }
+
+    fn see(&self, container: u64, which: &Which, processes: &[Process]) -> Cpu {
+        let mut all = self.all();
+        let (seen, used) = all.entry(container).or_default();
+        if seen != which {
+            (*seen, *used) = (which.clone(), Used::default());
+        }
+        used.see(processes)
     }
 }
 
@@ -88,7 +105,7 @@ pub(super) async fn stats(core0: &Core0, found: &Found) -> Result<ContainerStats
     let container = found.container.id;
     let mut processes = core0.inside(container).processes().list().await?;
     refine(core0, container, &mut processes).await?;
-    let (user, system) = core0.usage.see(container, &processes);
+    let (user, system) = core0.usage.see(container, &Which::of(&found.container), &processes);
     let mut stats = ContainerStats::at(Timestamp::now());
     stats.cpu.total_seconds = (user + system).as_secs_f64();
     stats.cpu.user_seconds = Some(user.as_secs_f64());
@@ -108,6 +125,23 @@ mod tests {
     fn the_kernel_counts_finely() {
         assert_eq!(running("1500000 20 3\n"), Duration::from_micros(1500));
         assert_eq!(running(""), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_number_that_is_given_anew_is_another_container() {
+        let processes = |user| {
+            let mut process = Process::default();
+            (process.pid, process.cpu.user) = (7, Duration::from_secs(user));
+            vec![process]
+        };
+        let (first, next) = (Which::new("one", 40), Which::new("two", 40));
+        let remembered = Remembered::default();
+        assert_eq!(remembered.see(1, &first, &processes(9)).0.as_secs(), 9);
+        assert_eq!(remembered.see(1, &next, &processes(2)).0.as_secs(), 2);
+        remembered.forget(1, &first);
+        assert_eq!(remembered.known(), [(1, next.clone())], "what is forgotten is what was gone");
+        remembered.forget(1, &next);
+        assert_eq!(remembered.known(), []);
     }
 
     #[test]

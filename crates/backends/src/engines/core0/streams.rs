@@ -3,11 +3,15 @@
 //! Source: section 8.1 of the protocol's reference. Nodes keep the last 1,000 entries of a command, for a minute after the last
 //! one; each entry is taken from the list as it is read, by the one reader here, so that none is read twice and none is
 //! passed over. A list of our own wakes the reader when there is another command to listen to.
+//!
+//! One command's output does not hold up another's: what somebody does not read stays on the node until there is room for it,
+//! and a command that never stops writing is left after a while for those that wait.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use redis::Pipeline;
 use roadstead_core::{Result, Timestamp};
 use serde_json::Value;
@@ -19,8 +23,12 @@ use super::link::{Connection, Links};
 
 /// So many entries wait for a slow reader of one command's output.
 const QUEUE: usize = 1024;
-/// How many entries of one command are taken at once.
+/// How many entries of one command are taken at once. Its reader must have room for them.
 const AT_ONCE: usize = 16;
+/// How often that is done before it is the turn of others.
+const BATCHES: usize = 4;
+/// A reader that had no room is served again when it has so much.
+const ROOM: usize = QUEUE / 4;
 /// How long a wait blocks, and the pause after the connection broke.
 const BLOCK_SECONDS: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(200);
@@ -120,7 +128,7 @@ impl Streams {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let reader = Reader { entries: sender, to_the_end: !again };
         let first = {
-            let mut readers = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut readers = self.inner.readers();
             readers.insert(id.to_owned(), reader);
             readers.len() == 1
         };
@@ -130,14 +138,8 @@ impl Streams {
         });
         self.inner.changed.notify_one();
         if !first {
-            // It waits for others: it is told that there is one more. It forgets the list by itself.
-            let mut pipeline = Pipeline::new();
-            pipeline.cmd("RPUSH").arg(&self.inner.wake).arg("").ignore();
-            pipeline.cmd("EXPIRE").arg(&self.inner.wake).arg(60).ignore();
-            if let Err(error) = self.links.ask::<()>(&pipeline).await {
-                // It looks by itself before long.
-                tracing::debug!(%error, "the reader of output could not be woken");
-            }
+            // It waits for others: it is told that there is one more.
+            self.inner.wake(&self.links).await;
         }
         receiver
     }
@@ -147,15 +149,14 @@ async fn run(links: Arc<Links>, inner: Arc<Inner>) {
     let mut connection: Option<Connection> = None;
     let mut turn = 0_usize;
     loop {
-        let ids = inner.ids();
-        if ids.is_empty() {
+        if inner.is_empty() {
             // Nobody's connection is held for nothing.
             connection = None;
             inner.changed.notified().await;
             continue;
         }
         let read = match &mut connection {
-            Some(connection) => round(connection, &inner, &ids, turn).await,
+            Some(connection) => round(connection, &links, &inner, turn).await,
             None => match links.open().await {
                 Ok(opened) => {
                     connection = Some(opened);
@@ -173,15 +174,15 @@ async fn run(links: Arc<Links>, inner: Arc<Inner>) {
     }
 }
 
-/// Waits until there is something, and gives out all that there is.
-async fn round(connection: &mut Connection, inner: &Inner, ids: &[String], turn: usize) -> Result<()> {
-    if ids.len() >= SWEEP {
-        while sweep(connection, inner, ids).await? * 8 >= ids.len() {}
+/// Waits until there is something that somebody has room for, and gives it out.
+async fn round(connection: &mut Connection, links: &Links, inner: &Inner, turn: usize) -> Result<()> {
+    for _ in 0..BATCHES * AT_ONCE {
+        let ids = inner.with_room();
+        if ids.len() < SWEEP || sweep(connection, inner, &ids).await? * 8 < ids.len() {
+            break;
+        }
     }
-    let ids = inner.ids();
-    if ids.is_empty() {
-        return Ok(());
-    }
+    let ids = inner.with_room();
     let mut pipeline = Pipeline::new();
     pipeline.cmd("BLPOP").arg(&inner.wake);
     // Another one is first every time: the first that has something is served.
@@ -192,11 +193,26 @@ async fn round(connection: &mut Connection, inner: &Inner, ids: &[String], turn:
     }
     pipeline.arg(BLOCK_SECONDS);
     let blocks = Duration::from_secs(u64::from(BLOCK_SECONDS) + 30);
-    let (found,): (Option<(String, Vec<u8>)>,) = connection.ask(&pipeline, blocks).await?;
+    let (found,): (Option<(String, Vec<u8>)>,) = {
+        // It is not given up in the middle: what it takes would be lost.
+        let ask = connection.ask(&pipeline, blocks);
+        tokio::pin!(ask);
+        tokio::select! {
+            biased;
+            found = &mut ask => found?,
+            () = inner.room() => {
+                inner.wake(links).await;
+                ask.await?
+            }
+        }
+    };
     let Some((list, document)) = found else { return Ok(()) };
     let Some(id) = list.strip_prefix("stream:") else { return Ok(()) };
-    let mut goes_on = inner.give(id, &document).await;
-    while goes_on {
+    let mut goes_on = inner.give(id, &document);
+    for _ in 0..BATCHES {
+        if !goes_on || !inner.has_room(id) {
+            break;
+        }
         let mut pipeline = Pipeline::new();
         for _ in 0..AT_ONCE {
             pipeline.cmd("LPOP").arg(&list);
@@ -204,7 +220,7 @@ async fn round(connection: &mut Connection, inner: &Inner, ids: &[String], turn:
         let documents: Vec<Option<Vec<u8>>> = connection.ask(&pipeline, blocks).await?;
         for document in &documents {
             match document {
-                Some(document) => goes_on &= inner.give(id, document).await,
+                Some(document) => goes_on &= inner.give(id, document),
                 None => goes_on = false,
             }
         }
@@ -223,28 +239,72 @@ async fn sweep(connection: &mut Connection, inner: &Inner, ids: &[String]) -> Re
     for (id, document) in ids.iter().zip(documents) {
         if let Some(document) = document {
             found += 1;
-            inner.give(id, &document).await;
+            inner.give(id, &document);
         }
     }
     Ok(found)
 }
 
+impl Reader {
+    fn has_room(&self) -> bool {
+        self.entries.capacity() >= AT_ONCE
+    }
+}
+
 impl Inner {
-    fn ids(&self) -> Vec<String> {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.retain(|_, reader| !reader.entries.is_closed());
-        readers.keys().cloned().collect()
+    fn readers(&self) -> MutexGuard<'_, BTreeMap<String, Reader>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives an entry to whom it belongs; whether more may follow.
-    async fn give(&self, id: &str, document: &[u8]) -> bool {
-        let reader = self.readers.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        let Some(reader) = reader else { return false };
+    fn is_empty(&self) -> bool {
+        let mut readers = self.readers();
+        readers.retain(|_, reader| !reader.entries.is_closed());
+        readers.is_empty()
+    }
+
+    /// Those whose output can be read: what is taken from the node must go somewhere.
+    fn with_room(&self) -> Vec<String> {
+        let mut readers = self.readers();
+        readers.retain(|_, reader| !reader.entries.is_closed());
+        readers.iter().filter(|(_, reader)| reader.has_room()).map(|(id, _)| id.clone()).collect()
+    }
+
+    fn has_room(&self, id: &str) -> bool {
+        self.readers().get(id).is_some_and(Reader::has_room)
+    }
+
+    /// Waits until one that had no room has some, or is gone; for ever when all have.
+    async fn room(&self) {
+        let full: Vec<mpsc::Sender<Entry>> =
+            self.readers().values().filter(|reader| !reader.has_room()).map(|reader| reader.entries.clone()).collect();
+        if full.is_empty() {
+            return std::future::pending().await;
+        }
+        let waits = full.iter().map(|entries| Box::pin(async { drop(entries.reserve_many(ROOM).await) }));
+        select_all(waits).await;
+    }
+
+    /// Ends the wait for output. The list is forgotten by itself.
+    async fn wake(&self, links: &Links) {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("RPUSH").arg(&self.wake).arg("").ignore();
+        pipeline.cmd("EXPIRE").arg(&self.wake).arg(60).ignore();
+        if let Err(error) = links.ask::<()>(&pipeline).await {
+            // It looks by itself before long.
+            tracing::debug!(%error, "the reader of output could not be woken");
+        }
+    }
+
+    /// Gives an entry to whom it belongs, who has room for it; whether more may follow.
+    fn give(&self, id: &str, document: &[u8]) -> bool {
+        let mut readers = self.readers();
+        let Some(reader) = readers.get(id) else { return false };
         let Some(entry) = Entry::parse(document) else { return true };
         let last = entry.end.is_some() && reader.to_the_end;
-        let gone = reader.entries.send(entry).await.is_err();
+        // Nobody else fills it, so that it fails only when nobody is there any more.
+        let gone = reader.entries.try_send(entry).is_err();
         if last || gone {
-            self.readers.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+            readers.remove(id);
         }
         !(last || gone)
     }

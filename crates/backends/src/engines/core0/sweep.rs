@@ -49,7 +49,15 @@ pub(super) fn soon(core0: &Arc<Core0>) {
     });
 }
 
+/// Lets go of what this program keeps of containers that are not there any more.
+pub(super) async fn forget_gone(core0: &Core0) -> Result<()> {
+    let known = core0.known();
+    core0.forget_gone(&known, &core0.host.containers().list().await?);
+    Ok(())
+}
+
 async fn sweep(core0: &Core0) -> Result<()> {
+    forget_gone(core0).await?;
     let links = &core0.client.links;
     let marks = record::marks(links).await?;
     if marks.is_empty() {

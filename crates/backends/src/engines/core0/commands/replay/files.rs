@@ -7,7 +7,7 @@ use roadstead_core::ErrorKind;
 use super::super::HostCommands;
 use super::node::Node;
 
-fn success(data: &Value) -> Value {
+pub(super) fn success(data: &Value) -> Value {
     json!({"id": "x", "state": "SUCCESS", "level": 20, "code": 0, "data": data.to_string(), "streams": ["", ""]})
 }
 

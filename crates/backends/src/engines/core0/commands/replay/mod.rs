@@ -6,9 +6,12 @@
 //! `tests/vectors/core0-transcripts.jsonl`, or the one that `ROADSTEAD_CORE0_TRANSCRIPTS` names.
 
 mod calls;
+mod connections;
 mod files;
 mod host;
+mod ledis;
 mod node;
+mod output;
 mod proxy;
 mod results;
 mod transcripts;

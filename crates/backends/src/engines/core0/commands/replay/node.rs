@@ -89,6 +89,11 @@ impl Node {
         *self.known.lock().unwrap() = Known { script, ..Known::default() };
     }
 
+    /// A connection to its Redis, past everything.
+    pub(super) async fn connect(&self) -> MultiplexedConnection {
+        connect(&self.socket).await
+    }
+
     /// What was pushed since.
     pub(super) fn pushed(&self) -> Vec<Value> {
         std::mem::take(&mut self.known.lock().unwrap().pushed)

@@ -1,0 +1,78 @@
+//! Output of several commands at once, of which one is not read, or never stops.
+
+use tokio::time::timeout;
+
+use super::node::{Node, PATIENCE};
+
+fn entry(id: &str, text: &str, end: bool) -> String {
+    let meta = if end { 65_538 } else { 65_536 };
+    format!(r#"{{"core":0,"command":"{id}","message":{{"message":"{text}","epoch":1,"meta":{meta}}}}}"#)
+}
+
+async fn write(node: &Node, id: &str, entries: &[String]) {
+    let key = format!("stream:{id}");
+    let mut words = vec!["RPUSH", &key];
+    words.extend(entries.iter().map(String::as_str));
+    let _: i64 = node.ask(&words).await;
+}
+
+/// So many lines, the last of which is the end.
+fn lines(id: &str, count: usize) -> Vec<String> {
+    (1..=count).map(|number| entry(id, &number.to_string(), number == count)).collect()
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_up_nobody() {
+    const LINES: usize = 3000;
+    let node = Node::start().await;
+    let client = node.client();
+    write(&node, "slow", &lines("slow", LINES)).await;
+    let mut slow = client.streams().read("slow", false).await;
+    let full = async {
+        while slow.len() < 1000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, full).await.expect("as much is read ahead as there is room for");
+    for id in ["quick", "zealous"] {
+        let mut quick = client.streams().read(id, false).await;
+        write(&node, id, &lines(id, 3)).await;
+        for number in 1..=3 {
+            let entry = timeout(PATIENCE, quick.recv()).await.expect("it is not held up").expect("an entry");
+            assert_eq!(entry.text, number.to_string());
+        }
+        assert_eq!(quick.recv().await, None);
+    }
+    for number in 1..=LINES {
+        let entry = timeout(PATIENCE, slow.recv()).await.expect("it goes on").expect("an entry");
+        assert_eq!(entry.text, number.to_string(), "nothing is lost, told twice or out of order");
+    }
+    assert_eq!(slow.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_command_that_never_stops_writing_is_left_for_others() {
+    const LINES: usize = 20_000;
+    let node = Node::start().await;
+    let client = node.client();
+    write(&node, "endless", &lines("endless", LINES)).await;
+    let mut quick = client.streams().read("quick", false).await;
+    let mut endless = client.streams().read("endless", false).await;
+    endless.recv().await.expect("an entry");
+    write(&node, "quick", &lines("quick", 1)).await;
+    let mut before = 1;
+    loop {
+        tokio::select! {
+            biased;
+            entry = quick.recv() => {
+                assert_eq!(entry.expect("an entry").text, "1");
+                break;
+            }
+            entry = endless.recv() => {
+                assert!(entry.is_some(), "all of the one was read before anything of the other");
+                before += 1;
+            }
+        }
+    }
+    assert!(before < LINES / 2, "{before} lines of the one before the first of the other");
+}
