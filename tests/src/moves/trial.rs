@@ -290,8 +290,8 @@ impl<'a> Trial<'a> {
         let cutter = Arc::new(Cutter { passed: Mutex::default(), at: Some(at), dead: Notify::new(), cutting, dies });
         let mover = self.mover(&log, Some(Arc::clone(&cutter) as Arc<dyn Observer>)).await;
         let record = self.planned(&ready).await;
-        let apply = mover.apply(record);
-        tokio::pin!(apply);
+        // A server that is dead does nothing any more: what it was at stays as it is until all is over.
+        let mut apply = Box::pin(mover.apply(record));
         loop {
             tokio::select! {
                 () = cutter.dead.notified() => break,
@@ -330,6 +330,8 @@ impl<'a> Trial<'a> {
             && !self.target.engine().speaks_lxd()
             && !starts_again;
         self.moved(&ready, &again, self.running && !ended_with_its_engine).await;
+        // Until now it was at it, as far as its own process knows.
+        drop(apply);
         self.no_image_is_left(told.as_str()).await;
     }
 

@@ -45,6 +45,12 @@ impl Mover {
         {
             record.note(format!("the image {} stays on the target: {why}", record.image()));
         }
+        let policy = serde_json::to_string(&record.restart).unwrap_or_default();
+        record.note(format!(
+            "should it be found, under another name: it {} before, and its restart policy was {policy}; under its own name, \
+             applying the move or calling it off goes on",
+            if record.ran { "ran" } else { "did not run" }
+        ));
         record.failed(&facts::lost(record));
         record.state = MoveState::Lost;
         self.save(record).await

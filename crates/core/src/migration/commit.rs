@@ -59,8 +59,11 @@ impl Mover {
             self.reached(Step::StartTarget, Phase::Within).await;
             // It was started before, and its engine may have been killed since: dockerd, when it comes back, tells that a
             // container runs and ends it then, for good if its policy is `unless_stopped`.
-            let ended = self.ends_soon(&*container).await?;
-            return if ended.is_some() { container.start().await } else { Ok(()) };
+            let Some(exit) = self.ends_soon(&*container).await? else { return Ok(()) };
+            // What has done its work, and is not to be started again for it, did that by itself.
+            let done = exit.exit_code == Some(0)
+                && matches!(record.restart, RestartPolicy::Never | RestartPolicy::OnFailure { .. });
+            return if done { Ok(()) } else { container.start().await };
         }
         // One that was started already and has ended since has done so by itself.
         let first = copy.started_at.is_none();

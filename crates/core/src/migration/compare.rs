@@ -84,7 +84,11 @@ impl Mover {
 fn changed(record: &MoveRecord, what: &str) -> Error {
     Error::new(
         ErrorKind::Conflict,
-        format!("the source {} was changed while it was moved: {what}", record.plan.container),
+        format!(
+            "the source {} was changed while it was moved (what others write into must be still, or the comparison be left out \
+             with `check`): {what}",
+            record.plan.container
+        ),
     )
     .with_resource(record.plan.container.clone())
     .with_node(record.plan.source.clone())

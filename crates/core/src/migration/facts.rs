@@ -146,7 +146,10 @@ pub(super) fn taken(record: &MoveRecord) -> Error {
 pub(super) fn lost(record: &MoveRecord) -> Error {
     Error::new(
         ErrorKind::NotFound,
-        format!("the container {} is on neither side any more: it was deleted during the move", record.plan.container),
+        format!(
+            "the container {} is on neither side any more: it was deleted, or renamed, during the move",
+            record.plan.container
+        ),
     )
     .with_resource(record.plan.container.clone())
 }

@@ -99,9 +99,9 @@ impl Mover {
     /// neither side has the container any more.
     pub async fn apply(&self, mut record: MoveRecord) -> Result<MoveRecord> {
         self.belongs(&record)?;
+        self.look_again(&mut record).await?;
         match record.state {
             MoveState::Done => return Ok(record),
-            MoveState::Lost => return Err(facts::lost(&record)),
             MoveState::RollingBack => match self.back(&mut record).await? {
                 Back::Done => {}
                 Back::Forward => record.state = MoveState::Moving,
@@ -132,12 +132,12 @@ impl Mover {
     /// container any more; otherwise what made it stop, after which it may be called again.
     pub async fn roll_back(&self, mut record: MoveRecord) -> Result<MoveRecord> {
         self.belongs(&record)?;
+        self.look_again(&mut record).await?;
         let late =
             || Error::new(ErrorKind::Conflict, format!("the container {} is on the target already", record.plan.name));
         match record.state {
             MoveState::RolledBack => return Ok(record),
             MoveState::Done => return Err(late()),
-            MoveState::Lost => return Err(facts::lost(&record)),
             MoveState::Moving => match self.committed(&mut record.clone()).await {
                 Ok(true) => return Err(late()),
                 Ok(false) => {}
@@ -160,6 +160,19 @@ impl Mover {
                 ))
             }
         }
+    }
+
+    /// What was lost may be there again: somebody has given it its name back, or an engine did not know it for a moment. Then it
+    /// is rolled back.
+    async fn look_again(&self, record: &mut MoveRecord) -> Result<()> {
+        if record.state != MoveState::Lost {
+            return Ok(());
+        }
+        if facts::is_lost(record, &*self.source, &*self.target).await? {
+            return Err(facts::lost(record));
+        }
+        record.state = MoveState::RollingBack;
+        Ok(())
     }
 
     fn belongs(&self, record: &MoveRecord) -> Result<()> {

@@ -58,6 +58,13 @@ pub async fn plan(source: &Arc<dyn Node>, target: &Arc<dyn Node>, spec: &MoveSpe
     if check {
         require(&**target, &[Capability::Export])?;
     }
+    if check && way == MoveWay::Portable && !found.copied_mounts.is_empty() {
+        let places: Vec<&str> = found.copied_mounts.iter().map(|mount| mount.target.as_str()).collect();
+        found.warnings.push(format!(
+            "what others write into {} during the move makes it go back: leave them still, or leave the comparison out (check)",
+            places.join(", ")
+        ));
+    }
     Ok(MovePlan {
         id: Uuid::new_v4().simple().to_string(),
         source: source.name().to_owned(),

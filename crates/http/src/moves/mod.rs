@@ -175,7 +175,8 @@ impl Moves {
             active.canceller.cancel();
             return Ok(Some(active.job));
         }
-        if record.state.is_final() {
+        // What is lost may be there again.
+        if record.state == MoveState::RolledBack {
             return Ok(None);
         }
         self.drive(app, record, Direction::Back).await.map(Some)

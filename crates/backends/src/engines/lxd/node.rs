@@ -24,7 +24,7 @@ impl LxdNode {
     pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions) -> Result<Self> {
         let lxd = connect::connect(name, uri, options).await.map_err(error::nothing_changed)?;
         let lxd = Arc::new(lxd);
-        images::sweep_after_connecting(&lxd);
+        images::sweep_on_connecting(&lxd).await;
         Ok(LxdNode(lxd))
     }
 

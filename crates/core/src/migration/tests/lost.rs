@@ -101,3 +101,20 @@ async fn the_newest_failure_is_kept_and_another_container_of_the_name_is_moved_m
     assert_eq!(ended.state, MoveState::Lost);
     assert_eq!(ended.failure.as_ref().map(|failure| failure.code), Some(ErrorKind::NotFound), "{ended:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_and_is_there_again_is_rolled_back() {
+    let rig = Rig::new(true, By::Files).await;
+    let source = Arc::clone(&rig.source);
+    let renames = once(Step::Copy, Phase::Before, move || async move {
+        source.container(NAME).rename("elsewhere").await.unwrap();
+    });
+    let error = rig.mover().observed_by(renames).apply(rig.planned().await).await.unwrap_err();
+    let lost = rig.kept().await;
+    assert_eq!((error.kind(), lost.state), (ErrorKind::NotFound, MoveState::Lost), "{lost:#?}");
+    rig.source.container("elsewhere").rename(NAME).await.unwrap();
+    let back = rig.mover().roll_back(lost).await.unwrap();
+    assert_eq!(back.state, MoveState::RolledBack);
+    rig.back(&back).await;
+    rig.moved(&rig.mover().apply(back).await.unwrap()).await;
+}

@@ -20,6 +20,8 @@ pub(in super::super) const MAKER: &str = "roadstead.temporary_by";
 /// Of a maker elsewhere nothing can be known, but that a marked image without a name that is older was left behind: a name is
 /// given, and reading is begun, as soon as it is there.
 const OLD: Duration = Duration::from_secs(600);
+/// So long a connection waits for its first look for what was left behind.
+const AT_FIRST: Duration = Duration::from_secs(2);
 /// After a connection was made, what was left at that moment is old by now.
 const LATER: Duration = Duration::from_secs(660);
 
@@ -114,13 +116,14 @@ pub(in super::super) async fn sweep(lxd: &Lxd) {
     }
 }
 
-/// Sweeps now, and once more when what is there now is old.
-pub(in super::super) fn sweep_after_connecting(lxd: &Arc<Lxd>) {
+/// Sweeps now, while the connection is being made, and once more when what is there now is old.
+pub(in super::super) async fn sweep_on_connecting(lxd: &Arc<Lxd>) {
+    // What takes longer goes on at the server.
+    let _ = tokio::time::timeout(AT_FIRST, sweep(lxd)).await;
     let lxd: Weak<Lxd> = Arc::downgrade(lxd);
     tokio::spawn(async move {
-        for pause in [Duration::ZERO, LATER] {
-            tokio::time::sleep(pause).await;
-            let Some(lxd) = lxd.upgrade() else { return };
+        tokio::time::sleep(LATER).await;
+        if let Some(lxd) = lxd.upgrade() {
             sweep(&lxd).await;
         }
     });

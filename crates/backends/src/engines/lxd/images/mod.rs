@@ -27,7 +27,7 @@ use super::request::Request;
 use super::shared::Lxd;
 pub use copy::CopyImageOptions;
 pub(super) use import::import_image;
-pub(super) use leftover::{MAKER, MARK as TEMPORARY, Making, sweep, sweep_after_connecting};
+pub(super) use leftover::{MAKER, MARK as TEMPORARY, Making, sweep, sweep_on_connecting};
 pub(super) use load::load_images;
 pub(super) use pull::pull_image;
 pub(super) use save::save_images;
