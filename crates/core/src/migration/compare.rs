@@ -85,8 +85,8 @@ fn changed(record: &MoveRecord, what: &str) -> Error {
     Error::new(
         ErrorKind::Conflict,
         format!(
-            "the source {} was changed while it was moved (what others write into must be still, or the comparison be left out \
-             with `check`): {what}",
+            "the source {} was changed while it was moved: {what}; what others write into must be still, or the comparison be \
+             left out with `check`",
             record.plan.container
         ),
     )
