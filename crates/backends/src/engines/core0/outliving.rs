@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::commands::Commands;
 use super::commands::process::Process;
 use super::ended;
-use super::processes;
+use super::processes::{self, descendants};
 use super::record;
 use super::settle::{self, Fate};
 use super::shared::Core0;
@@ -151,17 +151,6 @@ impl Descendants {
         let lives = |seen: &&Seen| all.iter().any(|process| seen.is(process, first(all)));
         self.seen.iter().filter(lives).map(|seen| seen.process.pid).collect()
     }
-}
-
-/// These processes, and all that come of them.
-fn descendants(all: &[Process], roots: &BTreeSet<u32>) -> BTreeSet<u32> {
-    let mut members = roots.clone();
-    let mut waiting: Vec<u32> = roots.iter().copied().collect();
-    while let Some(pid) = waiting.pop() {
-        let children = all.iter().filter(|process| process.parent_pid == pid).map(|process| process.pid);
-        waiting.extend(children.filter(|child| members.insert(*child)).collect::<Vec<_>>());
-    }
-    members
 }
 
 /// After a job was sent a signal: should its process end by it and leave others behind, these are ended, so that the job can

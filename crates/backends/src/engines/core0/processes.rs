@@ -64,20 +64,26 @@ fn process(listed: Listed, status: Status, words: Words) -> Process {
 
 /// The process `first` and all that come of it, by ascending pid.
 fn family(all: Vec<Listed>, first: u32) -> Vec<Listed> {
+    let members = descendants(&all, &BTreeSet::from([first]));
+    let mut own: Vec<Listed> = all.into_iter().filter(|process| members.contains(&process.pid)).collect();
+    own.sort_by_key(|process| process.pid);
+    own
+}
+
+/// These processes, and all that come of them.
+pub(super) fn descendants(all: &[Listed], roots: &BTreeSet<u32>) -> BTreeSet<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for process in &all {
+    for process in all {
         children.entry(process.parent_pid).or_default().push(process.pid);
     }
     let mut members = BTreeSet::new();
-    let mut waiting = vec![first];
+    let mut waiting: Vec<u32> = roots.iter().copied().collect();
     while let Some(pid) = waiting.pop() {
         if members.insert(pid) {
             waiting.extend(children.get(&pid).into_iter().flatten());
         }
     }
-    let mut own: Vec<Listed> = all.into_iter().filter(|process| members.contains(&process.pid)).collect();
-    own.sort_by_key(|process| process.pid);
-    own
+    members
 }
 
 /// What the kernel says of a process.
