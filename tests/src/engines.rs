@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::died;
 use crate::left_out::left_out;
 use crate::raw::{Answer, DEADLINE, Request};
 
@@ -84,7 +85,17 @@ fn shared(kind: &'static str, name: &str) -> Option<TestEngine> {
         left_out(&format!("needs {kind} ({name})"));
         return None;
     };
-    Some(TestEngine::at(kind, uri))
+    let engine = TestEngine::at(kind, uri);
+    died::revive(kind, engine.socket());
+    Some(engine)
+}
+
+/// The shared engine of which `column` is one way, such as `lxd-tls`; nothing is noted when there is none.
+pub(crate) fn behind(column: &str) -> Option<TestEngine> {
+    let kinds = ["docker", "podman", "lxd", "incus", "core0"];
+    let kind = kinds.into_iter().find(|kind| column.split('-').next() == Some(kind))?;
+    let name = format!("ROADSTEAD_TEST_{}_URI", kind.to_uppercase());
+    variable(&name).and_then(|_| shared(kind, &name))
 }
 
 /// A real engine.
@@ -431,7 +442,7 @@ fn must(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn script(kind: &str, verb: &str, instance: &str) -> Output {
+pub(crate) fn script(kind: &str, verb: &str, instance: &str) -> Output {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines").join(kind);
     // The daemons keep the descriptors that they are given, so they get none of the test's own.
     Command::new(&path)

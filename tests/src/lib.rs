@@ -11,6 +11,7 @@
 
 pub mod core0;
 pub mod cut;
+mod died;
 pub mod engines;
 pub mod left_out;
 pub mod lxd;

@@ -167,6 +167,8 @@ fn complete(name: &str, uri: &str, way: Way, ssh_config: &str) -> String {
 }
 
 async fn real(name: &str, uri: &str, way: Way, clause: &Clause) -> Result<(Fixture, Keep)> {
+    // One that died is started again.
+    let _ = engines::behind(name);
     let registry = roadstead_backends::registry();
     let config = variable("ROADSTEAD_TEST_SSH_CONFIG").unwrap_or_default();
     let node = registry.connect(name, &complete(name, uri, way, &config), &options(name, way)).await?;

@@ -57,9 +57,20 @@ async fn a_server_keeps_what_it_trusted(engine: &TestEngine) {
     // The same after a start anew.
     server.terminate();
     let _ = server.wait_end();
+    let mut server = ServerOptions::default().start_in(state.path());
+    let node = server.get("/v1/nodes/kept").await.expect(200).json();
+    assert_eq!(node["state"], "connected", "{node}");
+    // Older versions kept what was asked for: that becomes what was trusted as soon as it is connected.
+    server.terminate();
+    let _ = server.wait_end();
+    let file = server.state_dir().join("nodes.json");
+    std::fs::write(&file, kept.replace(&format!("fingerprint={print}"), "trust=first-use")).expect("it is written");
+    assert!(std::fs::read_to_string(&file).is_ok_and(|text| text.contains("first-use") && !text.contains(&print)));
     let server = ServerOptions::default().start_in(state.path());
     let node = server.get("/v1/nodes/kept").await.expect(200).json();
     assert_eq!(node["state"], "connected", "{node}");
+    let kept = std::fs::read_to_string(&file).expect("the kept nodes");
+    assert!(kept.contains(&print) && !kept.contains("first-use"), "{kept}");
 }
 
 async fn another_server_is_not_talked_to(engine: &TestEngine) {

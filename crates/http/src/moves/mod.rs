@@ -182,13 +182,14 @@ impl Moves {
         self.drive(app, record, Direction::Back).await.map(Some)
     }
 
-    /// Forgets a move that is over.
+    /// Forgets a move that is over, or one of whose nodes is no node of the server any more, so that nothing can end it.
     ///
     /// # Errors
     /// `Conflict` when it is not over.
-    pub(crate) async fn forget(&self, id: &str) -> Result<()> {
+    pub(crate) async fn forget(&self, app: &App, id: &str) -> Result<()> {
         let (record, active) = self.get(id).await?;
-        if active.is_some() || !record.state.is_final() {
+        let stranded = [&record.plan.source, &record.plan.target].into_iter().any(|node| app.nodes.get(node).is_err());
+        if active.is_some() || !(record.state.is_final() || stranded) {
             return Err(Error::new(ErrorKind::Conflict, "the migration is not over: finish it or call it off")
                 .with_resource(id.to_owned()));
         }

@@ -259,10 +259,10 @@ pub(crate) async fn cancel(
     accepted(&app, &req, &query, &id, job).await
 }
 
-/// Forgets a migration that is over.
+/// Forgets a migration that is over, or one of whose nodes is no node of the server any more.
 #[utoipa::path(tag = "migrations", operation_id = "migrations_delete", responses((status = 204, description = "It is forgotten.")))]
 #[delete("/migrations/{migration}")]
 pub(crate) async fn forget(app: web::Data<App>, id: web::Path<String>, _: Query<Nothing>) -> Answer {
-    app.moves.forget(&id).await?;
+    app.moves.forget(&app, &id).await?;
     Ok(HttpResponse::NoContent().finish())
 }

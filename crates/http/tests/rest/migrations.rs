@@ -79,6 +79,22 @@ async fn state_of(rig: &Rig, path: &str, wanted: &str) -> Value {
     panic!("never {wanted}: {}", rig.get(path).await.json());
 }
 
+/// Begins to move `web` from `sea` and gives the path of the migration, which stays in the middle of the import.
+async fn begin_and_stay(rig: &Rig, nodes: &Lasting, target: &str) -> String {
+    let faults = nodes.node(target);
+    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
+    faults.faults().script("image.import", slow, 1).unwrap();
+    let body = request("web", json!({"way": "portable", "target": {"node": target}}));
+    let path = rig.post("/v1/migrations", body).await.is(202).header("location").to_owned();
+    for _ in 0..400 {
+        if faults.faults().calls().contains(&"image.import") {
+            return path;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("never imported: {}", rig.get(&path).await.json());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_is_planned_moved_listed_and_forgotten() {
     let rig = start(&Lasting::default()).await;
@@ -142,16 +158,7 @@ async fn a_move_whose_container_is_deleted_comes_to_an_end() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;
     rig.container("web").await;
-    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
-    nodes.node("lake").faults().script("image.import", slow, 1).unwrap();
-    let reply = rig.post("/v1/migrations", request("web", json!({"way": "portable"}))).await.is(202);
-    let path = reply.header("location").to_owned();
-    for _ in 0..400 {
-        if nodes.node("lake").faults().calls().contains(&"image.import") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+    let path = begin_and_stay(&rig, &nodes, "lake").await;
     rig.delete("/v1/nodes/sea/containers/web?force=true").await.is(204);
     let lost = rig.act(&format!("{path}/cancel?wait=10")).await.is(200).json();
     assert_eq!((&lost["state"], &lost["failure"]["code"]), (&json!("lost"), &json!("not_found")), "{lost}");
@@ -171,16 +178,7 @@ async fn the_next_server_finishes_what_the_last_one_left() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;
     rig.container("web").await;
-    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
-    nodes.node("lake").faults().script("image.import", slow, 1).unwrap();
-    let reply = rig.post("/v1/migrations", request("web", json!({"way": "portable"}))).await.is(202);
-    let path = reply.header("location").to_owned();
-    for _ in 0..400 {
-        if nodes.node("lake").faults().calls().contains(&"image.import") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+    let path = begin_and_stay(&rig, &nodes, "lake").await;
     let Rig { directory, running, .. } = rig;
     running.shutdown().await.unwrap();
     let records = std::fs::read_dir(directory.path().join("state/moves")).unwrap().count();
@@ -194,6 +192,27 @@ async fn the_next_server_finishes_what_the_last_one_left() {
     assert_eq!(done["ran"], true);
     assert_eq!(rig.get("/v1/nodes/lake/containers/web").await.is(200).json()["state"], "running");
     rig.get("/v1/nodes/sea/containers/web").await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_is_forgotten_when_its_node_is_no_more() {
+    let nodes = Lasting::default();
+    let rig = start(&nodes).await;
+    rig.container("web").await;
+    rig.post("/v1/nodes", json!({"name": "pond", "uri": "lasting:"})).await.is(201);
+    let path = begin_and_stay(&rig, &nodes, "pond").await;
+    let Rig { directory, running, .. } = rig;
+    running.shutdown().await.unwrap();
+    nodes.away.lock().unwrap().insert("pond".to_owned());
+    let rig = start_in(&nodes, directory).await;
+    rig.delete(&path).await.problem(409, "conflict");
+    rig.delete("/v1/nodes/pond").await.is(204);
+    for verb in ["apply", "cancel"] {
+        let problem = rig.act(&format!("{path}/{verb}")).await.problem(404, "not_found");
+        assert!(problem["detail"].as_str().unwrap().contains("pond"), "{problem}");
+    }
+    rig.delete(&path).await.is(204);
+    rig.get(&path).await.problem(404, "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

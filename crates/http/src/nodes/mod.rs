@@ -1,0 +1,276 @@
+//! The nodes that the server serves, connected or not.
+//!
+//! A [`NodeSlot`] holds a name and a URI for as long as the server knows the node. Whoever needs the node asks the slot,
+//! which connects when it must: a node that was away at the start works as soon as it is there.
+
+mod slot;
+mod stored;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use roadstead_core::{ConnectOptions, Error, ErrorKind, NodeUri, Registry, Result, Retry, names};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::state_dir::{StateDir, StoredNode};
+use slot::Shared;
+use stored::Stored;
+
+pub use slot::NodeSlot;
+
+/// How long the calls on a node may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Calls that the engine answers soon.
+    pub quick: Duration,
+    /// Calls that move data or wait for processes.
+    pub slow: Duration,
+}
+
+/// How the server came to know a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeSource {
+    /// Found on this machine.
+    Discovered,
+    /// From the command line, the environment or the configuration file.
+    Configured,
+    /// Added over this API; kept over restarts.
+    Added,
+}
+
+/// A node to add.
+#[derive(Clone, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewNode {
+    /// Name: letters, digits, `_`, `.` and `-`, at most 63.
+    pub name: String,
+    /// URI; its scheme names the engine.
+    pub uri: String,
+    /// Client certificate chain: path of a PEM file on the server's machine.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub certificate: Option<PathBuf>,
+    /// Client key: path of a PEM file on the server's machine.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub key: Option<PathBuf>,
+    /// Certificate authority of the engine: path of a PEM file on the server's machine.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub authority: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for NewNode {
+    /// The URI may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewNode").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// It is the engine that does not know this server, and not this server that does not know its caller.
+fn not_let_in(error: Error) -> Error {
+    if error.kind() != ErrorKind::Unauthenticated {
+        return error;
+    }
+    let words = format!("the engine does not let this server in: {}", error.message());
+    Error::new(ErrorKind::Unavailable, words).with_operation("node.connect").with_retry(Retry::Never).with_source(error)
+}
+
+/// Every node of the server, by name.
+#[derive(Debug)]
+pub struct Nodes {
+    shared: Shared,
+    slots: RwLock<BTreeMap<String, Arc<NodeSlot>>>,
+    stored: Arc<Stored>,
+    /// Counts additions and removals.
+    changed: watch::Sender<u64>,
+}
+
+impl Nodes {
+    /// No nodes yet, but those that were added over REST before.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn load(registry: Registry, options: ConnectOptions, bounds: Bounds, state_dir: StateDir) -> Result<Self> {
+        let (stored, added) = Stored::load(state_dir)?;
+        let nodes = Nodes {
+            shared: Shared { registry: Arc::new(registry), options, bounds },
+            slots: RwLock::default(),
+            stored: Arc::new(stored),
+            changed: watch::Sender::new(0),
+        };
+        for node in added {
+            let node = NewNode {
+                name: node.name,
+                uri: node.uri,
+                certificate: node.certificate,
+                key: node.key,
+                authority: node.authority,
+            };
+            nodes.insert(nodes.slot(&node, NodeSource::Added, None));
+        }
+        Ok(nodes)
+    }
+
+    /// The engines that can be connected to.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    /// Checks a node without connecting: name, URI and scheme.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names the field.
+    pub fn check(&self, node: &NewNode) -> Result<()> {
+        names::node_name("name", &node.name)?;
+        let uri: NodeUri = node.uri.parse()?;
+        self.shared.registry.engine(uri.scheme())?;
+        if node.certificate.is_some() != node.key.is_some() {
+            let missing = if node.key.is_none() { "key" } else { "certificate" };
+            return Err(Error::invalid(missing, "certificate and key belong together"));
+        }
+        for (field, path) in [("certificate", &node.certificate), ("key", &node.key), ("authority", &node.authority)] {
+            if path.as_ref().is_some_and(|path| !path.is_absolute()) {
+                return Err(Error::invalid(field, "must be an absolute path"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves a node of this machine or of the configuration. A name that is taken stays with the first; only a node
+    /// that was added over REST gives way, since the configuration is what a person can see and edit.
+    pub fn serve(&self, node: &NewNode, source: NodeSource) {
+        self.take_in(self.slot(node, source, None));
+    }
+
+    /// Serves a node that the environment names but that makes no sense, so that it is seen what is wrong.
+    pub fn serve_broken(&self, name: &str, problem: String) {
+        let node = NewNode { name: name.to_owned(), ..NewNode::default() };
+        self.take_in(self.slot(&node, NodeSource::Discovered, Some(problem)));
+    }
+
+    fn take_in(&self, slot: Arc<NodeSlot>) {
+        match self.get(slot.name()) {
+            Ok(old) if old.source() != NodeSource::Added => {
+                tracing::warn!(node = old.name(), uri = slot.uri(), "another node has this name already; left out");
+            }
+            Ok(old) => {
+                tracing::warn!(
+                    node = old.name(),
+                    uri = old.uri(),
+                    "a configured node has the name of an added one, which is left out"
+                );
+                self.insert(slot);
+            }
+            Err(_) => self.insert(slot),
+        }
+    }
+
+    /// Adds a node for good: it is connected, and on the disk, when this returns.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `AlreadyExists`, or what kept it from being connected; nothing is added then.
+    pub async fn add(&self, mut node: NewNode) -> Result<Arc<NodeSlot>> {
+        self.check(&node)?;
+        self.free(&node.name)?;
+        let slot = self.slot(&node, NodeSource::Added, None);
+        // Nothing is held meanwhile: a machine that does not answer must not keep other nodes from coming and going.
+        if let Some(lasting) = slot.connect_first().await.map_err(not_let_in)? {
+            node.uri = lasting;
+        }
+        // Held to the end, and asked once more: of two that add the same name, one gets it.
+        let mut stored = self.stored.hold().await;
+        self.free(&node.name)?;
+        let kept = StoredNode {
+            name: node.name,
+            uri: node.uri,
+            certificate: node.certificate,
+            key: node.key,
+            authority: node.authority,
+        };
+        stored.insert(kept).await?;
+        self.insert(Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Refuses a name that is taken.
+    fn free(&self, name: &str) -> Result<()> {
+        if self.get(name).is_err() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::AlreadyExists, format!("there is a node {name} already"))
+            .with_operation("node.add")
+            .with_resource(name))
+    }
+
+    /// Forgets a node that was added over REST. What runs on it goes on.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Conflict` for a node that would come back with the next start.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let mut stored = self.stored.hold().await;
+        let slot = self.get(name)?;
+        if slot.source() != NodeSource::Added {
+            let whence = match slot.source() {
+                NodeSource::Discovered => "was found on this machine",
+                _ => "comes from the configuration",
+            };
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("node {name} {whence} and would be back with the next start; only nodes added over the API can be removed"),
+            )
+            .with_operation("node.remove")
+            .with_node(name));
+        }
+        stored.remove(name).await?;
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.announce();
+        Ok(())
+    }
+
+    /// The node with this name.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what cannot be a name, `NotFound` when there is none.
+    pub fn get(&self, name: &str) -> Result<Arc<NodeSlot>> {
+        names::node_name("node", name)?;
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.get(name).cloned().ok_or_else(|| Error::not_found("node", name))
+    }
+
+    /// Every node, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<NodeSlot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Tells of nodes that are added or removed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn insert(&self, slot: Arc<NodeSlot>) {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(slot.name().to_owned(), slot);
+        self.announce();
+    }
+
+    fn announce(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn slot(&self, node: &NewNode, source: NodeSource, problem: Option<String>) -> Arc<NodeSlot> {
+        let stored = (source == NodeSource::Added).then(|| Arc::clone(&self.stored));
+        Arc::new(NodeSlot::new(node, source, problem, &self.shared, stored))
+    }
+
+    /// Gives up the state directory: nothing is written to it any more.
+    pub(crate) fn close(&self) {
+        self.stored.close();
+    }
+}
