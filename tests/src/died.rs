@@ -42,8 +42,9 @@ fn last_words(log: &Path) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    let dies = |line: &&str| ["panic:", "fatal error:", "SIG", "unexpected fault"].iter().any(|word| line.starts_with(word));
-    let from = lines.iter().rposition(|line| dies(&line)).unwrap_or(lines.len().saturating_sub(LINES));
+    let dies =
+        |line: &&str| ["panic:", "fatal error:", "SIG", "unexpected fault"].iter().any(|word| line.starts_with(word));
+    let from = lines.iter().rposition(dies).unwrap_or(lines.len().saturating_sub(LINES));
     lines.iter().skip(from).take(LINES).copied().collect::<Vec<_>>().join("\n")
 }
 
