@@ -1,6 +1,7 @@
 //! Whose certificates are trusted, and what is said when they are not.
 
-use roadstead_core::{ErrorKind, Retry};
+use roadstead_core::{ContainerSpec, ErrorKind, Retry};
+use roadstead_tests::engines::image;
 use roadstead_tests::{ServerOptions, TestEngine};
 use serde_json::json;
 
@@ -43,7 +44,7 @@ async fn a_server_keeps_what_it_trusted(engine: &TestEngine) {
     let mut server = ServerOptions::default().start_in(state.path());
     let add = |uri: &str| json!({"name": "kept", "uri": uri});
     // It is the engine that knows nobody of this certificate, and not we who know nobody of the token.
-    let refused = server.post_json("/v1/nodes", &add(&untrusted)).await.expect(503).json();
+    let refused = server.post_json("/v1/nodes", &add(&untrusted)).await.expect(403).json();
     assert!(refused["detail"].as_str().unwrap_or_default().contains("does not let this server in"), "{refused}");
     let uri = format!("{}?trust=first-use&{}", engine.tls_uri(), known.query);
     let added = server.post_json("/v1/nodes", &add(&uri)).await.expect(201).json();
@@ -139,6 +140,10 @@ async fn trust_that_is_taken_back_is_noticed(engine: &TestEngine) {
     assert_eq!(node.ping().await.expect_err("it is not trusted any more").kind(), ErrorKind::Unauthenticated);
     let kind = node.list_networks().await.expect_err("it may not").kind();
     assert!(matches!(kind, ErrorKind::PermissionDenied | ErrorKind::Unauthenticated), "{kind}");
+    // What is public is shown to anybody: that is not all that there is.
+    assert_eq!(node.list_images().await.expect_err("it may not").kind(), ErrorKind::PermissionDenied);
+    let spec = ContainerSpec::new(image()).name(engine.name("untrusted"));
+    assert_eq!(node.create_container(&spec).await.expect_err("it may not").kind(), ErrorKind::PermissionDenied);
 }
 
 async fn a_certificate_of_another_key_is_invalid_input(engine: &TestEngine) {

@@ -3,7 +3,7 @@
 use super::facts::{self, Source, Target, handle};
 use super::forward::{at_rest, delete_image};
 use super::mover::{Back, Mover};
-use super::record::{MoveRecord, MoveState};
+use super::record::{CopyState, MoveRecord, MoveState};
 use super::spec::MoveWay;
 use super::step::Step;
 use crate::container::{ContainerUpdate, DeleteOptions};
@@ -37,7 +37,15 @@ impl Mover {
     /// look at: it may be the last that there is.
     async fn lose(&self, record: &mut MoveRecord) -> Result<()> {
         if let Target::Copy(copy) = facts::target(record, &*self.target).await? {
-            record.note(format!("the copy {} stays on the target, and may not be complete", copy.summary.name));
+            let complete = if record.verified { "was found complete" } else { "may not be complete" };
+            record.note(format!("the copy {} stays on the target, not started, and {complete}", copy.summary.name));
+        }
+        // The source may be on a node that is away: then this is not said.
+        if let Ok(Source::Retired(retired)) = facts::source(record, &*self.source).await {
+            record.note(format!(
+                "the copy was deleted, or renamed, after it had been started; the source is {} now, and stopped",
+                retired.summary.name
+            ));
         }
         if record.plan.way == MoveWay::Portable
             && let Some(why) =
@@ -62,10 +70,15 @@ impl Mover {
             if !self.restore_name(record).await? {
                 return Ok(Back::Forward);
             }
-            if let Err(error) = self.restore_source(record).await {
-                // The copy may be what is in its way: on one server two containers cannot have one address.
-                self.clear_target(record).await.map_err(|_| error)?;
-                self.restore_source(record).await?;
+            // Once only: what its owner does with it afterwards is not undone for a target that stays away.
+            if !record.restored {
+                if let Err(error) = self.restore_source(record).await {
+                    // The copy may be what is in its way: on one server two containers cannot have one address.
+                    self.clear_target(record).await.map_err(|_| error)?;
+                    self.restore_source(record).await?;
+                }
+                record.restored = true;
+                self.save(record).await?;
             }
         }
         self.clear_target(record).await?;
@@ -81,14 +94,18 @@ impl Mover {
             Source::Retired(retired) => retired,
             Source::Gone => {
                 return match facts::target(record, &*self.target).await? {
-                    Target::Copy(_) if record.verified => Ok(false),
+                    Target::Copy(_) if record.is_done(Step::RetireSource) => Ok(false),
                     _ => Err(facts::source_gone(record)),
                 };
             }
         };
-        if let Target::Copy(copy) = facts::target(record, &*self.target).await?
-            && copy.summary.state.has_processes()
-        {
+        // What has run may hold what the source does not, wherever it is now.
+        let ran = match facts::target(record, &*self.target).await? {
+            Target::Copy(copy) if record.copy == CopyState::Useless => copy.summary.state.has_processes(),
+            Target::Copy(copy) => record.copy == CopyState::Started || facts::has_run(&copy),
+            _ => record.copy == CopyState::Started,
+        };
+        if ran {
             return Ok(false);
         }
         handle(&*self.source, &retired).rename(&record.plan.container).await?;

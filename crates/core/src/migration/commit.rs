@@ -2,8 +2,8 @@
 
 use super::facts::{self, Source, Target, handle};
 use super::forward::{at_rest, delete_image, runs};
-use super::mover::Mover;
-use super::record::{MoveRecord, Stopped};
+use super::mover::{Mover, is_definite};
+use super::record::{CopyState, MoveRecord, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
 use crate::container::{
@@ -35,6 +35,7 @@ impl Mover {
     /// The copy gets the restart policy, and the image that only copying needed goes where the engine lets it go.
     pub(super) async fn settle_target(&self, record: &mut MoveRecord) -> Result<()> {
         let copy = self.copy_there(record).await?;
+        self.look_whether_it_ran(record, &copy).await?;
         let able = self.target.capabilities();
         if able.update {
             let wanted = record.restart != RestartPolicy::Never && able.restart_policy;
@@ -54,20 +55,32 @@ impl Mover {
     /// Starts the copy, and looks whether it stays up for a moment: then the source may go.
     pub(super) async fn start_target(&self, record: &mut MoveRecord) -> Result<()> {
         let copy = self.copy_there(record).await?;
+        let interrupted = record.copy == CopyState::Started;
+        self.look_whether_it_ran(record, &copy).await?;
         let container = handle(&*self.target, &copy);
         if copy.summary.state.has_processes() {
             self.reached(Step::StartTarget, Phase::Within).await;
             // It was started before, and its engine may have been killed since: dockerd, when it comes back, tells that a
             // container runs and ends it then, for good if its policy is `unless_stopped`.
             let Some(exit) = self.ends_soon(&*container).await? else { return Ok(()) };
-            // What has done its work, and is not to be started again for it, did that by itself.
-            let done = exit.exit_code == Some(0)
+            // What has done its work, and is not to be started again for it, did that by itself; but not if something was
+            // killed in between, since many a service ends well when it is told to.
+            let done = !interrupted
+                && exit.exit_code == Some(0)
                 && matches!(record.restart, RestartPolicy::Never | RestartPolicy::OnFailure { .. });
             return if done { Ok(()) } else { container.start().await };
         }
         // One that was started already and has ended since has done so by itself.
-        let first = copy.started_at.is_none();
-        container.start().await?;
+        let first = !facts::has_run(&copy);
+        // Before it is sent: from then on the copy may hold what the source does not, whoever looks for it.
+        record.copy = CopyState::Started;
+        self.save(record).await?;
+        if let Err(error) = container.start().await {
+            if first && is_definite(&error) {
+                record.copy = CopyState::Useless;
+            }
+            return Err(error);
+        }
         self.reached(Step::StartTarget, Phase::Within).await;
         if !first {
             return Ok(());
@@ -75,6 +88,7 @@ impl Mover {
         match self.ends_soon(&*container).await? {
             None => Ok(()),
             Some(exit) => {
+                record.copy = CopyState::Useless;
                 let code = exit.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
                 Err(Error::new(
                     ErrorKind::Conflict,
@@ -84,6 +98,15 @@ impl Mover {
                 .with_node(self.target.name()))
             }
         }
+    }
+
+    /// Somebody may have started it, and what it did then is nowhere else.
+    async fn look_whether_it_ran(&self, record: &mut MoveRecord, copy: &ContainerDetails) -> Result<()> {
+        if record.copy != CopyState::Started && facts::has_run(copy) {
+            record.copy = CopyState::Started;
+            self.save(record).await?;
+        }
+        Ok(())
     }
 
     /// How it ended within the time that a copy must run; none when it runs on, or that cannot be told.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::record::{MARK, MoveRecord, Stopped};
+use super::record::{CopyState, MARK, MoveRecord, Stopped};
+use super::step::Step;
 use crate::container::{Container, ContainerDetails};
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::Node;
@@ -28,7 +29,8 @@ pub enum Side {
 }
 
 /// Which side has the one runnable copy, whatever was cut: the source as long as it bears its own name, afterwards the
-/// target. None only when neither is there, which no cut of a move can bring about, but somebody who deletes them.
+/// target. None only when neither is there, which no cut of a move can bring about, but somebody who deletes them. Of a move
+/// that is lost neither is: it is for a person to say what is what.
 ///
 /// A container that is not the runnable copy does not run, and no engine starts it by itself.
 #[must_use]
@@ -99,15 +101,31 @@ pub(super) fn is_another(record: &MoveRecord, own: &ContainerDetails) -> bool {
     matches!((record.source_created_at, own.summary.created_at), (Some(before), Some(now)) if before != now)
 }
 
-/// Whether neither side has the container: the source is gone, and what the target has was never found complete.
+/// Whether the move can go neither forward nor back: before the commit, when the source is gone, whatever the target has, since
+/// somebody else took the source and may have gone on with it; afterwards, when the copy is gone, and was the container already
+/// or the source is gone, too.
 pub(super) async fn is_lost(record: &MoveRecord, from: &dyn Node, to: &dyn Node) -> Result<bool> {
+    let committed = record.is_done(Step::RetireSource);
     // From one look to the next a rename that is on its way may hide it; it cannot do so twice.
     for _ in 0..2 {
+        if committed {
+            if matches!(target(record, to).await?, Target::Copy(_)) {
+                return Ok(false);
+            }
+            if record.copy == CopyState::Started {
+                continue;
+            }
+        }
         if !matches!(source(record, from).await?, Source::Gone) {
             return Ok(false);
         }
     }
-    Ok(!(record.verified && matches!(target(record, to).await?, Target::Copy(_))))
+    Ok(true)
+}
+
+/// Whether it runs, or ran before.
+pub(super) fn has_run(details: &ContainerDetails) -> bool {
+    details.summary.state.has_processes() || details.started_at.is_some()
 }
 
 pub(super) async fn target(record: &MoveRecord, node: &dyn Node) -> Result<Target> {

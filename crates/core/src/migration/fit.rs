@@ -208,7 +208,12 @@ fn mounts(fitted: &mut Fitted, layout: &Layout, from: &Capabilities, able: &Capa
             if mount.read_only {
                 fitted.lose(format!("{field}.read_only"), format!("{target} can be written in the copy"));
             }
-            fitted.lose(field, format!("{target} becomes a part of the copy's own file system"));
+            let volume = match (mount.kind, &mount.source) {
+                (MountKind::Volume, Some(name)) => format!("; the volume {name} stays on the source"),
+                (MountKind::Volume, None) => "; the volume goes with the source, unless others use it".to_owned(),
+                _ => String::new(),
+            };
+            fitted.lose(field, format!("{target} becomes a part of the copy's own file system{volume}"));
             fitted.copied_mounts.push(CopiedMount { target: mount.target, source: mount.source });
             fitted.copied_from.push(place);
         }

@@ -12,9 +12,10 @@
 //! **Every step looks at what is really there** before it does anything, so a record ([`MoveRecord`], kept in a [`MoveLog`])
 //! can be applied again after any crash of the caller, of either engine or of the network. What is interrupted before the
 //! commit is rolled back as soon as the source answers, so that a container is not down for a target that is away; applying
-//! it again starts over. After the commit a move only goes forward, with one exception: a copy that cannot be started, and
-//! therefore never worked, gives the name back to the source. When somebody deletes the source during the move, and no complete
-//! copy is there, it is [`MoveState::Lost`]: nothing is left to do.
+//! it again starts over. After the commit a move only goes forward, with one exception: a copy that cannot be started the first
+//! time, and therefore never worked, gives the name back to the source. One that was started once ([`CopyState`]) may hold what
+//! the source does not, and is never taken away. When somebody deletes or renames the source before the commit, or the copy
+//! after it was started, the move is [`MoveState::Lost`]: nothing is left to do, and what there is stays for a person to look at.
 //!
 //! **What is written into the source during the move is not lost where the content is compared** ([`MovePlan::check`]): the
 //! source is read last, right before the commit, and the move goes back when it is not what the copy is. What is written
@@ -66,6 +67,6 @@ pub use log::{MemoryLog, MoveLog};
 pub use mover::Mover;
 pub use observer::{Canceller, Observer, Unobserved};
 pub use planner::plan;
-pub use record::{MARK, MoveFailure, MoveRecord, MoveState, StepRecord, Stopped};
+pub use record::{CopyState, MARK, MoveFailure, MoveRecord, MoveState, StepRecord, Stopped};
 pub use spec::{CopiedMount, MovePlan, MoveSpec, MoveWay, WayChoice};
 pub use step::{Phase, Point, Step};

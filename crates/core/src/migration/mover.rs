@@ -8,7 +8,7 @@ use super::facts::{self, Source, Target};
 use super::forward::called_off;
 use super::log::MoveLog;
 use super::observer::{Canceller, Observer, Unobserved};
-use super::record::{MoveFailure, MoveRecord, MoveState};
+use super::record::{CopyState, MoveFailure, MoveRecord, MoveState};
 use super::step::{Phase, Point, Step};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::layers::{Deadline, wrap};
@@ -201,10 +201,8 @@ impl Mover {
             if matches!(found, Source::Own(_)) {
                 return Ok(false);
             }
-            return match facts::target(record, &*self.target).await? {
-                Target::Copy(_) if record.verified => Ok(true),
-                _ => Err(facts::source_gone(record)),
-            };
+            // Our own rename would be seen until we delete what it made. Somebody else took it, to another place perhaps.
+            return Err(facts::source_gone(record));
         };
         if record.verified && matches!(facts::target(record, &*self.target).await?, Target::Copy(_)) {
             return Ok(true);
@@ -282,8 +280,13 @@ impl Mover {
     async fn stopped(&self, mut record: MoveRecord, error: Error) -> Result<MoveRecord> {
         let step = record.current();
         record.failure = Some(MoveFailure::new(step, &error));
-        let useless = matches!(step, Step::SettleTarget | Step::StartTarget) && is_definite(&error);
-        if !step.is_before_commit() && !useless {
+        if matches!(step, Step::SettleTarget | Step::StartTarget)
+            && record.copy == CopyState::Untried
+            && is_definite(&error)
+        {
+            record.copy = CopyState::Useless;
+        }
+        if !step.is_before_commit() && record.copy != CopyState::Useless {
             return match self.hindered(&mut record, error).await {
                 Ok(()) => Err(facts::lost(&record)),
                 Err(error) => Err(error.with_context("move", "goes on when it is applied again")),
@@ -314,6 +317,6 @@ impl Mover {
 }
 
 /// Whether the engine has refused, so that trying again brings the same answer.
-fn is_definite(error: &Error) -> bool {
+pub(super) fn is_definite(error: &Error) -> bool {
     error.retry() == Retry::Never && !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
 }

@@ -35,7 +35,8 @@ pub enum MoveState {
     Done,
     /// The container is on the source as it was; applying it again starts over.
     RolledBack,
-    /// Neither side has the container any more: somebody deleted it during the move. What is left, if anything, is in the notes.
+    /// Somebody deleted or renamed the container during the move: it goes neither forward nor back. What is left, if anything, is
+    /// in the notes.
     Lost,
 }
 
@@ -106,6 +107,21 @@ impl Stopped {
     }
 }
 
+/// What is known of the copy since the commit: whether it may hold what the source does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub enum CopyState {
+    /// It was never told to start, nor seen to have run.
+    #[default]
+    Untried,
+    /// It was told to start, or seen to have run: nothing takes it away any more.
+    Started,
+    /// It cannot be started, or does not stay up: the source is to be the container again.
+    Useless,
+}
+
 /// Everything that is known of one move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -141,6 +157,12 @@ pub struct MoveRecord {
     pub copied: bool,
     /// Whether it was found complete.
     pub verified: bool,
+    /// What is known of it since the commit.
+    #[serde(default)]
+    pub copy: CopyState,
+    /// Whether the source is as it was again: what is left of rolling back is the target's.
+    #[serde(default)]
+    pub restored: bool,
     /// Bytes of content read so far, for people.
     pub bytes: u64,
     /// Why it does not go on, if it does not.
@@ -171,6 +193,8 @@ impl MoveRecord {
             content: None,
             copied: false,
             verified: false,
+            copy: CopyState::Untried,
+            restored: false,
             bytes: 0,
             failure: None,
             notes: Vec::new(),
@@ -206,9 +230,10 @@ impl MoveRecord {
         open.map_or(Step::Prepare, |record| record.step)
     }
 
+    /// What an earlier try knew of later steps is not known of this one.
     pub(super) fn begin(&mut self, step: Step) {
-        if let Some(record) = self.steps.iter_mut().find(|record| record.step == step) {
-            record.started_at = Some(Timestamp::now());
+        for record in self.steps.iter_mut().filter(|record| record.step >= step) {
+            record.started_at = (record.step == step).then(Timestamp::now);
             record.finished_at = None;
         }
     }

@@ -1,6 +1,7 @@
 //! Moves of containers as work of the server: each is a job whose output tells how far it is, and a record on the disk, from
 //! which the next server goes on.
 
+mod away;
 mod job;
 mod log;
 
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, Step};
-use roadstead_core::{Error, ErrorKind, Job, Result};
+use roadstead_core::{Error, ErrorKind, Job, Node, Result};
 
 use crate::state::App;
 use crate::state_dir::StateDir;
@@ -48,6 +49,10 @@ pub(crate) struct Moves {
 /// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_done(record: &MoveRecord, step: Step) -> bool {
+    record.steps.iter().any(|known| known.step == step && known.finished_at.is_some())
 }
 
 /// Taken out of the table of active moves however the work on it ends.
@@ -110,17 +115,39 @@ impl Moves {
     /// As [`Moves::drive`].
     pub(crate) async fn begin(&self, app: &App, plan: MovePlan) -> Result<Arc<dyn Job>> {
         let record = MoveRecord::new(plan);
+        let id = record.id().to_owned();
         self.log.save(&record).await?;
-        self.drive(app, record, Direction::Forward).await
+        let begun = self.drive(app, record, Direction::Forward).await;
+        if begun.is_err() {
+            // Nobody was told that it would be made.
+            self.log.remove(&id).await?;
+        }
+        begun
+    }
+
+    /// The nodes of a move. Of one that was interrupted one may be away, where the other has something left to do.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Unavailable` when nothing can be done without the node that is away.
+    async fn nodes(app: &App, record: &MoveRecord) -> Result<(Arc<dyn Node>, Arc<dyn Node>)> {
+        let (from, to) = (app.nodes.get(&record.plan.source)?, app.nodes.get(&record.plan.target)?);
+        let committed = record.state == MoveState::Moving && is_done(record, Step::RetireSource);
+        let stopped = is_done(record, Step::Prepare) && !committed && !record.restored;
+        let interrupted = matches!(record.state, MoveState::Moving | MoveState::RollingBack);
+        match futures_util::join!(from.node(app.deadline()), to.node(app.deadline())) {
+            (Ok(source), Err(why)) if interrupted && stopped => Ok((source, away::away(to.name(), &why)?)),
+            (Err(why), Ok(target)) if committed => Ok((away::away(from.name(), &why)?, target)),
+            (source, target) => Ok((source?, target?)),
+        }
     }
 
     /// Works at a move as a job of the target's node.
     ///
     /// # Errors
-    /// `Conflict` when it is being worked at, `Unavailable` when a node is away.
+    /// `Conflict` when it is being worked at, and as [`Moves::nodes`].
     pub(crate) async fn drive(&self, app: &App, record: MoveRecord, direction: Direction) -> Result<Arc<dyn Job>> {
-        let (from, to) = (app.nodes.get(&record.plan.source)?, app.nodes.get(&record.plan.target)?);
-        let (source, target) = (from.node(app.deadline()).await?, to.node(app.deadline()).await?);
+        let (source, target) = Self::nodes(app, &record).await?;
+        let to = app.nodes.get(&record.plan.target)?;
         let id = record.id().to_owned();
         let canceller = Canceller::default();
         let shared = Arc::new(Mutex::new(record.clone()));
@@ -163,7 +190,7 @@ impl Moves {
     /// `Conflict` when the commit was made.
     pub(crate) async fn cancel(&self, app: &App, id: &str) -> Result<Option<Arc<dyn Job>>> {
         let (record, active) = self.get(id).await?;
-        let committed = record.steps.iter().any(|step| step.step == Step::RetireSource && step.finished_at.is_some());
+        let committed = is_done(&record, Step::RetireSource);
         if record.state == MoveState::Done || (committed && record.state == MoveState::Moving) {
             return Err(Error::new(
                 ErrorKind::Conflict,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use roadstead_core::{ConnectOptions, Error, ErrorKind, NodeUri, Registry, Result, Retry, names};
+use roadstead_core::{ConnectOptions, Error, ErrorKind, NodeUri, Registry, Result, names};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -77,7 +77,7 @@ fn not_let_in(error: Error) -> Error {
         return error;
     }
     let words = format!("the engine does not let this server in: {}", error.message());
-    Error::new(ErrorKind::Unavailable, words).with_operation("node.connect").with_retry(Retry::Never).with_source(error)
+    Error::new(ErrorKind::PermissionDenied, words).with_operation("node.connect").with_source(error)
 }
 
 /// Every node of the server, by name.

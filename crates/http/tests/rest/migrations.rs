@@ -183,14 +183,63 @@ async fn the_next_server_finishes_what_the_last_one_left() {
     running.shutdown().await.unwrap();
     let records = std::fs::read_dir(directory.path().join("state/moves")).unwrap().count();
     assert_eq!(records, 1);
-    // The target is away at first.
-    nodes.away.lock().unwrap().insert("lake".to_owned());
     let rig = start_in(&nodes, directory).await;
-    assert_ne!(rig.get(&path).await.is(200).json()["state"], "done");
-    nodes.away.lock().unwrap().clear();
     let done = state_of(&rig, &path, "done").await;
     assert_eq!(done["ran"], true);
     assert_eq!(rig.get("/v1/nodes/lake/containers/web").await.is(200).json()["state"], "running");
+    rig.get("/v1/nodes/sea/containers/web").await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_runs_again_though_the_target_stays_away() {
+    let nodes = Lasting::default();
+    let rig = start(&nodes).await;
+    rig.container("web").await;
+    let path = begin_and_stay(&rig, &nodes, "lake").await;
+    let Rig { directory, running, .. } = rig;
+    running.shutdown().await.unwrap();
+    let stopped = nodes.node("sea").container("web").inspect().await.unwrap();
+    assert!(!stopped.summary.state.has_processes(), "the move had stopped it");
+    nodes.away.lock().unwrap().insert("lake".to_owned());
+    let rig = start_in(&nodes, directory).await;
+    let back = state_of(&rig, &path, "rolling_back").await;
+    assert_eq!(back["failure"]["code"], "unavailable", "{back}");
+    assert_eq!(rig.get("/v1/nodes/sea/containers/web").await.is(200).json()["state"], "running");
+    rig.act(&format!("{path}/cancel")).await.problem(503, "unavailable");
+    nodes.away.lock().unwrap().clear();
+    state_of(&rig, &path, "rolled_back").await;
+    rig.get("/v1/nodes/lake/containers/web").await.problem(404, "not_found");
+    assert_eq!(rig.act(&format!("{path}/apply?wait=20")).await.is(200).json()["state"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_runs_though_the_source_stays_away() {
+    let nodes = Lasting::default();
+    let rig = start(&nodes).await;
+    rig.container("web").await;
+    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
+    nodes.node("lake").faults().script("container.start", slow, 1).unwrap();
+    let reply = rig.post("/v1/migrations", request("web", json!({"way": "portable"}))).await.is(202);
+    let path = reply.header("location").to_owned();
+    for _ in 0..400 {
+        if nodes.node("lake").faults().calls().contains(&"container.start") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let Rig { directory, running, .. } = rig;
+    running.shutdown().await.unwrap();
+    nodes.away.lock().unwrap().insert("sea".to_owned());
+    let rig = start_in(&nodes, directory).await;
+    for _ in 0..400 {
+        if rig.get("/v1/nodes/lake/containers/web").await.is(200).json()["state"] == "running" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(rig.get("/v1/nodes/lake/containers/web").await.is(200).json()["state"], "running");
+    nodes.away.lock().unwrap().clear();
+    state_of(&rig, &path, "done").await;
     rig.get("/v1/nodes/sea/containers/web").await.problem(404, "not_found");
 }
 

@@ -31,12 +31,20 @@ const MARK: &str = "roadstead.published";
 /// C110.
 pub(super) async fn commit(lxd: &Arc<Lxd>, id: &str, options: &CommitOptions) -> Result<String> {
     options.validate()?;
-    let mut properties = BTreeMap::from([(MARK, mark())]);
+    let making = Making::begin();
+    let mut properties =
+        BTreeMap::from([(MARK, mark()), (images::TEMPORARY, options.image.clone()), (images::MAKER, making.maker())]);
     properties.extend(options.message.clone().map(|message| ("description", message)));
     properties.extend(options.author.clone().map(|author| ("author", author)));
     let fingerprint = publish(lxd, id, &properties, None, options.freeze.unwrap_or(true)).await?;
     match images::name(lxd, &options.image, &fingerprint, "").await {
-        Ok(()) => Ok(fingerprint),
+        Ok(()) => {
+            if let Err(error) = images::keep(lxd, &fingerprint).await {
+                // The next look for what was left behind does it.
+                tracing::warn!(%error, image = options.image, "an image that has its name is still marked as one without");
+            }
+            Ok(fingerprint)
+        }
         Err(error) => {
             remove(lxd, &fingerprint).await;
             Err(error)

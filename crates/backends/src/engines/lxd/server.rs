@@ -3,6 +3,7 @@
 use roadstead_core::{Error, ErrorKind, Limits, NodeInfo, Result};
 use serde::Deserialize;
 
+use super::client::Client;
 use super::request::Request;
 use super::shared::Lxd;
 
@@ -72,6 +73,15 @@ pub(super) async fn ping(lxd: &Lxd) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Unauthenticated, "the server does not trust us any more"))
+}
+
+/// `PermissionDenied` when the server takes us for anybody: it then shows what is public, as if there were nothing else.
+pub(super) async fn must_trust_us(client: &Client) -> Result<()> {
+    let server: Server = Request::get(&[]).json(client).await?;
+    if server.trusts_us() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::PermissionDenied, "the server does not trust us any more"))
 }
 
 /// N11.

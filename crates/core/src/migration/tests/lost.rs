@@ -48,10 +48,30 @@ async fn a_source_that_is_deleted_before_the_copy_is_complete_ends_the_move() {
 async fn a_source_that_is_deleted_after_the_copy_was_found_complete_leaves_the_copy() {
     let rig = Rig::new(true, By::Files).await;
     let (record, error) = without_source(&rig, Step::Verify, Phase::After).await;
-    assert_eq!((error.kind(), record.state), (ErrorKind::NotFound, MoveState::Moving), "{record:#?}");
-    let refused = rig.mover().roll_back(record.clone()).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Conflict);
-    rig.moved(&rig.mover().apply(record).await.unwrap()).await;
+    assert_eq!((error.kind(), record.state), (ErrorKind::NotFound, MoveState::Lost), "{record:#?}");
+    assert!(record.notes.iter().any(|note| note.contains("was found complete")), "{record:#?}");
+    rig.volume_came_along(NAME).await;
+    let left = rig.all(&rig.target).await;
+    assert!(left.iter().all(|copy| !copy.summary.state.has_processes() && copy.spec.restart == RestartPolicy::Never));
+}
+
+/// Another server, or another name of the same engine, moves the same container: it may take it, and then we may not have it.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_another_move_took_is_not_started_twice() {
+    for (step, phase) in [(Step::Verify, Phase::After), (Step::RetireSource, Phase::Within)] {
+        let rig = Rig::new(true, By::Files).await;
+        let source = Arc::clone(&rig.source);
+        let takes = once(step, phase, move || async move {
+            source.container(NAME).rename("web-moved-by-another").await.unwrap();
+        });
+        let error = rig.mover().observed_by(takes).apply(rig.planned().await).await.unwrap_err();
+        let record = rig.kept().await;
+        assert_eq!((error.kind(), record.state), (ErrorKind::NotFound, MoveState::Lost), "{step}: {record:#?}");
+        for again in [rig.mover().apply(record.clone()).await, rig.mover().roll_back(record.clone()).await] {
+            assert_eq!(again.unwrap_err().kind(), ErrorKind::NotFound, "{step}");
+        }
+        assert!(rig.all(&rig.target).await.iter().all(|copy| !copy.summary.state.has_processes()), "{step}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ mod lost;
 mod once;
 mod plans;
 mod stops;
+mod worked;
 
 use std::sync::Arc;
 use std::time::Duration;

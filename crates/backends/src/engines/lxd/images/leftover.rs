@@ -2,6 +2,7 @@
 //! got its name yet. They bear a mark for as long, by which they are found when whoever made them was interrupted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl Making {
 
     /// What [`MAKER`] says.
     pub(in super::super) fn maker(&self) -> String {
-        format!("{} {} {}", machine(), std::process::id(), self.0)
+        format!("{} {} {}", machine().unwrap_or("unknown"), std::process::id(), self.0)
     }
 }
 
@@ -61,25 +62,31 @@ impl Drop for Making {
     }
 }
 
-/// This start of this machine, and the name space that numbers its processes.
-fn machine() -> &'static str {
-    static MACHINE: LazyLock<String> = LazyLock::new(|| {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        format!("{}/{}", boot.trim(), space.display())
+/// This start of this machine, and the name space that numbers its processes; none where that cannot be read.
+fn machine() -> Option<&'static str> {
+    static MACHINE: LazyLock<Option<String>> = LazyLock::new(|| {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let space = std::fs::read_link("/proc/self/ns/pid").ok()?;
+        Some(format!("{}/{}", boot.trim(), space.display()))
     });
-    &MACHINE
+    MACHINE.as_deref()
+}
+
+/// Whether the process runs; nothing where `/proc` hides those of others (its option `hidepid`), as it does the first one then.
+fn runs(process: u32) -> Option<bool> {
+    let shown = |process: u32| Path::new("/proc").join(process.to_string()).exists();
+    shown(1).then(|| shown(process))
 }
 
 /// Whether whoever makes it is known to be at it no more; nothing when that cannot be known.
 fn is_abandoned(maker: &str) -> Option<bool> {
     let mut words = maker.split(' ');
-    let here = words.next()? == machine();
+    let here = machine() == Some(words.next()?);
     let (process, number) = (words.next()?.parse::<u32>().ok()?, words.next()?.parse::<u64>().ok()?);
     match (here, process == std::process::id()) {
         (false, _) => None,
         (true, true) => Some(!making().contains(&number)),
-        (true, false) => Some(!std::path::Path::new(&format!("/proc/{process}")).exists()),
+        (true, false) => runs(process).map(|runs| !runs),
     }
 }
 
@@ -97,28 +104,39 @@ async fn all(lxd: &Lxd) -> Result<Vec<Image>> {
     Request::get(&["images"]).query("recursion", "1").json(&lxd.client).await
 }
 
-/// Deletes what was left behind. That it cannot be done harms nobody.
+/// Whether it has its name, and whoever gave it was interrupted before the mark was taken away.
+fn is_finished(image: &Image) -> bool {
+    let abandoned = image.property(MAKER).and_then(is_abandoned);
+    image.property(MARK).is_some() && !image.references().is_empty() && abandoned != Some(false)
+}
+
+/// Deletes what was left behind, and takes the mark of what was finished but for that. That it cannot be done harms nobody.
 pub(in super::super) async fn sweep(lxd: &Lxd) {
-    let swept = async {
-        let now = Timestamp::now();
-        for image in all(lxd).await?.iter().filter(|image| is_left(image, now)) {
-            tracing::info!(
-                node = lxd.name,
-                fingerprint = image.fingerprint(),
-                "an image that was left behind is deleted"
-            );
-            delete(lxd, image.fingerprint()).await?;
+    let now = Timestamp::now();
+    let images = all(lxd).await.unwrap_or_else(|error| {
+        tracing::debug!(node = lxd.name, %error, "images that were left behind cannot be looked for");
+        Vec::new()
+    });
+    for image in images {
+        let fingerprint = image.fingerprint();
+        let swept = if is_left(&image, now) {
+            tracing::info!(node = lxd.name, fingerprint, "an image that was left behind is deleted");
+            delete(lxd, fingerprint).await
+        } else if is_finished(&image) {
+            keep(lxd, fingerprint).await
+        } else {
+            Ok(())
+        };
+        // The others are looked at all the same.
+        if let Err(error) = swept {
+            tracing::debug!(node = lxd.name, fingerprint, %error, "an image that was left behind stays");
         }
-        Ok::<_, roadstead_core::Error>(())
-    };
-    if let Err(error) = swept.await {
-        tracing::debug!(node = lxd.name, %error, "images that were left behind cannot be deleted");
     }
 }
 
 /// Sweeps now, while the connection is being made, and once more when what is there now is old.
 pub(in super::super) async fn sweep_on_connecting(lxd: &Arc<Lxd>) {
-    // What takes longer goes on at the server.
+    // What that leaves is looked at by the next one.
     let _ = tokio::time::timeout(AT_FIRST, sweep(lxd)).await;
     let lxd: Weak<Lxd> = Arc::downgrade(lxd);
     tokio::spawn(async move {
@@ -129,13 +147,14 @@ pub(in super::super) async fn sweep_on_connecting(lxd: &Arc<Lxd>) {
     });
 }
 
-/// The image that was to get this name and has none.
+/// The image that was to get this name and has none; not one that somebody is still at, who gives it the name or deletes it.
 pub(super) async fn of(lxd: &Lxd, reference: &str) -> Result<Option<Image>> {
-    Ok(all(lxd).await?.into_iter().find(|image| unnamed(image) == Some(reference)))
+    let is_at_rest = |image: &Image| image.property(MAKER).and_then(is_abandoned) != Some(false);
+    Ok(all(lxd).await?.into_iter().find(|image| unnamed(image) == Some(reference) && is_at_rest(image)))
 }
 
 /// Takes the mark away: it has its name.
-pub(super) async fn keep(lxd: &Lxd, fingerprint: &str) -> Result<()> {
+pub(in super::super) async fn keep(lxd: &Lxd, fingerprint: &str) -> Result<()> {
     let path = ["images", fingerprint];
     let (mut image, etag): (Map<String, Value>, String) = Request::get(&path).json_with_etag(&lxd.client).await?;
     let Some(properties) = image.get_mut("properties").and_then(Value::as_object_mut) else { return Ok(()) };
@@ -180,9 +199,10 @@ mod tests {
         drop(making);
         assert_eq!(is_abandoned(&maker), Some(true));
         // Process 1 is there, and no process has the highest number.
-        assert_eq!(is_abandoned(&format!("{} 1 0", machine())), Some(false));
-        assert_eq!(is_abandoned(&format!("{} {} 0", machine(), u32::MAX)), Some(true));
-        for unknown in ["elsewhere 1 0", "", "x", &format!("{} x 0", machine())] {
+        let machine = machine().unwrap();
+        assert_eq!(is_abandoned(&format!("{machine} 1 0")), Some(false));
+        assert_eq!(is_abandoned(&format!("{machine} {} 0", u32::MAX)), Some(true));
+        for unknown in ["elsewhere 1 0", "", "x", &format!("{machine} x 0")] {
             assert_eq!(is_abandoned(unknown), None, "{unknown}");
         }
     }

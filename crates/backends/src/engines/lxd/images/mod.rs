@@ -24,10 +24,11 @@ use serde_json::json;
 
 use super::client::Client;
 use super::request::Request;
+use super::server::must_trust_us;
 use super::shared::Lxd;
 pub use copy::CopyImageOptions;
 pub(super) use import::import_image;
-pub(super) use leftover::{MAKER, MARK as TEMPORARY, Making, sweep, sweep_on_connecting};
+pub(super) use leftover::{MAKER, MARK as TEMPORARY, Making, keep, sweep, sweep_on_connecting};
 pub(super) use load::load_images;
 pub(super) use pull::pull_image;
 pub(super) use save::save_images;
@@ -43,6 +44,9 @@ const FINGERPRINT: usize = 64;
 /// I1.
 pub(super) async fn list_images(lxd: &Arc<Lxd>) -> Result<Vec<ImageSummary>> {
     let images: Vec<Image> = Request::get(&["images"]).query("recursion", "1").json(&lxd.client).await?;
+    if images.iter().all(|image| image.public == Some(true)) {
+        must_trust_us(&lxd.client).await?;
+    }
     Ok(images.iter().map(|image| image.summary(&lxd.name)).collect())
 }
 
@@ -76,6 +80,7 @@ pub(super) async fn find(client: &Client, reference: &str) -> Result<(Image, Fou
             result => return Ok((result?, Found::Fingerprint)),
         }
     }
+    must_trust_us(client).await?;
     Err(Error::not_found("image", reference))
 }
 
