@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use roadstead_core::{ConnectOptions, Node};
 
 use crate::cut::{self, Cut};
+use crate::died;
 use crate::engines::{OwnEngine, TestEngine};
 
 /// How an engine goes away.
@@ -111,6 +112,10 @@ impl End {
             match self.connect_to(&socket).await {
                 Ok(node) => return node,
                 Err(error) => assert!(Instant::now() < until, "{error:?}"),
+            }
+            // LXD dies now and then of a move that is broken off: for the move that is one cut more.
+            if !*self.dead.lock().expect("no panic") {
+                tokio::task::block_in_place(|| died::revive(self.engine().kind(), self.engine().socket()));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

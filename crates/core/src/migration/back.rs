@@ -2,7 +2,7 @@
 
 use super::facts::{self, Source, Target, handle};
 use super::forward::{at_rest, delete_image};
-use super::mover::{Back, Mover};
+use super::mover::{Back, Mover, is_definite};
 use super::record::{CopyState, MoveRecord, MoveState};
 use super::spec::MoveWay;
 use super::step::Step;
@@ -22,7 +22,7 @@ impl Mover {
 
     /// Writes down what hinders a move. One whose container neither side has any more is over, and this is `Ok`.
     pub(super) async fn hindered(&self, record: &mut MoveRecord, error: Error) -> Result<()> {
-        if error.kind() == ErrorKind::NotFound
+        if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists)
             && record.is_done(Step::Prepare)
             && facts::is_lost(record, &*self.source, &*self.target).await.unwrap_or(false)
         {
@@ -75,9 +75,16 @@ impl Mover {
                 if let Err(error) = self.restore_source(record).await {
                     // The copy may be what is in its way: on one server two containers cannot have one address.
                     self.clear_target(record).await.map_err(|_| error)?;
-                    self.restore_source(record).await?;
+                    match self.restore_source(record).await {
+                        // Trying again brings the same answer.
+                        Err(error) if is_definite(&error) && error.kind() != ErrorKind::NotFound => {
+                            record.note(format!("the source is not as it was: {error}"));
+                        }
+                        restored => restored?,
+                    }
                 }
                 record.restored = true;
+                record.uncommit();
                 self.save(record).await?;
             }
         }
@@ -90,7 +97,11 @@ impl Mover {
     /// Takes the commit back, if it was made; not when the copy runs already, or is all that there is.
     async fn restore_name(&self, record: &MoveRecord) -> Result<bool> {
         let retired = match facts::source(record, &*self.source).await? {
-            Source::Own(_) => return Ok(true),
+            Source::Own(_) => {
+                // Whoever gave the source its name back may have done so with the copy, too.
+                let started = record.copy == CopyState::Started;
+                return Ok(!(started && matches!(facts::target(record, &*self.target).await?, Target::Copy(_))));
+            }
             Source::Retired(retired) => retired,
             Source::Gone => {
                 return match facts::target(record, &*self.target).await? {
@@ -101,7 +112,10 @@ impl Mover {
         };
         // What has run may hold what the source does not, wherever it is now.
         let ran = match facts::target(record, &*self.target).await? {
-            Target::Copy(copy) if record.copy == CopyState::Useless => copy.summary.state.has_processes(),
+            Target::Copy(copy) if record.copy == CopyState::Useless => {
+                self.silence(&copy).await?;
+                false
+            }
             Target::Copy(copy) => record.copy == CopyState::Started || facts::has_run(&copy),
             _ => record.copy == CopyState::Started,
         };

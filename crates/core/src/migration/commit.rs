@@ -7,7 +7,7 @@ use super::record::{CopyState, MoveRecord, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
 use crate::container::{
-    Container, ContainerDetails, ContainerExit, ContainerUpdate, DeleteOptions, RestartPolicy, WaitFor,
+    Container, ContainerDetails, ContainerExit, ContainerUpdate, DeleteOptions, RestartPolicy, StopOptions, WaitFor,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,7 +21,7 @@ impl Mover {
         if let Err(error) = handle(&*self.source, &own).rename(&record.retired_name()).await {
             // The answer may have been lost after the work was done.
             return match facts::source(record, &*self.source).await {
-                Ok(Source::Retired(_)) => Ok(()),
+                Ok(Source::Retired(retired)) => untouched(record, &retired),
                 _ => Err(error),
             };
         }
@@ -82,13 +82,16 @@ impl Mover {
             return Err(error);
         }
         self.reached(Step::StartTarget, Phase::Within).await;
-        if !first {
-            return Ok(());
-        }
         match self.ends_soon(&*container).await? {
             None => Ok(()),
+            // It ran before: it may have done its work, or had.
+            Some(exit) if !first && exit.exit_code == Some(0) => Ok(()),
             Some(exit) => {
-                record.copy = CopyState::Useless;
+                if first {
+                    record.copy = CopyState::Useless;
+                    self.save(record).await?;
+                    self.silence(&copy).await?;
+                }
                 let code = exit.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
                 Err(Error::new(
                     ErrorKind::Conflict,
@@ -105,6 +108,21 @@ impl Mover {
         if record.copy != CopyState::Started && facts::has_run(copy) {
             record.copy = CopyState::Started;
             self.save(record).await?;
+        }
+        Ok(())
+    }
+
+    /// A copy that is given up is not started again, by its engine neither, and does not run.
+    pub(super) async fn silence(&self, copy: &ContainerDetails) -> Result<()> {
+        let container = handle(&*self.target, copy);
+        if self.target.capabilities().update {
+            let mut changes = ContainerUpdate::hold(true);
+            changes.restart = self.target.capabilities().restart_policy.then_some(RestartPolicy::Never);
+            container.update(&changes).await?;
+        }
+        // Its engine may have started it in between.
+        if !at_rest(container.inspect().await?.summary.state) {
+            container.stop(&StopOptions::after_seconds(0)).await?;
         }
         Ok(())
     }
@@ -143,7 +161,7 @@ impl Mover {
 }
 
 /// `Conflict` when the source ran since it was stopped: the copy is then not what it is.
-fn untouched(record: &MoveRecord, details: &ContainerDetails) -> Result<()> {
+pub(super) fn untouched(record: &MoveRecord, details: &ContainerDetails) -> Result<()> {
     let ran = record.stopped.as_ref().is_some_and(|stopped| stopped.ran_since(&Stopped::of(details)));
     if !ran && at_rest(details.summary.state) { Ok(()) } else { Err(runs(record, details)) }
 }

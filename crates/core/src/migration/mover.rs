@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::archive::Manifest;
+use super::commit::untouched;
 use super::facts::{self, Source, Target};
 use super::forward::called_off;
 use super::log::MoveLog;
 use super::observer::{Canceller, Observer, Unobserved};
 use super::record::{CopyState, MoveFailure, MoveRecord, MoveState};
 use super::step::{Phase, Point, Step};
+use crate::container::RestartPolicy;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::layers::{Deadline, wrap};
 use crate::node::Node;
@@ -99,12 +101,13 @@ impl Mover {
     /// neither side has the container any more.
     pub async fn apply(&self, mut record: MoveRecord) -> Result<MoveRecord> {
         self.belongs(&record)?;
+        of_an_older_version(&mut record);
         self.look_again(&mut record).await?;
         match record.state {
             MoveState::Done => return Ok(record),
             MoveState::RollingBack => match self.back(&mut record).await? {
                 Back::Done => {}
-                Back::Forward => record.state = MoveState::Moving,
+                Back::Forward => record.only_forward(),
                 Back::Lost => return Err(facts::lost(&record)),
             },
             _ => {}
@@ -132,6 +135,7 @@ impl Mover {
     /// container any more; otherwise what made it stop, after which it may be called again.
     pub async fn roll_back(&self, mut record: MoveRecord) -> Result<MoveRecord> {
         self.belongs(&record)?;
+        of_an_older_version(&mut record);
         self.look_again(&mut record).await?;
         let late =
             || Error::new(ErrorKind::Conflict, format!("the container {} is on the target already", record.plan.name));
@@ -152,7 +156,7 @@ impl Mover {
             Back::Done => Ok(record),
             Back::Lost => Err(facts::lost(&record)),
             Back::Forward => {
-                record.state = MoveState::Moving;
+                record.only_forward();
                 self.save(&mut record).await?;
                 Err(Error::new(
                     ErrorKind::Conflict,
@@ -204,7 +208,10 @@ impl Mover {
             // Our own rename would be seen until we delete what it made. Somebody else took it, to another place perhaps.
             return Err(facts::source_gone(record));
         };
-        if record.verified && matches!(facts::target(record, &*self.target).await?, Target::Copy(_)) {
+        if record.verified
+            && untouched(record, &retired).is_ok()
+            && matches!(facts::target(record, &*self.target).await?, Target::Copy(_))
+        {
             return Ok(true);
         }
         facts::handle(&*self.source, &retired).rename(&record.plan.container).await?;
@@ -241,8 +248,16 @@ impl Mover {
                 return Err(called_off());
             }
         }
+        // What has run and is not started again by its engine either has done its work: it is not done twice.
+        let worked = record.is_done(Step::StartTarget)
+            && !matches!(record.restart, RestartPolicy::Always | RestartPolicy::UnlessStopped);
         for step in REST {
-            if !(committed && step == Step::RetireSource) {
+            let done = match step {
+                Step::RetireSource => committed,
+                Step::SettleTarget | Step::StartTarget => worked,
+                _ => false,
+            };
+            if !done {
                 self.step(record, step).await?;
             }
         }
@@ -286,7 +301,7 @@ impl Mover {
         {
             record.copy = CopyState::Useless;
         }
-        if !step.is_before_commit() && record.copy != CopyState::Useless {
+        if record.is_done(Step::RetireSource) && record.copy != CopyState::Useless {
             return match self.hindered(&mut record, error).await {
                 Ok(()) => Err(facts::lost(&record)),
                 Err(error) => Err(error.with_context("move", "goes on when it is applied again")),
@@ -296,7 +311,7 @@ impl Mover {
             Ok(Back::Done) => Err(error.with_context("move", "rolled back")),
             Ok(Back::Lost) => Err(error.with_context("move", "lost: neither side has the container any more")),
             Ok(Back::Forward) => {
-                record.state = MoveState::Moving;
+                record.only_forward();
                 self.save(&mut record).await?;
                 Err(error.with_context("move", "goes on when it is applied again"))
             }
@@ -313,6 +328,14 @@ impl Mover {
         self.log.save(record).await?;
         self.observer.changed(record);
         Ok(())
+    }
+}
+
+/// Before the state of the copy was written down, only a copy that could not work was given up after the commit.
+fn of_an_older_version(record: &mut MoveRecord) {
+    if record.state == MoveState::RollingBack && record.copy == CopyState::Untried && record.is_done(Step::RetireSource)
+    {
+        record.copy = CopyState::Useless;
     }
 }
 

@@ -223,11 +223,24 @@ impl MoveRecord {
         self.steps.iter().any(|record| record.step == step && record.finished_at.is_some())
     }
 
-    /// The step that was begun last and is not done; the first one when none is.
+    /// The step that was begun last and is not done; between two steps the next one.
     #[must_use]
     pub fn current(&self) -> Step {
         let open = self.steps.iter().rev().find(|record| record.started_at.is_some() && record.finished_at.is_none());
-        open.map_or(Step::Prepare, |record| record.step)
+        let next = || self.steps.iter().find(|record| record.finished_at.is_none());
+        open.or_else(next).map_or(Step::Finish, |record| record.step)
+    }
+
+    /// The commit was taken back, and with it whatever followed.
+    pub(super) fn uncommit(&mut self) {
+        for record in self.steps.iter_mut().filter(|record| record.step >= Step::RetireSource) {
+            (record.started_at, record.finished_at) = (None, None);
+        }
+    }
+
+    /// Goes on with what may hold what the source does not.
+    pub(super) fn only_forward(&mut self) {
+        (self.state, self.copy) = (MoveState::Moving, CopyState::Started);
     }
 
     /// What an earlier try knew of later steps is not known of this one.

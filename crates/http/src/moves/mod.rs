@@ -5,10 +5,11 @@ mod away;
 mod job;
 mod log;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use actix_web::web::Data;
 use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, Step};
 use roadstead_core::{Error, ErrorKind, Job, Node, Result};
 
@@ -44,6 +45,8 @@ pub(crate) struct Active {
 pub(crate) struct Moves {
     log: Arc<dyn MoveLog>,
     active: Arc<Mutex<BTreeMap<String, Active>>>,
+    /// Those that are looked after until they are over.
+    looked_after: Mutex<BTreeSet<String>>,
 }
 
 /// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
@@ -69,7 +72,7 @@ impl Drop for Place {
 
 impl Moves {
     pub(crate) fn new(state: StateDir) -> Self {
-        Moves { log: Arc::new(FileLog::new(state)), active: Arc::default() }
+        Moves { log: Arc::new(FileLog::new(state)), active: Arc::default(), looked_after: Mutex::default() }
     }
 
     /// What will be done.
@@ -113,7 +116,7 @@ impl Moves {
     ///
     /// # Errors
     /// As [`Moves::drive`].
-    pub(crate) async fn begin(&self, app: &App, plan: MovePlan) -> Result<Arc<dyn Job>> {
+    pub(crate) async fn begin(&self, app: &Data<App>, plan: MovePlan) -> Result<Arc<dyn Job>> {
         let record = MoveRecord::new(plan);
         let id = record.id().to_owned();
         self.log.save(&record).await?;
@@ -125,28 +128,56 @@ impl Moves {
         begun
     }
 
-    /// The nodes of a move. Of one that was interrupted one may be away, where the other has something left to do.
+    /// The nodes of a move, and which way it goes. Of one that was interrupted one may be away, where the other has something
+    /// left to do: a source that is put back, a copy that is started.
     ///
     /// # Errors
     /// `NotFound`, or `Unavailable` when nothing can be done without the node that is away.
-    async fn nodes(app: &App, record: &MoveRecord) -> Result<(Arc<dyn Node>, Arc<dyn Node>)> {
+    async fn nodes(
+        app: &App,
+        record: &MoveRecord,
+        direction: Direction,
+    ) -> Result<(Arc<dyn Node>, Arc<dyn Node>, Direction)> {
         let (from, to) = (app.nodes.get(&record.plan.source)?, app.nodes.get(&record.plan.target)?);
         let committed = record.state == MoveState::Moving && is_done(record, Step::RetireSource);
-        let stopped = is_done(record, Step::Prepare) && !committed && !record.restored;
         let interrupted = matches!(record.state, MoveState::Moving | MoveState::RollingBack);
+        let down = interrupted && is_done(record, Step::Prepare) && !committed && !record.restored;
+        let is_left = |step: Step| record.plan.steps.contains(&step) && !is_done(record, step);
+        let left_on_target = is_left(Step::SettleTarget) || is_left(Step::StartTarget);
         match futures_util::join!(from.node(app.deadline()), to.node(app.deadline())) {
-            (Ok(source), Err(why)) if interrupted && stopped => Ok((source, away::away(to.name(), &why)?)),
-            (Err(why), Ok(target)) if committed => Ok((away::away(from.name(), &why)?, target)),
-            (source, target) => Ok((source?, target?)),
+            (Ok(source), Err(why)) if down => Ok((source, away::away(to.name(), &why)?, Direction::Back)),
+            (Err(why), Ok(target)) if committed && left_on_target => {
+                Ok((away::away(from.name(), &why)?, target, direction))
+            }
+            (source, target) => {
+                let (source, target) = (source?, target?);
+                if committed && !left_on_target {
+                    // The copy is not started again for a source of which only the connection is there.
+                    source.ping().await?;
+                }
+                Ok((source, target, direction))
+            }
         }
     }
 
-    /// Works at a move as a job of the target's node.
+    /// Works at a move as a job of the target's node, and goes on with it as long as only a node that is away keeps it from its end.
     ///
     /// # Errors
     /// `Conflict` when it is being worked at, and as [`Moves::nodes`].
-    pub(crate) async fn drive(&self, app: &App, record: MoveRecord, direction: Direction) -> Result<Arc<dyn Job>> {
-        let (source, target) = Self::nodes(app, &record).await?;
+    pub(crate) async fn drive(
+        &self,
+        app: &Data<App>,
+        record: MoveRecord,
+        direction: Direction,
+    ) -> Result<Arc<dyn Job>> {
+        let id = record.id().to_owned();
+        let job = self.attempt(app, record, direction).await?;
+        Self::look_after(app, id, Attempts::AfterOutages);
+        Ok(job)
+    }
+
+    async fn attempt(&self, app: &App, record: MoveRecord, direction: Direction) -> Result<Arc<dyn Job>> {
+        let (source, target, direction) = Self::nodes(app, &record, direction).await?;
         let to = app.nodes.get(&record.plan.target)?;
         let id = record.id().to_owned();
         let canceller = Canceller::default();
@@ -188,7 +219,7 @@ impl Moves {
     ///
     /// # Errors
     /// `Conflict` when the commit was made.
-    pub(crate) async fn cancel(&self, app: &App, id: &str) -> Result<Option<Arc<dyn Job>>> {
+    pub(crate) async fn cancel(&self, app: &Data<App>, id: &str) -> Result<Option<Arc<dyn Job>>> {
         let (record, active) = self.get(id).await?;
         let committed = is_done(&record, Step::RetireSource);
         if record.state == MoveState::Done || (committed && record.state == MoveState::Moving) {
@@ -204,6 +235,13 @@ impl Moves {
         }
         // What is lost may be there again.
         if record.state == MoveState::RolledBack {
+            return Ok(None);
+        }
+        if !is_done(&record, Step::Prepare) && record.state != MoveState::Lost {
+            // It has changed nothing yet.
+            let mut record = record;
+            record.state = MoveState::RolledBack;
+            self.log.save(&record).await?;
             return Ok(None);
         }
         self.drive(app, record, Direction::Back).await.map(Some)
@@ -225,41 +263,68 @@ impl Moves {
 
     /// Goes on with what a former server left: forward what was on its way forward, back what was on its way back. A node that
     /// is away is waited for.
-    pub(crate) async fn resume(app: actix_web::web::Data<App>) {
+    pub(crate) async fn resume(app: Data<App>) {
         let left = match app.moves.log.list().await {
             Ok(records) => records.into_iter().filter(|record| !record.state.is_final()).collect::<Vec<_>>(),
             Err(error) => return tracing::error!(%error, "the records of moves cannot be read"),
         };
         for record in left {
-            let app = app.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = app.ending() => {}
-                    () = app.moves.finish(&app, record.id()) => {}
-                }
-            });
+            Self::look_after(&app, record.id().to_owned(), Attempts::AtOnce);
         }
     }
 
-    async fn finish(&self, app: &App, id: &str) {
+    /// Works at it again and again until it is over, unless somebody does so already.
+    fn look_after(app: &Data<App>, id: String, attempts: Attempts) {
+        if !lock(&app.moves.looked_after).insert(id.clone()) {
+            return;
+        }
+        let app = app.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = app.ending() => {}
+                () = app.moves.finish(&app, &id, attempts) => {}
+            }
+            lock(&app.moves.looked_after).remove(&id);
+        });
+    }
+
+    async fn finish(&self, app: &App, id: &str, mut attempts: Attempts) {
         let mut pause = PAUSE_MIN;
         loop {
-            let record = match self.get(id).await {
-                Ok((record, None)) if !record.state.is_final() => record,
-                // Over, forgotten, or somebody else works at it.
-                _ => return,
-            };
-            let back = record.state == MoveState::RollingBack;
-            tracing::info!(migration = id, back, "going on with a move that was interrupted");
-            match self.drive(app, record, if back { Direction::Back } else { Direction::Forward }).await {
-                Ok(job) => {
-                    // It has deadlines of its own.
-                    let _ = job.wait(Duration::from_secs(24 * 60 * 60)).await;
+            match self.get(id).await {
+                // It has deadlines of its own, and is gone from the table in a moment.
+                Ok((_, Some(active))) => drop(active.job.wait(Duration::from_secs(24 * 60 * 60)).await),
+                Ok((record, None)) if record.state.is_final() => return,
+                Ok((record, None)) if attempts == Attempts::AfterOutages && !was_outage(&record) => {
+                    return tracing::warn!(migration = id, "the move does not go on by itself");
                 }
-                Err(error) => tracing::warn!(migration = id, %error, "the move cannot go on yet"),
+                Ok((record, None)) => {
+                    let back = record.state == MoveState::RollingBack;
+                    tracing::info!(migration = id, back, "going on with a move that was interrupted");
+                    match self.attempt(app, record, if back { Direction::Back } else { Direction::Forward }).await {
+                        Ok(_) => attempts = Attempts::AfterOutages,
+                        Err(error) => tracing::warn!(migration = id, %error, "the move cannot go on yet"),
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => return,
+                Err(error) => tracing::warn!(migration = id, %error, "the record of the move cannot be read"),
             }
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
+}
+
+/// When a move is worked at without anybody who asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempts {
+    /// At once: a former server left it.
+    AtOnce,
+    /// When what made it stop was an engine that was away; anything else is for a person to look at.
+    AfterOutages,
+}
+
+fn was_outage(record: &MoveRecord) -> bool {
+    let failure = record.failure.as_ref().map(|failure| failure.code);
+    failure.is_none_or(|code| matches!(code, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded))
 }

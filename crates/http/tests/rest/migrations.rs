@@ -244,6 +244,51 @@ async fn a_copy_runs_though_the_source_stays_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_move_goes_on_by_itself_after_an_outage_and_not_after_a_refusal() {
+    for (code, ends) in [(ErrorKind::Unavailable, "done"), (ErrorKind::Conflict, "moving")] {
+        let nodes = Lasting::default();
+        let rig = start(&nodes).await;
+        rig.container("web").await;
+        // After the commit, and more often than the layers try again.
+        let refuses = roadstead_core::memory::Fault::Refuse(code);
+        nodes.node("sea").faults().script("container.delete", refuses, 4).unwrap();
+        let body = request("web", json!({"way": "portable"}));
+        let reply = rig.post("/v1/migrations?wait=20", body).await.is(200);
+        let path = reply.header("location").to_owned();
+        assert_eq!(reply.json()["state"], "moving", "{}", reply.json());
+        let ended = state_of(&rig, &path, ends).await;
+        if ends == "moving" {
+            assert_eq!(ended["failure"]["code"], "conflict", "{ended}");
+            nodes.node("sea").faults().clear();
+            assert_eq!(rig.act(&format!("{path}/apply?wait=20")).await.is(200).json()["state"], "done");
+        }
+        rig.get("/v1/nodes/sea/containers/web").await.problem(404, "not_found");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_has_done_nothing_is_called_off_while_a_node_is_away() {
+    let nodes = Lasting::default();
+    let rig = start(&nodes).await;
+    rig.container("web").await;
+    let path = begin_and_stay(&rig, &nodes, "lake").await;
+    let Rig { directory, running, .. } = rig;
+    running.shutdown().await.unwrap();
+    // As it is written down before the first step.
+    let file = std::fs::read_dir(directory.path().join("state/moves")).unwrap().next().unwrap().unwrap().path();
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    record["state"] = json!("planned");
+    for step in record["steps"].as_array_mut().unwrap() {
+        *step = json!({"step": step["step"]});
+    }
+    std::fs::write(&file, record.to_string()).unwrap();
+    nodes.away.lock().unwrap().insert("lake".to_owned());
+    let rig = start_in(&nodes, directory).await;
+    assert_eq!(rig.act(&format!("{path}/cancel")).await.is(200).json()["state"], "rolled_back");
+    rig.delete(&path).await.is(204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_move_is_forgotten_when_its_node_is_no_more() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;

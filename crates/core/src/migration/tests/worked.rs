@@ -101,3 +101,95 @@ async fn a_source_that_was_put_back_is_left_alone_while_the_target_stays_away() 
     assert!(!container.inspect().await.unwrap().summary.state.has_processes(), "its owner stopped it");
     assert!(rig.all(&rig.target).await.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_ran_stays_when_both_have_their_names_again() {
+    let rig = Rig::new(true, By::Files).await;
+    let record = started(&rig).await;
+    rig.target.container(NAME).rename("renamed").await.unwrap();
+    rig.mover().apply(record).await.unwrap_err();
+    let lost = rig.kept().await;
+    rig.source.container(&lost.retired_name()).rename(NAME).await.unwrap();
+    rig.target.container("renamed").rename(NAME).await.unwrap();
+    assert_eq!(rig.mover().roll_back(lost).await.unwrap_err().kind(), ErrorKind::Conflict);
+    has_what_it_wrote(&rig, NAME).await;
+    let done = rig.mover().apply(rig.kept().await).await.unwrap();
+    assert_eq!(done.state, MoveState::Done);
+    has_what_it_wrote(&rig, NAME).await;
+    let own = rig.source.container(NAME).inspect().await.unwrap();
+    assert!(!own.summary.state.has_processes(), "the source is nobody's but its owner's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_another_container_took_the_place_of_ends_the_move() {
+    let rig = Rig::new(true, By::Files).await;
+    let record = started(&rig).await;
+    rig.target.container(NAME).delete(&DeleteOptions::force()).await.unwrap();
+    let other = ContainerSpec::new(PRESET_IMAGE).name(NAME).command(["sleep", "100000"]);
+    rig.target.create_container(&other).await.unwrap();
+    let error = rig.mover().apply(record).await.unwrap_err();
+    let lost = rig.kept().await;
+    assert_eq!((error.kind(), lost.state), (ErrorKind::NotFound, MoveState::Lost), "{lost:#?}");
+    assert_eq!(rig.all(&rig.target).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_ran_and_ends_at_once_now_keeps_the_source() {
+    let rig = Rig::new(true, By::Files).await;
+    let record = started(&rig).await;
+    rig.target.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
+    let target = Arc::clone(&rig.target);
+    let ends = once(Step::StartTarget, Phase::Within, move || async move {
+        target.container(NAME).kill(Signal::KILL).await.unwrap();
+    });
+    let mover = rig.mover().grace(Duration::from_secs(1)).observed_by(ends);
+    let error = mover.apply(record).await.unwrap_err();
+    let kept = rig.kept().await;
+    assert_eq!((error.kind(), kept.state), (ErrorKind::Conflict, MoveState::Moving), "{kept:#?}");
+    assert_eq!(rig.all(&rig.source).await.len(), 1);
+    has_what_it_wrote(&rig, NAME).await;
+}
+
+/// The copy could not be started, the source is the container again, and the target went away before the copy was deleted.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_was_put_back_and_renamed_is_not_joined_by_its_copy() {
+    let rig = Rig::new(true, By::Files).await;
+    let target = Arc::clone(&rig.target);
+    let refuses = once(Step::StartTarget, Phase::Before, move || async move {
+        target.faults().script("container.start", Fault::Refuse(ErrorKind::InvalidInput), 1).unwrap();
+        target.faults().script("container.delete", Fault::Refuse(ErrorKind::Unavailable), 1).unwrap();
+    });
+    rig.mover().observed_by(refuses).apply(rig.planned().await).await.unwrap_err();
+    let stuck = rig.kept().await;
+    assert_eq!((stuck.state, stuck.restored, stuck.copy), (MoveState::RollingBack, true, CopyState::Useless));
+    rig.source.container(NAME).rename("elsewhere").await.unwrap();
+    let error = rig.mover().apply(stuck).await.unwrap_err();
+    let lost = rig.kept().await;
+    assert_eq!((error.kind(), lost.state), (ErrorKind::NotFound, MoveState::Lost), "{lost:#?}");
+    assert!(rig.all(&rig.target).await.iter().all(|copy| !copy.summary.state.has_processes()));
+    assert!(rig.source.container("elsewhere").inspect().await.unwrap().summary.state.has_processes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_an_older_version_whose_copy_could_not_work_gives_the_name_back() {
+    let rig = Rig::new(true, By::Files).await;
+    let mut record = started(&rig).await;
+    rig.target.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
+    (record.state, record.copy) = (MoveState::RollingBack, CopyState::Untried);
+    let back = rig.mover().roll_back(record).await.unwrap();
+    rig.back(&back).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_has_done_its_work_does_not_do_it_again() {
+    let rig = Rig::new(true, By::Files).await;
+    let changes = ContainerUpdate { restart: Some(RestartPolicy::Never), ..ContainerUpdate::default() };
+    rig.source.container(NAME).update(&changes).await.unwrap();
+    rig.source.faults().script("container.delete", Fault::Refuse(ErrorKind::Unavailable), 1).unwrap();
+    rig.mover().apply(rig.planned().await).await.unwrap_err();
+    rig.target.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
+    let done = rig.mover().apply(rig.kept().await).await.unwrap();
+    assert_eq!(done.state, MoveState::Done);
+    let copy = rig.target.container(NAME).inspect().await.unwrap();
+    assert!(!copy.summary.state.has_processes(), "it was started again");
+}

@@ -120,8 +120,7 @@ pub(in super::super) async fn sweep(lxd: &Lxd) {
     for image in images {
         let fingerprint = image.fingerprint();
         let swept = if is_left(&image, now) {
-            tracing::info!(node = lxd.name, fingerprint, "an image that was left behind is deleted");
-            delete(lxd, fingerprint).await
+            take_away(lxd, fingerprint, now).await
         } else if is_finished(&image) {
             keep(lxd, fingerprint).await
         } else {
@@ -132,6 +131,15 @@ pub(in super::super) async fn sweep(lxd: &Lxd) {
             tracing::debug!(node = lxd.name, fingerprint, %error, "an image that was left behind stays");
         }
     }
+}
+
+/// Deletes what was left behind when it was listed, unless it has got its name since.
+async fn take_away(lxd: &Lxd, fingerprint: &str, now: Timestamp) -> Result<()> {
+    if is_left(&super::image(&lxd.client, fingerprint).await?, now) {
+        tracing::info!(node = lxd.name, fingerprint, "an image that was left behind is deleted");
+        delete(lxd, fingerprint).await?;
+    }
+    Ok(())
 }
 
 /// Sweeps now, while the connection is being made, and once more when what is there now is old.

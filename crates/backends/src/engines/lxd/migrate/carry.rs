@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::operation::{Operation, OperationState};
+use super::super::operation::{self, Operation, OperationState};
 use super::super::request::Request;
 use super::super::shared::Lxd;
 use super::fit::MARK;
@@ -113,6 +113,7 @@ struct Running {
 struct Side {
     lxd: Arc<Lxd>,
     id: String,
+    started: Instant,
     last: OperationState,
     /// Whether nothing more will be heard of it.
     lost: bool,
@@ -122,7 +123,7 @@ struct Side {
 
 impl Side {
     fn new(lxd: &Arc<Lxd>, operation: Operation) -> Self {
-        let (id, last) = (operation.id().to_owned(), operation.state().clone());
+        let (id, started, last) = (operation.id().to_owned(), operation.started(), operation.state().clone());
         let changes = stream::unfold(Some(operation), |operation| async {
             let mut operation = operation?;
             match operation.changed().await {
@@ -135,7 +136,7 @@ impl Side {
             }
         });
         // The end of one side is asked for again as long as the other goes on.
-        Side { lxd: Arc::clone(lxd), id, last, lost: false, changes: Mutex::new(changes.fuse().boxed()) }
+        Side { lxd: Arc::clone(lxd), id, started, last, lost: false, changes: Mutex::new(changes.fuse().boxed()) }
     }
 
     /// The next news; never, when there will be none.
@@ -174,7 +175,7 @@ impl Side {
     }
 
     async fn cancel(&self) {
-        if let Err(error) = Request::delete(&["operations", &self.id]).bytes(&self.lxd.client).await {
+        if let Err(error) = operation::cancel(&self.lxd.client, &self.id, self.started).await {
             tracing::debug!(node = self.lxd.name, operation = self.id, %error, "could not be cancelled");
         }
     }

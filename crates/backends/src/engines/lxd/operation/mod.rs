@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use roadstead_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client::Client;
 use super::error;
@@ -21,11 +21,16 @@ pub(super) use hub::Hub;
 use hub::{News, Subscription};
 pub(super) use state::OperationState;
 
+/// No operation is cancelled before it is so old: LXD 5.0 dies when one is cancelled before the goroutine that runs it has begun
+/// (a nil function is called in `Operation.Start`; seen on a loaded machine, in moves whose target went away at once).
+const BEGUN: Duration = Duration::from_millis(250);
+
 /// A background operation that was started by us.
 #[derive(Debug)]
 pub(super) struct Operation {
     client: Client,
     state: OperationState,
+    started: Instant,
     news: Subscription,
     cancel_when_dropped: bool,
 }
@@ -33,12 +38,17 @@ pub(super) struct Operation {
 impl Operation {
     /// `news` must have been subscribed to before the operation was asked for.
     pub(super) fn new(client: Client, state: OperationState, news: Subscription) -> Self {
-        Operation { client, state, news, cancel_when_dropped: false }
+        Operation { client, state, started: Instant::now(), news, cancel_when_dropped: false }
     }
 
     /// Its id.
     pub(super) fn id(&self) -> &str {
         &self.state.id
+    }
+
+    /// When we heard that it was started.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// What is known of it by now.
@@ -121,7 +131,7 @@ impl Operation {
 
     /// Asks the server to give it up. `Ok` when it has ended already; `Conflict` when it cannot be cancelled.
     pub(super) async fn cancel(&self) -> Result<()> {
-        cancel(&self.client, &self.state.id).await
+        cancel(&self.client, &self.state.id, self.started).await
     }
 
     fn name(&self, error: Error) -> Error {
@@ -135,9 +145,9 @@ impl Drop for Operation {
             && !self.state.is_final()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (client, id) = (self.client.clone(), self.state.id.clone());
+            let (client, id, started) = (self.client.clone(), self.state.id.clone(), self.started);
             runtime.spawn(async move {
-                if let Err(error) = cancel(&client, &id).await {
+                if let Err(error) = cancel(&client, &id, started).await {
                     tracing::debug!(%error, operation = id, "could not be cancelled");
                 }
             });
@@ -145,7 +155,9 @@ impl Drop for Operation {
     }
 }
 
-async fn cancel(client: &Client, id: &str) -> Result<()> {
+/// Gives up the operation `id`, which was `started` then. `Ok` when it has ended already; `Conflict` when it cannot be cancelled.
+pub(super) async fn cancel(client: &Client, id: &str, started: Instant) -> Result<()> {
+    sleep_until(started + BEGUN).await;
     match Request::delete(&["operations", id]).bytes(client).await {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
