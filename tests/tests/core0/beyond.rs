@@ -106,6 +106,7 @@ fn what_ends_while_redis_is_away_is_reported_once() {
         json!({"id": "meanwhile", "command": "bash", "arguments": {"script": "sleep 1; echo done; touch /opt/done"}});
     node.push(&command.to_string());
     assert_eq!(node.flagged("meanwhile").as_deref(), Some(""));
+    assert_eq!(node.ask::<String>(&["SAVE"]), "OK");
     node.world.kill("redis.log");
     std::thread::sleep(Duration::from_millis(1500));
     node.world.start_redis();
