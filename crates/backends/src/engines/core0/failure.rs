@@ -34,7 +34,10 @@ pub(super) fn of(error: &RedisError) -> Error {
     }
     // What the proxy could not ask its Redis it answers with Go's words for why: of whatever it was asked nothing is known.
     if says(&["\"eof\"", "\"unexpected\": eof", "\"dial\": ", "\"read\": ", "\"write\": ", "\"redigo:\""]) {
-        return Error::new(ErrorKind::Unavailable, format!("the node's proxy does not reach its Redis: {words}"));
+        let error = Error::new(ErrorKind::Unavailable, format!("the node's proxy does not reach its Redis: {words}"));
+        // Unless there was no connection for it, nor thus for the first of what was asked.
+        let never = words.starts_with("\"dial\": ") || words.contains("(Index 0, error: \"dial\": ");
+        return if never { error.with_retry(Retry::Safe) } else { error };
     }
     if error.is_io_error() || error.is_unrecoverable_error() || error.is_connection_dropped() || says(&["loading"]) {
         return Error::new(ErrorKind::Unavailable, format!("the connection to the node broke: {words}"));
@@ -99,6 +102,7 @@ mod tests {
             let error = said(words);
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{words}: {error:?}");
             assert_ne!(error.retry(), Retry::Never, "{words}");
+            assert_eq!(error.retry() == Retry::Safe, words.starts_with("dial"), "{words}: {error:?}");
         }
         for words in ["ERR unknown command `READ`", "WRONGTYPE Operation against a key", "READONLY You can't write"] {
             assert_eq!(said(words).kind(), ErrorKind::Unexpected, "{words}");
