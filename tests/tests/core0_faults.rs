@@ -443,7 +443,10 @@ async fn a_killed_job_ends_though_the_redis_dies_before_what_it_left() {
     let script = "sleep 600 & echo begun; while :; do sleep 0.1; done";
     let job = node.container(&host).run(&shell(script)).await.expect("it starts");
     begun(&[(0, Arc::clone(&job))]).await;
+    let mut redis = direct(&engine).await;
     job.kill(Signal::KILL).await.expect("it is sent");
+    // Before anybody can have seen that it has left something.
+    redis::cmd("SHUTDOWN").arg("SAVE").query_async::<()>(&mut redis).await.expect_err("it is gone");
     let _ = engine.verb("stop-redis");
     let _ = engine.verb("start-redis");
     let status = job.wait(SOON).await.expect("it ends");

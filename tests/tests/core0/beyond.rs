@@ -152,6 +152,10 @@ fn a_node_that_goes_off_ends_everything_first() {
     let pid = value(&node.run("corex.get", &json!({"query": id})))["container"]["pid"].as_i64().unwrap();
     node.push(r#"{"id": "sleeper", "command": "core.system", "arguments": {"name": "sleep", "args": ["1000"]}}"#);
     assert_eq!(node.flagged("sleeper").as_deref(), Some(""));
+    // Accepted is not begun.
+    until("the sleeper's process", || {
+        value(&node.run("job.list", &json!({"id": "sleeper"})))[0]["pid"].as_i64().is_some_and(|pid| pid > 0)
+    });
     let off = node.run("core.poweroff", &json!({}));
     assert_eq!(
         (&off["state"], &off["level"], &off["streams"][0]),
