@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use roadstead_backends::engines::core0::{Command, Core0Node};
 use roadstead_core::{
     ConnectOptions, ContainerFilter, ContainerSpec, ContainerState, ErrorKind, Job, JobSpec, JobState, JobStatus, Node,
-    OutputOptions, StopOptions, WaitFor,
+    OutputOptions, Signal, StopOptions, WaitFor,
 };
 use roadstead_tests::engines::{OwnEngine, flist};
 
@@ -90,16 +91,18 @@ async fn a_thousand_jobs_at_once_by_few_connections() {
 }
 
 /// Runs jobs on the node and in a container that write down that they ran, and gives them with the exit code that each has.
-async fn jobs(node: &Arc<dyn Node>, container: &str, runs: &str, seconds: u32) -> Vec<(i32, Arc<dyn Job>)> {
+/// They go on until `go` is there.
+async fn jobs(node: &Arc<dyn Node>, container: &str, runs: &str, go: &str) -> Vec<(i32, Arc<dyn Job>)> {
     let container = node.container(container);
     let mut jobs = Vec::new();
     for code in 0..12 {
-        let script = |place: &str| {
-            let note = if place == "node" { format!("echo {code} >> {runs}") } else { ":".to_owned() };
-            shell(&format!("{note}; echo begun {code}; sleep {seconds}; echo done {code} >&2; exit {code}"))
+        let script = |note: &str, go: &str| {
+            let waits = format!("while [ ! -e {go} ]; do sleep 0.5; done");
+            shell(&format!("{note}; echo begun {code}; {waits}; echo done {code} >&2; exit {code}"))
         };
-        jobs.push((code, node.run(&script("node")).await.expect("it starts")));
-        jobs.push((code, container.run(&script("container")).await.expect("it starts")));
+        let on_node = script(&format!("echo {code} >> {runs}"), go);
+        jobs.push((code, node.run(&on_node).await.expect("it starts")));
+        jobs.push((code, container.run(&script(":", "/go")).await.expect("it starts")));
     }
     jobs
 }
@@ -135,16 +138,17 @@ fn check(code: i32, ended: &roadstead_core::Result<JobStatus>) -> bool {
     }
 }
 
-/// Kills the node's Redis while jobs run, are read and waited for, and starts it again, with or without its memory.
+/// Ends the node's Redis while jobs run, are read and waited for, and starts it again, with or without its memory. They run
+/// on, so that nothing of them may be lost.
 async fn redis_dies(instance: &str, forgets: bool) {
     let Some(engine) = OwnEngine::core0(instance) else { return };
     let directory = engine.verb("dir");
-    let runs = format!("{directory}/runs");
-    for uri in [engine.engine().uri().to_owned(), engine.verb("tcp-uri")] {
+    let (runs, go) = (format!("{directory}/runs"), format!("{directory}/go"));
+    for uri in [engine.engine().uri().to_owned(), tls(&engine)] {
         let node = connect(&uri).await;
-        let host = container(&node, "host", "sleep 300").await;
-        let ends = container(&node, "ends", "sleep 6; exit 7").await;
-        let jobs = jobs(&node, &host, &runs, 6).await;
+        let host = container(&node, "host", "sleep 600").await;
+        let ends = container(&node, "ends", "while [ ! -e /go ]; do sleep 0.2; done; exit 7").await;
+        let jobs = jobs(&node, &host, &runs, &go).await;
         begun(&jobs).await;
         let waits: Vec<_> = jobs
             .iter()
@@ -156,58 +160,82 @@ async fn redis_dies(instance: &str, forgets: bool) {
         let main = node.container(&ends);
         let main = tokio::spawn(async move { main.wait(WaitFor::Stopped, SOON).await });
 
-        let _ = engine.verb("kill-redis");
+        let _ = engine.verb(if forgets { "kill-redis" } else { "stop-redis" });
         let error = node.ping().await.expect_err("there is no Redis");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
         let error = node.list_containers(&ContainerFilter::all()).await.expect_err("there is no Redis");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
         if forgets {
-            std::fs::remove_dir_all(format!("{directory}/appendonlydir")).expect("its memory");
+            forget(&engine);
         }
         let _ = engine.verb("start-redis");
         node.ping().await.expect("it answers again, and nobody had to connect");
+        std::fs::write(&go, "").expect("the file");
+        for id in [&host, &ends] {
+            let touched = node.container(id).run(&JobSpec::new(["touch", "/go"])).await.expect("jobs run");
+            assert_eq!(touched.wait(SOON).await.expect("it ends").exit_code, Some(0));
+        }
 
         for ((code, job), ended) in jobs.iter().zip(join_all(waits).await) {
-            let known = check(*code, &ended.expect("it waited"));
-            assert!(known || forgets, "job {code} is lost though its result was not");
-            if known {
-                assert_eq!(
-                    output(&**job).await,
-                    format!("begun {code}\ndone {code}\n"),
-                    "nothing is missing or told twice"
-                );
-            }
+            assert!(check(*code, &ended.expect("it waited")), "job {code} is lost though it ran on");
+            assert_eq!(
+                output(&**job).await,
+                format!("begun {code}\ndone {code}\n"),
+                "nothing is missing or told twice"
+            );
         }
-        let exit = main.await.expect("it waited");
-        if !forgets {
-            assert_eq!(exit.expect("it ended").exit_code, Some(7));
-        }
+        assert_eq!(main.await.expect("it waited").expect("it ended").exit_code, Some(7));
         let ids: Vec<String> = node.jobs().await.expect("jobs").into_iter().map(|job| job.id).collect();
-        assert_eq!(ids.len(), jobs.len(), "each is told of once");
+        assert_eq!(ids.len(), jobs.len() + 2, "each is told of once");
         let ran = std::fs::read_to_string(&runs).expect("what ran");
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
         ran.lines().for_each(|line| *counts.entry(line).or_default() += 1);
         assert!(counts.len() == 12 && counts.values().all(|count| *count == 1), "each ran once: {counts:?}");
-        std::fs::remove_file(&runs).expect("the file");
+        for file in [&runs, &go] {
+            std::fs::remove_file(file).expect("the file");
+        }
 
         // What it was told before it died is known, or found out.
-        let details = node.container(&host).inspect().await.expect("it is there");
-        assert_eq!(details.summary.state, ContainerState::Running);
-        let ended = node.container(&ends).inspect().await.expect("it is there");
-        assert_eq!(ended.summary.state, ContainerState::Stopped);
+        assert_eq!(state(&*node.container(&host)).await, (ContainerState::Running, None));
+        assert_eq!(state(&*node.container(&ends)).await, (ContainerState::Stopped, Some(7)));
         for id in [host, ends] {
             node.container(&id).delete(&roadstead_core::DeleteOptions::force()).await.expect("deleted");
         }
     }
 }
 
-/// Kills the node's Redis and starts it again, with this directory for its memory; without any where there is none.
-fn redis_forgets(engine: &OwnEngine, memory: Option<&str>) {
-    let directory = engine.verb("dir");
+/// As clients elsewhere reach a node: through the proxy before its Redis.
+fn tls(engine: &OwnEngine) -> String {
+    engine.verb("tls-uri") + "?trust=unverified"
+}
+
+fn memory(engine: &OwnEngine) -> std::path::PathBuf {
+    std::path::Path::new(&engine.verb("dir")).join("dump.rdb")
+}
+
+/// Has the Redis write its memory down as it is now; gives a copy.
+async fn remembered(engine: &OwnEngine) -> std::path::PathBuf {
+    redis::cmd("SAVE").query_async::<()>(&mut direct(engine).await).await.expect("it is written");
+    let (memory, copy) = (memory(engine), memory(engine).with_extension("older"));
+    std::fs::copy(memory, &copy).expect("a copy");
+    copy
+}
+
+/// Takes what a Redis that does not run has written down of its memory.
+fn forget(engine: &OwnEngine) {
+    match std::fs::remove_file(memory(engine)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("its memory: {error}"),
+        // It has not written anything yet.
+        _ => {}
+    }
+}
+
+/// Kills the node's Redis and starts it again, with this for its memory; without any where there is none.
+fn redis_forgets(engine: &OwnEngine, older: Option<&std::path::Path>) {
     let _ = engine.verb("kill-redis");
-    std::fs::remove_dir_all(format!("{directory}/appendonlydir")).expect("its memory");
-    if let Some(memory) = memory {
-        std::fs::rename(memory, format!("{directory}/appendonlydir")).expect("its older memory");
+    match older {
+        Some(older) => drop(std::fs::copy(older, memory(engine)).expect("its older memory")),
+        None => forget(engine),
     }
     let _ = engine.verb("start-redis");
 }
@@ -235,7 +263,7 @@ async fn state(container: &dyn roadstead_core::Container) -> (ContainerState, Op
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_takes_its_time_though_the_redis_forgets() {
     let Some(engine) = OwnEngine::core0("stop-forgets") else { return };
-    let node = connect(&engine.verb("tcp-uri")).await;
+    let node = connect(&tls(&engine)).await;
     // Before the stop.
     let script = "trap 'sleep 4; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
     let saves = container(&node, "saves", script).await;
@@ -273,16 +301,13 @@ async fn a_stop_takes_its_time_though_the_redis_forgets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_with_an_older_memory_does_not_make_run_what_has_ended() {
     let Some(engine) = OwnEngine::core0("older-memory") else { return };
-    let node = connect(&engine.verb("tcp-uri")).await;
-    let directory = engine.verb("dir");
+    let node = connect(&tls(&engine)).await;
     let script = "while [ ! -e /go ]; do sleep 0.1; done; echo over; exit 3";
     let mut containers = Vec::new();
     for name in ["starts", "stops", "looked-at"] {
         containers.push(node.container(&container(&node, name, script).await));
     }
-    let older = format!("{directory}/older");
-    let copied = std::process::Command::new("cp").args(["-r", &format!("{directory}/appendonlydir"), &older]).status();
-    assert!(copied.expect("cp runs").success());
+    let older = remembered(&engine).await;
     for container in &containers {
         container.run(&JobSpec::new(["touch", "/go"])).await.expect("jobs run");
         assert_eq!(container.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(3));
@@ -292,19 +317,140 @@ async fn a_redis_with_an_older_memory_does_not_make_run_what_has_ended() {
     // Nothing of this program's own tells it.
     drop((node, containers));
     redis_forgets(&engine, Some(&older));
-    let node = connect(&engine.verb("tcp-uri")).await;
+    let node = connect(&tls(&engine)).await;
     let [starts, stops, looked_at] = ["starts", "stops", "looked-at"].map(|name| node.container(name));
+    // Who waits need not wait for a whole round of what a flag of that day says.
+    let waited = looked_at.wait(WaitFor::Stopped, Duration::from_secs(45)).await;
+    assert_eq!(waited.expect("somebody sees that it has ended").exit_code, None);
+    assert_eq!(state(&*looked_at).await, (ContainerState::Stopped, None));
     starts.start().await.expect("it starts");
     stops.stop(&StopOptions::after_seconds(60)).await.expect("it has ended");
     assert_eq!(state(&*stops).await, (ContainerState::Stopped, None));
     assert_eq!(starts.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(3), "it ran once more");
-    let seen = async {
-        while state(&*looked_at).await.0 == ContainerState::Running {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// What a container's records are kept by: the beginning of the name of its main process's job.
+async fn mark(node: &Arc<dyn Node>, id: &str) -> String {
+    let node: &Core0Node = node.engine().downcast_ref().expect("a core0");
+    let found = node.commands().containers().get(id.parse::<u64>().expect("a number")).await.expect("an answer");
+    let kept = found.expect("it is there").arguments.config["/.roadstead/spec.json"].clone();
+    let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
+    kept["mark"].as_str().expect("its mark").to_owned()
+}
+
+/// Runs a shell script in a container, and nothing else of ours looks at the container.
+async fn inside(node: &Arc<dyn Node>, id: &str, script: &str) -> String {
+    let node: &Core0Node = node.engine().downcast_ref().expect("a core0");
+    let inside = node.inside(id.parse().expect("a number"));
+    let outcome = inside.run(&Command::script(script).expect("a script")).await.expect("it runs");
+    assert!(outcome.succeeded(), "{script}: {}", outcome.message());
+    outcome.streams.expect("output").0.trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_with_an_older_memory_does_not_hide_what_runs() {
+    let Some(engine) = OwnEngine::core0("older-runs") else { return };
+    let node = connect(&tls(&engine)).await;
+    // The exit code of a run tells which one it was; it ends when it is let.
+    let script =
+        "n=$(($(cat /n) + 1)); echo $n >/n; echo begun; while [ ! -e /go$n ]; do sleep 0.1; done; exit $((20 + n))";
+    let mut ids = Vec::new();
+    for name in ["looked-at", "started", "ended", "unwritten", "created"] {
+        let spec = ContainerSpec::new(flist()).name(name).command(["sh", "-c", script]);
+        let id = node.create_container(&spec).await.expect("it is created").id;
+        inside(&node, &id, "echo 0 >/n").await;
+        ids.push(id);
+    }
+    for id in &ids[..4] {
+        let container = node.container(id);
+        container.start().await.expect("it starts");
+        inside(&node, id, "touch /go1").await;
+        assert_eq!(container.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(21));
+        assert_eq!(state(&*container).await, (ContainerState::Stopped, Some(21)));
+    }
+    let mut redis = direct(&engine).await;
+    // How the first run of one ended was not written down yet, and too long ago for its result.
+    let mark = mark(&node, &ids[3]).await;
+    let keys = [format!("roadstead:container:{mark}:end"), format!("result:{mark}-1"), format!("result:{mark}-1:flag")];
+    redis::cmd("DEL").arg(&keys).query_async::<()>(&mut redis).await.expect("they go");
+    let older = remembered(&engine).await;
+    for id in &ids {
+        node.container(id).start().await.expect("it starts");
+        said(&*node.container(id), "begun").await;
+    }
+    // Nothing of this program's own tells of these runs.
+    drop(node);
+    redis_forgets(&engine, Some(&older));
+    let node = connect(&tls(&engine)).await;
+    let [looked_at, started, ended, created] = [0, 1, 2, 4].map(|at| node.container(&ids[at]));
+    let unwritten = node.container(&ids[3]);
+
+    // What ended before anybody looked has left its result, which is not that of the next run.
+    inside(&node, &ids[2], "touch /go2").await;
+    left(&engine, "result:*-2").await;
+    assert_eq!(state(&*ended).await, (ContainerState::Stopped, Some(22)), "not as its record says");
+    ended.start().await.expect("it starts");
+    inside(&node, &ids[2], "touch /go3").await;
+    assert_eq!(ended.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(23), "that is another run");
+
+    // The end of the first run is written down now, and the second one is not touched by that.
+    assert_eq!(state(&*unwritten).await, (ContainerState::Running, None));
+    inside(&node, &ids[3], "touch /go2").await;
+    assert_eq!(unwritten.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(22));
+
+    assert_eq!(state(&*looked_at).await, (ContainerState::Running, None));
+    looked_at.stop(&StopOptions::after_seconds(0)).await.expect("it stops");
+    assert_eq!(state(&*looked_at).await, (ContainerState::Stopped, Some(137)));
+    started.start().await.expect("it runs");
+    assert_eq!(inside(&node, &ids[1], "cat /n").await, "2", "no second main process was started");
+    assert_eq!(state(&*created).await.0, ContainerState::Running);
+    inside(&node, &ids[4], "touch /go1").await;
+    assert_eq!(created.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(21));
+}
+
+/// Waits until there is such a key.
+async fn left(engine: &OwnEngine, pattern: &str) {
+    let mut redis = direct(engine).await;
+    let there = async {
+        while redis::cmd("KEYS").arg(pattern).query_async::<Vec<String>>(&mut redis).await.expect("keys").is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(SOON, seen).await.expect("somebody sees that it has ended");
-    assert_eq!(state(&*looked_at).await, (ContainerState::Stopped, None));
+    tokio::time::timeout(SOON, there).await.expect("soon");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_after_the_redis_forgot_all_is_known() {
+    let Some(engine) = OwnEngine::core0("forgot-all") else { return };
+    let node = connect(&tls(&engine)).await;
+    let id = container(&node, "ends", "echo begun; while [ ! -e /go ]; do sleep 0.1; done; exit 9").await;
+    said(&*node.container(&id), "begun").await;
+    drop(node);
+    redis_forgets(&engine, None);
+    let node = connect(&tls(&engine)).await;
+    inside(&node, &id, "touch /go").await;
+    left(&engine, "result:*-1").await;
+    assert_eq!(state(&*node.container(&id)).await, (ContainerState::Stopped, Some(9)));
+    node.container(&id).start().await.expect("it starts");
+    assert_eq!(node.container(&id).wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_job_ends_though_the_redis_dies_before_what_it_left() {
+    let Some(engine) = OwnEngine::core0("kill-outage") else { return };
+    let node = connect(&tls(&engine)).await;
+    let host = container(&node, "host", "sleep 600").await;
+    let script = "sleep 600 & echo begun; while :; do sleep 0.1; done";
+    let job = node.container(&host).run(&shell(script)).await.expect("it starts");
+    begun(&[(0, Arc::clone(&job))]).await;
+    let mut redis = direct(&engine).await;
+    job.kill(Signal::KILL).await.expect("it is sent");
+    // Before anybody can have seen that it has left something.
+    redis::cmd("SHUTDOWN").arg("SAVE").query_async::<()>(&mut redis).await.expect_err("it is gone");
+    let _ = engine.verb("stop-redis");
+    let _ = engine.verb("start-redis");
+    let status = job.wait(SOON).await.expect("it ends");
+    assert_eq!((status.state, status.exit_code), (JobState::Killed, Some(137)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -320,7 +466,7 @@ async fn a_redis_that_forgets_makes_no_job_succeed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_outage_leaves_jobs_running() {
     let Some(engine) = OwnEngine::core0("long-outage") else { return };
-    let node = connect(&engine.verb("tcp-uri")).await;
+    let node = connect(&tls(&engine)).await;
     let host = container(&node, "host", "sleep 600").await;
     let go = format!("{}/go", engine.verb("dir"));
     let waits =
@@ -331,7 +477,7 @@ async fn a_long_outage_leaves_jobs_running() {
     let jobs = [(3, on_node), (4, inside), (5, ends)];
     begun(&jobs).await;
 
-    let _ = engine.verb("kill-redis");
+    let _ = engine.verb("stop-redis");
     // An outage is nothing but time. One of the jobs ends within it.
     tokio::time::sleep(Duration::from_secs(25)).await;
     for (code, job) in &jobs {
@@ -367,7 +513,7 @@ async fn a_job_that_was_pushed_when_the_redis_died_is_known() {
         }
     };
     tokio::time::timeout(SOON, queued).await.expect("it is pushed");
-    let _ = engine.verb("kill-redis");
+    let _ = engine.verb("stop-redis");
     engine.start_again();
     let job = pushed.await.expect("it waited").expect("it has been started");
     assert_eq!(job.wait(SOON).await.expect("it ends").exit_code, Some(6));

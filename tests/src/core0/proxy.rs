@@ -22,6 +22,8 @@ Usage: core0-stand-in --proxy ADDRESS --redis unix:/path --certificate FILE --ke
   --token-key FILE     the public key (PEM, P-384) of whoever signs tokens";
 /// Connections to Redis, for all clients together.
 const POOL: usize = 20;
+/// Where a node has its Redis.
+const SOCKET: &str = "/var/run/redis.sock";
 const DENIED: &str = "permission denied, please call AUTH first with a valid JWT";
 /// The first byte of whoever speaks TLS.
 const HANDSHAKE: u8 = 0x16;
@@ -192,8 +194,20 @@ async fn exchange(connection: &mut BufReader<UnixStream>, command: &[Vec<u8>]) -
         request.extend(part);
         request.extend(b"\r\n");
     }
-    connection.write_all(&request).await?;
-    read_reply(connection).await
+    let asked = async {
+        connection.write_all(&request).await.map_err(|error| in_go("write", &error))?;
+        read_reply(connection).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => error,
+            std::io::ErrorKind::UnexpectedEof => broken("unexpected EOF"),
+            _ => in_go("read", &error),
+        })
+    };
+    asked.await
+}
+
+/// What is said of a connection that broke.
+fn in_go(verb: &str, error: &std::io::Error) -> std::io::Error {
+    broken(format!("{verb} unix @->{SOCKET}: {verb}: {}", super::go::errno(error)))
 }
 
 async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<String>> {

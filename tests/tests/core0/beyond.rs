@@ -106,6 +106,7 @@ fn what_ends_while_redis_is_away_is_reported_once() {
         json!({"id": "meanwhile", "command": "bash", "arguments": {"script": "sleep 1; echo done; touch /opt/done"}});
     node.push(&command.to_string());
     assert_eq!(node.flagged("meanwhile").as_deref(), Some(""));
+    assert_eq!(node.ask::<String>(&["SAVE"]), "OK");
     node.world.kill("redis.log");
     std::thread::sleep(Duration::from_millis(1500));
     node.world.start_redis();
@@ -151,6 +152,10 @@ fn a_node_that_goes_off_ends_everything_first() {
     let pid = value(&node.run("corex.get", &json!({"query": id})))["container"]["pid"].as_i64().unwrap();
     node.push(r#"{"id": "sleeper", "command": "core.system", "arguments": {"name": "sleep", "args": ["1000"]}}"#);
     assert_eq!(node.flagged("sleeper").as_deref(), Some(""));
+    // Accepted is not begun.
+    until("the sleeper's process", || {
+        value(&node.run("job.list", &json!({"id": "sleeper"})))[0]["pid"].as_i64().is_some_and(|pid| pid > 0)
+    });
     let off = node.run("core.poweroff", &json!({}));
     assert_eq!(
         (&off["state"], &off["level"], &off["streams"][0]),

@@ -96,11 +96,7 @@ impl World {
     pub(crate) fn start_redis(&mut self) {
         let socket = self.path("redis.sock");
         let mut redis = Command::new("redis-server");
-        redis
-            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket"])
-            .arg(&socket)
-            .arg("--dir")
-            .arg(self.directory.path());
+        redis.args(["--port", "0", "--unixsocket"]).arg(&socket).arg("--dir").arg(self.directory.path());
         self.spawn("redis.log", &mut redis);
         let url = format!("unix://{}", socket.display());
         until("redis-server", || {

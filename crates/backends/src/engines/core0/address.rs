@@ -19,6 +19,7 @@ use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo};
 use roadstead_core::{ConnectOptions, Error, ErrorKind, NodeUri, Result, Retry, Secret};
 use rustls_pki_types::ServerName;
 use tokio::net::UnixStream;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::failure;
@@ -87,7 +88,8 @@ impl Address {
 
     /// Opens a connection. Nothing is sent on it but the token: RESP2 needs no handshake, and `HELLO`, `CLIENT` and `SELECT`
     /// would meet any of the connections that a node's proxy shares among all its clients.
-    pub(super) async fn open(&self) -> Result<MultiplexedConnection> {
+    /// With the task that reads what comes on it, which is over as soon as the other side has closed it.
+    pub(super) async fn open(&self) -> Result<(MultiplexedConnection, AbortHandle)> {
         let opened = timeout(self.deadline, async {
             let link = self.dial().await.map_err(|error| failure::broken(&error).with_source(error))?;
             let mut info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
@@ -99,9 +101,9 @@ impl Address {
             let (connection, driver) = MultiplexedConnection::new_with_config(&info, link, config)
                 .await
                 .map_err(|error| failure::of(&error).with_source(error))?;
-            // It ends with the last copy of the connection.
-            tokio::spawn(driver);
-            Ok(connection)
+            // It ends with the last copy of the connection, too.
+            let driver = tokio::spawn(driver).abort_handle();
+            Ok((connection, driver))
         });
         opened.await.unwrap_or_else(|_| {
             let words = format!("the node cannot be reached: no connection within {} s", self.deadline.as_secs_f64());

@@ -125,7 +125,7 @@ impl Client {
             Scope::Host => self.run_document(&command.id, &command.document(), Until::at(until)).await,
             Scope::Container(container) => {
                 let id = self.dispatch(container, command, Until::at(until)).await?;
-                self.wait(&id, Until::at(until), Acceptance::Told).await
+                self.wait(&id, Until::at(until), Acceptance::Told).await.map_err(unanswered)
             }
         }
     }
@@ -162,7 +162,12 @@ impl Client {
         self.run_document(&outer.id, &document, until).await?.value()
     }
 
+    /// Pushes a document and waits for its result, without which nothing is known of what it asks for.
     async fn run_document(&self, id: &str, document: &Value, until: Until) -> Result<Outcome> {
+        self.push_and_wait(id, document, until).await.map_err(unanswered)
+    }
+
+    async fn push_and_wait(&self, id: &str, document: &Value, until: Until) -> Result<Outcome> {
         let mut push = Pipeline::new();
         push.cmd("RPUSH").arg(QUEUE).arg(document.to_string());
         let pushed = match self.links.lease(PATIENCE).await? {
@@ -264,6 +269,30 @@ impl Client {
         pipeline.cmd("RPOPLPUSH").arg(result_key(id)).arg(result_key(id));
         let (found,): (Option<Vec<u8>>,) = self.links.read(&pipeline).await?;
         found.map_or(Ok(None), |document| own(id, &document))
+    }
+
+    /// Of these the last one that has a result, with its place.
+    pub(super) async fn peek_last(&self, ids: &[String]) -> Result<Option<(usize, Outcome)>> {
+        let mut pipeline = Pipeline::new();
+        for id in ids {
+            pipeline.cmd("RPOPLPUSH").arg(result_key(id)).arg(result_key(id));
+        }
+        let found: Vec<Option<Vec<u8>>> = self.links.read(&pipeline).await?;
+        for (place, (id, document)) in ids.iter().zip(found).enumerate().rev() {
+            if let Some(outcome) = document.map_or(Ok(None), |document| own(id, &document))? {
+                return Ok(Some((place, outcome)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is, or was within five minutes, a command with this id.
+    pub(super) async fn knows(&self, id: &str) -> Result<bool> {
+        if self.peek(id).await?.is_some() {
+            return Ok(true);
+        }
+        let flags = self.flags(&[id.to_owned()]).await?;
+        Ok(self.sets_flags.load(Ordering::Relaxed) && flags.first().is_some_and(|flag| *flag != Flag::Unknown))
     }
 
     /// Whether the node's Redis answers.
@@ -498,6 +527,14 @@ fn interrupted(id: &str) -> Error {
 fn forgotten(id: &str) -> Error {
     let words = "the node does not know the command any more: it has been restarted, or the result is too old";
     Error::new(ErrorKind::NotFound, words).with_retry(Retry::Unknown).with_context("job", id)
+}
+
+/// A question whose answer the node has lost is not answered: that the answer is not found does not say so of what it is about.
+fn unanswered(error: Error) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    Error::new(ErrorKind::Unavailable, error.message().to_owned()).with_retry(Retry::Unknown).with_source(error)
 }
 
 /// Results are there for everybody for five minutes; there are clients that take them away nevertheless.

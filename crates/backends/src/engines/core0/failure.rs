@@ -32,6 +32,13 @@ pub(super) fn of(error: &RedisError) -> Error {
     if says(&["oom command not allowed", "misconf"]) {
         return Error::new(ErrorKind::ResourceExhausted, format!("the node's Redis cannot write: {words}"));
     }
+    // What the proxy could not ask its Redis it answers with Go's words for why: of whatever it was asked nothing is known.
+    if says(&["\"eof\"", "\"unexpected\": eof", "\"dial\": ", "\"read\": ", "\"write\": ", "\"redigo:\""]) {
+        let error = Error::new(ErrorKind::Unavailable, format!("the node's proxy does not reach its Redis: {words}"));
+        // Unless there was no connection for it, nor thus for the first of what was asked.
+        let never = words.starts_with("\"dial\": ") || words.contains("(Index 0, error: \"dial\": ");
+        return if never { error.with_retry(Retry::Safe) } else { error };
+    }
     if error.is_io_error() || error.is_unrecoverable_error() || error.is_connection_dropped() || says(&["loading"]) {
         return Error::new(ErrorKind::Unavailable, format!("the connection to the node broke: {words}"));
     }
@@ -67,4 +74,38 @@ fn mistrust(error: &(dyn StdError + 'static)) -> Option<Error> {
         cause = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+
+    fn said(words: &str) -> Error {
+        let answer = redis::parse_redis_value(format!("-{words}\r\n").as_bytes());
+        let error = answer.and_then(Value::extract_error).unwrap_err();
+        of(&error)
+    }
+
+    #[test]
+    fn a_proxy_without_its_redis_is_away() {
+        for words in [
+            "EOF",
+            "unexpected EOF",
+            "dial unix /var/run/redis.sock: connect: connection refused",
+            "read unix @->/var/run/redis.sock: read: connection reset by peer",
+            "write unix @->/var/run/redis.sock: write: broken pipe",
+            "redigo: connection pool exhausted",
+            "LOADING Redis is loading the dataset in memory",
+        ] {
+            let error = said(words);
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{words}: {error:?}");
+            assert_ne!(error.retry(), Retry::Never, "{words}");
+            assert_eq!(error.retry() == Retry::Safe, words.starts_with("dial"), "{words}: {error:?}");
+        }
+        for words in ["ERR unknown command `READ`", "WRONGTYPE Operation against a key", "READONLY You can't write"] {
+            assert_eq!(said(words).kind(), ErrorKind::Unexpected, "{words}");
+        }
+    }
 }

@@ -3,21 +3,26 @@
 //!
 //! A list is one `corex.list`, one question for all records and one for all flags, however many containers there are. Only
 //! what these leave open is asked about one by one: a result that is there but not written down, a flag that is gone.
+//!
+//! A Redis that was started anew has what it had when it last wrote its memory down, an hour ago perhaps. So a record that says
+//! that a container does not run is compared with the container once in every life of the Redis: it may run since.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use roadstead_core::{ContainerState, Error, ErrorKind, Result, Timestamp};
+use tokio::time::timeout;
 
 use super::client::Flag;
 use super::commands::corex::Container;
 use super::ended;
 use super::kept::Kept;
-use super::outliving;
 use super::record::{self, End, Record, Run};
 use super::settle::{self, Fate};
 use super::shared::Core0;
+use super::watching;
 
 /// The name of a container that has none begins so.
 const NAMELESS: &str = "corex-";
@@ -25,6 +30,8 @@ const NAMELESS: &str = "corex-";
 const STARTING: Duration = Duration::from_secs(60);
 /// A result follows its flag within this.
 const RESULT: Duration = Duration::from_secs(5);
+/// A container that does not say within this what runs in it is asked another time.
+const COMPARING: Duration = Duration::from_secs(5);
 /// So many are looked into at once.
 const AT_ONCE: usize = 8;
 
@@ -51,6 +58,11 @@ impl Found {
     /// The job that is its main process, while it runs.
     pub(super) fn main_job(&self) -> Option<&str> {
         self.run.job.as_deref().filter(|_| self.state == ContainerState::Running)
+    }
+
+    /// The mark of one of ours that does not run.
+    fn resting(&self) -> Option<&str> {
+        self.kept.as_ref().map(|kept| kept.mark.as_str()).filter(|_| self.state != ContainerState::Running)
     }
 
     pub(super) fn must_run(&self) -> Result<()> {
@@ -149,7 +161,62 @@ async fn join(core0: &Arc<Core0>, containers: Vec<Container>) -> Result<Vec<Foun
     let joined: Vec<Result<Found>> = stream::iter(states).buffered(AT_ONCE).collect().await;
     // One that went away meanwhile is none.
     let gone = |found: &Result<Found>| matches!(found, Err(error) if error.kind() == ErrorKind::NotFound);
-    joined.into_iter().filter(|found| !gone(found)).collect()
+    compare(core0, joined.into_iter().filter(|found| !gone(found)).collect::<Result<_>>()?).await
+}
+
+/// Compares those that do not run, to their records, with what runs in them, where that was not done since the Redis began.
+async fn compare(core0: &Arc<Core0>, all: Vec<Found>) -> Result<Vec<Found>> {
+    if !all.iter().any(|found| found.resting().is_some()) {
+        return Ok(all);
+    }
+    let links = &core0.client.links;
+    let Some(compared) = record::compared(links).await? else { return Ok(all) };
+    let known = &compared.marks;
+    let looks = all.into_iter().map(|found| compare_one(core0, found, known));
+    let looked: Vec<Result<(Found, Option<String>)>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    let (all, marks): (Vec<_>, Vec<_>) = looked.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let marks: Vec<String> = marks.into_iter().flatten().collect();
+    record::write_compared(links, &compared.life, &marks).await?;
+    Ok(all)
+}
+
+/// Compares one; gives its mark, too, when that was done now.
+async fn compare_one(
+    core0: &Arc<Core0>,
+    mut found: Found,
+    compared: &BTreeSet<String>,
+) -> Result<(Found, Option<String>)> {
+    let Some(mark) = found.resting().filter(|mark| !compared.contains(*mark)).map(str::to_owned) else {
+        return Ok((found, None));
+    };
+    let (container, number) = (found.container.id, found.run.number);
+    let (known, end) = match timeout(COMPARING, since(core0, container, &mark, number)).await {
+        Ok(Ok(since)) => since,
+        // Whoever looks next may know.
+        untold => {
+            tracing::debug!(container, ?untold, "what runs in a container is not known");
+            return Ok((found, None));
+        }
+    };
+    if let Some(known) = known {
+        record::write_run(&core0.client.links, &mark, &known).await?;
+        (found.run, found.end, found.state) = (known, None, ContainerState::Running);
+        watching::watch(core0, &mark, container, found.run.number);
+    } else if let Some(end) = end {
+        settle::soon(core0, &mark, container, &end);
+        found.run = Run { job: Some(settle::job_id(&mark, end.run)), ..Run::ended(end.run) };
+        (found.end, found.state) = (Some(end), ContainerState::Stopped);
+    }
+    Ok((found, Some(mark)))
+}
+
+/// A later run than this one that goes on in the container, or the end of one.
+async fn since(core0: &Core0, container: u64, mark: &str, run: u64) -> Result<(Option<Run>, Option<End>)> {
+    let known = settle::recover(core0, container, mark).await?;
+    if known.job.is_some() && known.number > run {
+        return Ok((Some(known), None));
+    }
+    Ok((None, settle::later(core0, mark, run).await?))
 }
 
 async fn state(
@@ -199,7 +266,7 @@ async fn state(
         }
     };
     if let Some(kept) = found.kept.as_ref().filter(|_| found.main_job().is_some()) {
-        outliving::watch(core0, &kept.mark, found.container.id, found.run.number);
+        watching::watch(core0, &kept.mark, found.container.id, found.run.number);
     }
     Ok(found)
 }
@@ -210,16 +277,19 @@ fn starts(run: &Run) -> bool {
     !run.confirmed && begun < STARTING
 }
 
-/// What can be known without a record: whether the main process is there.
+/// What can be known without a record: whether the main process is there, or has left its result.
 async fn recovered(core0: &Arc<Core0>, mut found: Found) -> Result<Found> {
     let Some(kept) = &found.kept else { return Ok(found) };
     let links = &core0.client.links;
-    found.run = settle::recover(core0, found.container.id, &kept.mark).await?;
-    record::write_run(links, &kept.mark, &found.run).await?;
-    if found.run.job.is_none() && !kept.words().is_empty() {
-        let end = ended::unknown(found.run.number);
+    let mut run = settle::recover(core0, found.container.id, &kept.mark).await?;
+    if run.job.is_none() && !kept.words().is_empty() {
+        let end = settle::later(core0, &kept.mark, 0).await?.unwrap_or_else(|| ended::unknown(run.number));
+        run.number = end.run;
         record::write_end(links, &kept.mark, &end).await?;
         (found.state, found.end) = (ContainerState::Stopped, Some(end));
     }
+    // Last, so that nobody takes a run for one that goes on.
+    record::write_run(links, &kept.mark, &run).await?;
+    found.run = run;
     Ok(found)
 }

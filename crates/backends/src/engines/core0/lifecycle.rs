@@ -21,7 +21,7 @@ use super::outcome::Outcome;
 use super::record::{self, Run};
 use super::settle::Fate;
 use super::shared::{Core0, whole};
-use super::{Scope, create, ended, following, outliving, settle};
+use super::{Scope, create, ended, following, outliving, settle, watching};
 
 /// Between stop signal and kill where nobody says.
 const STOP_SECONDS: u32 = 10;
@@ -144,9 +144,21 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
     if !found.run.confirmed && found.end.is_none() {
         return claimed(core0, found, found.run.number).await;
     }
-    let number = found.run.number + 1;
-    if !record::claim(links, mark, number).await? {
-        return claimed(core0, found, number).await;
+    // The record of a Redis that got an older day's data back may not know of a run that goes on.
+    let known = settle::recover(core0, found.container.id, mark).await?;
+    if known.job.is_some() && known.number > found.run.number {
+        return record::write_run(links, mark, &known).await;
+    }
+    let mut number = found.run.number;
+    loop {
+        number += 1;
+        if !record::claim(links, mark, number).await? {
+            return claimed(core0, found, number).await;
+        }
+        // Nor of one whose result is there still, which would be taken for the next one's.
+        if !core0.client.knows(&settle::job_id(mark, number)).await? {
+            break;
+        }
     }
     let words = kept.words();
     let begun_at = Some(Timestamp::now());
@@ -172,7 +184,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
         return Err(error);
     }
     following::follow(core0, mark, container, number).await;
-    outliving::watch(core0, mark, container, number);
+    watching::watch(core0, mark, container, number);
     let begun_at = begun(core0, container, &command.id, number, mark).await?;
     record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await
 }
@@ -183,13 +195,12 @@ async fn runs(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<bool> {
     // One that is about to start may not be there yet.
     let Some(job) = found.main_job().filter(|_| found.run.confirmed) else { return Ok(true) };
     let (container, run) = (found.container.id, found.run.number);
-    match settle::fate(core0, container, job).await? {
+    let end = match settle::fate(core0, container, job).await? {
         Fate::Runs => return Ok(true),
-        Fate::Ended(outcome) => {
-            settle::finish(core0, &kept.mark, container, &ended::of(run, &outcome, None)).await?;
-        }
-        Fate::Lost => settle::lose(core0, &kept.mark, container, run).await?,
-    }
+        Fate::Ended(outcome) => ended::of(run, &outcome, None),
+        Fate::Lost => ended::unknown(run),
+    };
+    settle::finish(core0, &kept.mark, container, &end).await?;
     Ok(false)
 }
 
@@ -286,7 +297,8 @@ async fn outcome(core0: &Core0, container: u64, job: &str, patience: Duration) -
             Ok(Fate::Runs) => Error::new(ErrorKind::DeadlineExceeded, "the main process runs on"),
             Ok(Fate::Ended(outcome)) => return Ok(Some(*outcome)),
             Ok(Fate::Lost) => return Ok(None),
-            Err(error) if is_broken(&error) => error,
+            // That nobody says does not mean that its time is up.
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => error,
             Err(error) => return Err(error),
         };
         if Instant::now() >= until {

@@ -3,8 +3,8 @@
 //! The proxy in front of a real node serves all its clients over 20 connections, and each wait occupies one. So however many
 //! calls and jobs go on, there are never more than ten of ours.
 //!
-//! A connection that nobody used for a while may have died without anybody seeing it, with a Redis that was started anew. It
-//! is asked for a sign of life first: a command that was sent on it would be in doubt for no reason.
+//! A command that is sent on a connection that is dead is in doubt for no reason. So none is sent on one that the other side
+//! has closed; and one that nobody used for a while, which may have died without a word, is asked for a sign of life first.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, Pipeline};
 use roadstead_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::address::Address;
@@ -62,7 +63,11 @@ impl Shared {
 
 /// A connection, which does not show what it is.
 #[derive(Clone)]
-pub(super) struct Connection(MultiplexedConnection);
+pub(super) struct Connection {
+    redis: MultiplexedConnection,
+    /// Over when the other side has closed it.
+    reader: AbortHandle,
+}
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -73,7 +78,7 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// Sends all of `pipeline` at once and gives the answers, within `deadline`.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, pipeline: &Pipeline, deadline: Duration) -> Result<T> {
-        match timeout(deadline, pipeline.query_async(&mut self.0)).await {
+        match timeout(deadline, pipeline.query_async(&mut self.redis)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(failure::of(&error).with_source(error)),
             Err(_) => Err(Error::new(
@@ -86,6 +91,9 @@ impl Connection {
 
 /// Whether a connection that was used at that time is there still, as far as can be known.
 async fn lives(connection: &mut Connection, used: Instant) -> bool {
+    if connection.reader.is_finished() {
+        return false;
+    }
     if used.elapsed() < FRESH {
         return true;
     }
@@ -116,7 +124,7 @@ impl Links {
 
     /// A connection of its own.
     pub(super) async fn open(&self) -> Result<Connection> {
-        self.address.open().await.map(Connection)
+        self.address.open().await.map(|(redis, reader)| Connection { redis, reader })
     }
 
     /// The connection that is shared, which is known to be there if it is to be `alive`.
@@ -124,7 +132,8 @@ impl Links {
         let mut shared = self.shared.lock().await;
         if let Some(found) = &mut *shared {
             let used = found.used();
-            if !alive || used.elapsed() < FRESH {
+            let fresh = !alive || used.elapsed() < FRESH;
+            if fresh && !found.connection.reader.is_finished() {
                 return Ok(found.clone());
             }
             if lives(&mut found.connection, used).await {

@@ -36,6 +36,7 @@ mod stats;
 mod streams;
 mod sweep;
 mod wait;
+mod watching;
 
 use std::sync::Arc;
 

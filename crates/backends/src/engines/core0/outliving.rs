@@ -3,23 +3,19 @@
 //! A node tells the end of a job when its process has ended *and* nobody holds the process's output open any more (the waiting
 //! for both stands in core0's `base/pm/systemprocess.go`). A child that was left behind holds it, so that the end would not be
 //! told before the child's. Everywhere else a process that has ended has ended: what is left of a main process, and of a job
-//! that was killed, is ended here, and then the node tells the rest.
+//! that was killed, is ended here, and then the node tells the rest. That main processes have ended is seen by [`watching`](super::watching).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use roadstead_core::{Error, ErrorKind, Result, Signal, Timestamp};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::commands::Commands;
 use super::commands::process::Process;
-use super::ended;
-use super::processes::{self, descendants};
-use super::record;
-use super::settle::{self, Fate};
-use super::shared::Core0;
+use super::processes::descendants;
+use super::settle;
 
 /// All that comes of a job has this in its environment, with the job's id.
 pub(super) const MARK: &str = "ROADSTEAD_JOB";
@@ -27,11 +23,9 @@ pub(super) const MARK: &str = "ROADSTEAD_JOB";
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A result follows the end of its process within this when nobody holds its output.
-const RESULT: Duration = Duration::from_millis(300);
+pub(super) const RESULT: Duration = Duration::from_millis(300);
 /// A process that lives on so long after a signal is not waited for any more.
 const AFTER_SIGNAL: Duration = Duration::from_secs(60);
-/// How often it is looked whether main processes live.
-const LOOK: Duration = Duration::from_secs(3);
 /// Starts of processes are told to a tick of the kernel, starts of jobs to the millisecond.
 const SLACK: Duration = Duration::from_secs(2);
 /// An environment is shorter: the kernel's own limit.
@@ -48,7 +42,7 @@ const AT_ONCE: usize = 8;
 /// The kernel tells starts by the clock of now: when that is set, the starts of all processes move by as much, and the first
 /// one's tells whether another one with the same number is another process.
 #[derive(Clone, Debug)]
-struct Seen {
+pub(super) struct Seen {
     process: Process,
     first: Option<Process>,
 }
@@ -60,7 +54,7 @@ fn moved(before: &Process, now: &Process) -> Option<i128> {
 
 impl Seen {
     /// A process of a whole list.
-    fn of(process: &Process, all: &[Process]) -> Self {
+    pub(super) fn of(process: &Process, all: &[Process]) -> Self {
         Seen { process: process.clone(), first: first(all).cloned() }
     }
 
@@ -70,7 +64,7 @@ impl Seen {
     }
 
     /// Whether it is still the same process. What cannot be told is no reason to say no.
-    fn is(&self, now: &Process, first: Option<&Process>) -> bool {
+    pub(super) fn is(&self, now: &Process, first: Option<&Process>) -> bool {
         if self.process.pid != now.pid || !self.has_moved(now) {
             return self.process.pid == now.pid;
         }
@@ -80,12 +74,12 @@ impl Seen {
     }
 }
 
-fn first(all: &[Process]) -> Option<&Process> {
+pub(super) fn first(all: &[Process]) -> Option<&Process> {
     all.iter().find(|process| process.pid == FIRST)
 }
 
 /// The process with this number, as it is seen now; none when it is gone, which one that is not `before` is.
-async fn see(commands: &Commands, pid: u32, before: Option<&Seen>) -> Result<Option<Seen>> {
+pub(super) async fn see(commands: &Commands, pid: u32, before: Option<&Seen>) -> Result<Option<Seen>> {
     let Some(process) = commands.processes().get(pid).await? else { return Ok(None) };
     if let Some(before) = before.filter(|before| before.process.pid == pid && !before.has_moved(&process)) {
         return Ok(Some(before.clone()));
@@ -159,11 +153,31 @@ impl Descendants {
 pub(super) async fn after_signal(commands: Commands, job: String, before: Descendants, signal: Signal) {
     let looks = if signal == Signal::KILL { u32::MAX } else { MOMENT_LOOKS };
     let ended = timeout(AFTER_SIGNAL, async {
-        if outlived_within(&commands, &job, looks).await? { end_left(&commands, &job, &before).await } else { Ok(()) }
+        let mut gone = false;
+        loop {
+            let carried: Result<()> = async {
+                gone = gone || outlived_within(&commands, &job, looks).await?;
+                if gone { end_left(&commands, &job, &before).await } else { Ok(()) }
+            }
+            .await;
+            match carried {
+                // What it is to do is clear, and the node comes back. Otherwise the moment is over.
+                Err(error) if may_pass(&error) && (gone || signal == Signal::KILL) => {
+                    tracing::debug!(job, %error, "what a job has left behind cannot be ended now");
+                    sleep(LONGEST_PAUSE).await;
+                }
+                carried => return carried,
+            }
+        }
     });
     if let Ok(Err(error)) = ended.await {
         tracing::debug!(job, %error, "what a job has left behind could not be ended");
     }
+}
+
+/// Whether an error says nothing but that the node cannot be asked now.
+fn may_pass(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
 }
 
 /// Ends all that came of a job: what was seen to, and what has the mark in its environment.
@@ -213,190 +227,6 @@ fn is_gone(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.message().contains("no such process")
 }
 
-/// The main processes that are looked after, by the marks of their containers, with the run; and what the
-/// node listed last, which all of them ask for.
-#[derive(Debug, Default)]
-pub(super) struct Watched {
-    runs: Mutex<BTreeMap<String, u64>>,
-    processes: Shared<Vec<Process>>,
-    /// The first processes of the containers.
-    containers: Shared<BTreeMap<u64, u32>>,
-}
-
-/// What all who look ask for: asked once for all of them within a look.
-#[derive(Debug)]
-struct Shared<T>(tokio::sync::Mutex<Option<(Instant, Arc<T>)>>);
-
-impl<T> Default for Shared<T> {
-    fn default() -> Self {
-        Shared(tokio::sync::Mutex::default())
-    }
-}
-
-impl<T> Shared<T> {
-    async fn get(&self, ask: impl Future<Output = Result<T>>) -> Result<Arc<T>> {
-        let mut kept = self.0.lock().await;
-        if let Some((at, answer)) = &*kept
-            && at.elapsed() < LOOK
-        {
-            return Ok(Arc::clone(answer));
-        }
-        let at = Instant::now();
-        let answer = Arc::new(ask.await?);
-        *kept = Some((at, Arc::clone(&answer)));
-        Ok(answer)
-    }
-}
-
-impl Watched {
-    /// False when it is looked after already.
-    fn begin(&self, mark: &str, run: u64) -> bool {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(mark.to_owned(), run) != Some(run)
-    }
-
-    fn has(&self, mark: &str, run: u64) -> bool {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(mark) == Some(&run)
-    }
-
-    fn end(&self, mark: &str, run: u64) {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        if runs.get(mark) == Some(&run) {
-            runs.remove(mark);
-        }
-    }
-
-    pub(super) fn forget(&self, mark: &str) {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(mark);
-    }
-
-    async fn processes(&self, host: &Commands) -> Result<Arc<Vec<Process>>> {
-        self.processes.get(async { host.processes().list().await }).await
-    }
-
-    async fn containers(&self, core0: &Core0) -> Result<Arc<BTreeMap<u64, u32>>> {
-        let list = async {
-            let all = core0.host.containers().list().await?;
-            Ok(all.into_iter().map(|container| (container.id, container.pid)).collect())
-        };
-        self.containers.get(list).await
-    }
-}
-
-/// Looks after a main process: once it has ended, all else in its container is ended. Nodes tell of nothing, so they are asked,
-/// once every few seconds for all containers together.
-pub(super) fn watch(core0: &Arc<Core0>, mark: &str, container: u64, run: u64) {
-    if !core0.watched.begin(mark, run) {
-        return;
-    }
-    let (weak, mark) = (Arc::downgrade(core0), mark.to_owned());
-    tokio::spawn(async move {
-        let watched = Watch { core0: weak, mark, container, run };
-        if let Err(error) = watched.to_the_end().await {
-            tracing::debug!(container, %error, "a main process is not looked after any more");
-        }
-        if let Some(core0) = watched.core0.upgrade() {
-            core0.watched.end(&watched.mark, run);
-        }
-    });
-}
-
-struct Watch {
-    /// The node itself is not held: a program that lets go of it ends this.
-    core0: Weak<Core0>,
-    mark: String,
-    container: u64,
-    run: u64,
-}
-
-/// A main process as it is seen in its container, and as the node sees it once that is known.
-struct Main {
-    inner: Seen,
-    outer: Option<Seen>,
-}
-
-impl Watch {
-    async fn to_the_end(&self) -> Result<()> {
-        let mut main: Option<Main> = None;
-        loop {
-            sleep(LOOK).await;
-            let Some(core0) = self.core0.upgrade() else { return Ok(()) };
-            if !core0.watched.has(&self.mark, self.run) {
-                return Ok(());
-            }
-            match self.look(&core0, &mut main).await {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                // A connection that is broken comes back.
-                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// False when there is nothing to look after any more.
-    async fn look(&self, core0: &Arc<Core0>, main: &mut Option<Main>) -> Result<bool> {
-        if let Some(outer) = main.as_ref().and_then(|main| main.outer.as_ref()) {
-            let listed = core0.watched.processes(core0.host.commands()).await?;
-            if listed.iter().any(|process| outer.is(process, first(&listed))) {
-                return Ok(true);
-            }
-        }
-        let inside = core0.inside(self.container);
-        let Some(job) = settle::listed(&inside, &settle::job_id(&self.mark, self.run)).await? else {
-            return self.gone(core0).await;
-        };
-        let Some(pid) = job.pid else { return Ok(true) };
-        let before = main.take().map(|main| main.inner);
-        let Some(inner) = see(&inside, pid, before.as_ref()).await? else { return self.ended(core0).await };
-        // A container that is newer than the list is in the next one, and so is its main process.
-        let outer = match core0.watched.containers(core0).await?.get(&self.container) {
-            Some(container) => {
-                let all = core0.watched.processes(core0.host.commands()).await?;
-                let outer = processes::outer_of(core0, &all, *container, pid).await?;
-                outer.map(|process| Seen::of(&process, &all))
-            }
-            None => None,
-        };
-        *main = Some(Main { inner, outer });
-        Ok(true)
-    }
-
-    /// The container does not have the job. Its result tells the rest; where there is none the run is lost, though a flag of an
-    /// older day may say that it goes on.
-    async fn gone(&self, core0: &Arc<Core0>) -> Result<bool> {
-        let job = settle::job_id(&self.mark, self.run);
-        let fate = settle::fate(core0, self.container, &job).await?;
-        let _one_at_a_time = core0.lock(&self.mark).await;
-        let record = record::read(&core0.client.links, &[&self.mark]).await?.pop().unwrap_or_default();
-        let confirmed = record.run.as_ref().is_some_and(|run| run.number == self.run && run.confirmed);
-        if !confirmed || record.end().is_some() {
-            return Ok(false);
-        }
-        match fate {
-            Fate::Runs => return Ok(true),
-            Fate::Ended(outcome) => {
-                let end = ended::of(self.run, &outcome, record.signal());
-                settle::finish(core0, &self.mark, self.container, &end).await?;
-            }
-            Fate::Lost => settle::lose(core0, &self.mark, self.container, self.run).await?,
-        }
-        Ok(false)
-    }
-
-    /// The main process is gone: what is left in the container ends, unless the run has ended or the next one has begun.
-    async fn ended(&self, core0: &Arc<Core0>) -> Result<bool> {
-        sleep(RESULT).await;
-        let _one_at_a_time = core0.lock(&self.mark).await;
-        let record = record::read(&core0.client.links, &[&self.mark]).await?.pop().unwrap_or_default();
-        let present = record.run.as_ref().is_some_and(|run| run.number == self.run) && record.end().is_none();
-        let job = settle::job_id(&self.mark, self.run);
-        if present && settle::listed(&core0.inside(self.container), &job).await?.is_some() {
-            settle::clear(core0, self.container).await?;
-        }
-        Ok(false)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -443,24 +273,5 @@ mod tests {
         for number in [17, 18, 19, 28] {
             assert!(!ends(Signal::from_number(number).unwrap()));
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn all_ask_once_within_a_look() {
-        let shared = Shared::default();
-        let asked = Mutex::new(0);
-        let ask = || {
-            shared.get(async {
-                sleep(Duration::from_millis(10)).await;
-                let mut asked = asked.lock().unwrap();
-                *asked += 1;
-                Ok(*asked)
-            })
-        };
-        for told in futures_util::future::join_all((0..100).map(|_| ask())).await {
-            assert_eq!(*told.unwrap(), 1);
-        }
-        tokio::time::advance(LOOK).await;
-        assert_eq!(*ask().await.unwrap(), 2);
     }
 }

@@ -184,11 +184,8 @@ impl Progress {
     async fn is_listed(&self) -> Result<bool> {
         match self.client.listed(self.scope).await {
             Ok(jobs) => Ok(jobs.contains(&self.id)),
-            // The container is gone, unless it is the list that is not to be found; or nobody can say.
-            Err(error) if error.kind() == ErrorKind::NotFound && !error.context().any(|(key, _)| key == "job") => {
-                Ok(false)
-            }
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(false),
+            // The container is gone, or nobody can say.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => Ok(false),
             // That the list cannot be had says nothing of the job.
             Err(error) => {
                 let words = format!("the node does not tell its jobs: {}", error.message());

@@ -7,6 +7,8 @@
 //! Which marks there are is kept in a set of its own. While a container is being made its record has a lifetime, and so goes
 //! by itself when its maker does; [`sweep`](super::sweep) gives one to the records of containers that are gone.
 
+use std::collections::BTreeSet;
+
 use redis::Pipeline;
 use roadstead_core::{Error, ErrorKind, Result, Timestamp};
 use serde::de::DeserializeOwned;
@@ -19,6 +21,8 @@ const CLAIM_SECONDS: u32 = 60;
 
 /// What is not known to belong to a container goes after this: far more than making one takes, with all tries.
 const LIFETIME_SECONDS: u32 = 3600;
+/// How long it is known whose records have been compared with their containers.
+const COMPARED_SECONDS: u32 = 24 * 3600;
 /// The marks of all records.
 const MARKS: &str = "roadstead:containers";
 
@@ -33,6 +37,13 @@ pub(super) struct Run {
     pub(super) begun_at: Option<Timestamp>,
     /// Whether the process was seen.
     pub(super) confirmed: bool,
+}
+
+impl Run {
+    /// One of which nothing more is known.
+    pub(super) fn ended(number: u64) -> Self {
+        Run { number, confirmed: true, ..Run::default() }
+    }
 }
 
 /// How a run ended.
@@ -120,9 +131,11 @@ fn text(document: &impl Serialize) -> Result<String> {
         .map_err(|error| Error::new(ErrorKind::Unexpected, "a record cannot be written as JSON").with_source(error))
 }
 
-async fn write(links: &Links, key: String, document: &impl Serialize) -> Result<()> {
+async fn write(links: &Links, mark: &str, key: String, document: &impl Serialize) -> Result<()> {
     let mut pipeline = Pipeline::new();
     pipeline.cmd("SET").arg(key).arg(text(document)?).ignore();
+    // Should the Redis have lost the mark, or the container be gone just now: what has no mark nobody would sweep.
+    pipeline.cmd("SADD").arg(MARKS).arg(mark).ignore();
     links.ask::<()>(&pipeline).await
 }
 
@@ -149,21 +162,17 @@ pub(super) async fn made(links: &Links, mark: &str) -> Result<()> {
 
 /// Writes which run it is in.
 pub(super) async fn write_run(links: &Links, mark: &str, run: &Run) -> Result<()> {
-    let mut pipeline = Pipeline::new();
-    pipeline.cmd("SET").arg(key(mark)).arg(text(run)?).ignore();
-    // Should the Redis have lost them.
-    pipeline.cmd("SADD").arg(MARKS).arg(mark).ignore();
-    links.ask::<()>(&pipeline).await
+    write(links, mark, key(mark), run).await
 }
 
 /// Writes how a run ended.
 pub(super) async fn write_end(links: &Links, mark: &str, end: &End) -> Result<()> {
-    write(links, end_key(mark), end).await
+    write(links, mark, end_key(mark), end).await
 }
 
 /// Writes that a signal is about to be sent.
 pub(super) async fn write_signal(links: &Links, mark: &str, run: u64, signal: u8) -> Result<()> {
-    write(links, signal_key(mark), &Sent { run, signal }).await
+    write(links, mark, signal_key(mark), &Sent { run, signal }).await
 }
 
 /// Claims the run with this number; false when another program has.
@@ -174,6 +183,55 @@ pub(super) async fn claim(links: &Links, mark: &str, run: u64) -> Result<bool> {
     pipeline.cmd("EXPIRE").arg(&key).arg(CLAIM_SECONDS).ignore();
     let (claimed,): (i64,) = links.ask(&pipeline).await?;
     Ok(claimed == 1)
+}
+
+/// Whose records have been compared with their containers since the Redis was started.
+pub(super) struct Compared {
+    /// Each start of a Redis has a name of its own.
+    pub(super) life: String,
+    pub(super) marks: BTreeSet<String>,
+}
+
+fn compared_key(life: &str) -> String {
+    format!("roadstead:compared:{life}")
+}
+
+/// Those; none where the Redis does not tell one life of its from another.
+pub(super) async fn compared(links: &Links) -> Result<Option<Compared>> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("INFO").arg("server");
+    let told = match links.read::<(String,)>(&pipeline).await {
+        Ok((told,)) => told,
+        Err(error) if matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::PermissionDenied) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let life = told.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::trim);
+    let Some(life) = life.filter(|life| !life.is_empty()) else { return Ok(None) };
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SMEMBERS").arg(compared_key(life));
+    let (marks,) = links.read::<(BTreeSet<String>,)>(&pipeline).await?;
+    Ok(Some(Compared { life: life.to_owned(), marks }))
+}
+
+/// Adds to those. They are forgotten after a while, and compared again.
+pub(super) async fn write_compared(links: &Links, life: &str, marks: &[String]) -> Result<()> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SADD").arg(compared_key(life)).arg(marks).ignore();
+    pipeline.cmd("EXPIRE").arg(compared_key(life)).arg(COMPARED_SECONDS).ignore();
+    links.ask::<()>(&pipeline).await
+}
+
+/// Takes these from those.
+pub(super) async fn forget_compared(links: &Links, life: &str, marks: &[&String]) -> Result<()> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("SREM").arg(compared_key(life)).arg(marks).ignore();
+    links.ask::<()>(&pipeline).await
 }
 
 /// Removes all that is kept of a container.

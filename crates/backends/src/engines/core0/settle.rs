@@ -20,6 +20,9 @@ use super::shared::Core0;
 /// Between the look for a job and the look for the result that it may have left.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
+/// So many runs later than the one that is known are looked for.
+const AHEAD: u64 = 16;
+
 /// The job of this run.
 pub(super) fn job_id(mark: &str, run: u64) -> String {
     format!("{mark}-{run}")
@@ -72,6 +75,14 @@ pub(super) async fn recover(core0: &Core0, container: u64, mark: &str) -> Result
     })
 }
 
+/// How the last run after this one ended, as far as the node still has its result.
+pub(super) async fn later(core0: &Core0, mark: &str, run: u64) -> Result<Option<End>> {
+    let runs = run + 1..=run + AHEAD;
+    let ids: Vec<String> = runs.clone().map(|run| job_id(mark, run)).collect();
+    let last = core0.client.peek_last(&ids).await?;
+    Ok(last.and_then(|(place, outcome)| Some(ended::of(runs.clone().nth(place)?, &outcome, None))))
+}
+
 /// Writes an end down, unless whoever follows the main process does so.
 pub(super) fn soon(core0: &Arc<Core0>, mark: &str, container: u64, end: &End) {
     if core0.followed.run(mark) == Some(end.run) {
@@ -86,51 +97,54 @@ pub(super) fn soon(core0: &Arc<Core0>, mark: &str, container: u64, end: &End) {
     });
 }
 
-/// Ends what is left in the container and writes the end down. The caller holds the container's lock.
+/// Ends what is left in the container and writes the end down, unless the container is in a later run, which its record may not
+/// know of. The caller holds the container's lock.
 pub(super) async fn finish(core0: &Core0, mark: &str, container: u64, end: &End) -> Result<()> {
     let links = &core0.client.links;
     let record = record::read(links, &[mark]).await?.pop().unwrap_or_default();
-    let Some(run) = &record.run else { return finish_forgotten(core0, mark, container, end).await };
-    if run.number != end.run || record.end().is_some() {
+    let is_known = match &record.run {
+        Some(run) if run.number > end.run => return Ok(()),
+        Some(run) if run.number == end.run && record.end().is_some() => return Ok(()),
+        Some(run) => run.number == end.run,
+        None => false,
+    };
+    // The Redis has lost it, unless the container is gone and its record with it.
+    if !is_known && !is_there(core0, mark, container).await? {
         return Ok(());
     }
-    clear(core0, container).await?;
-    record::write_end(links, mark, end).await
-}
-
-/// The same when there is no record: the Redis has lost it, unless the container is gone and its record with it.
-async fn finish_forgotten(core0: &Core0, mark: &str, container: u64, end: &End) -> Result<()> {
-    let all = core0.host.containers().list().await?;
-    // A node that was started anew counts from the beginning.
-    let ours = |arguments| kept::mark(arguments).as_deref() == Some(mark);
-    if !all.iter().any(|listed| listed.id == container && ours(&listed.arguments)) {
-        return Ok(());
-    }
+    let inside = core0.inside(container);
+    // In this order: of a run that is not listed then, none of the processes that were there before can be.
+    let left = others(&inside).await?;
     let known = recover(core0, container, mark).await?;
-    if known.number > end.run {
+    if known.job.is_some() && known.number > end.run {
+        return record::write_run(links, mark, &known).await;
+    }
+    outliving::end_all(&inside, left).await?;
+    record::write_end(links, mark, end).await?;
+    if is_known {
         return Ok(());
     }
-    clear(core0, container).await?;
-    record::write_end(&core0.client.links, mark, end).await?;
     // Last, so that nobody takes a run for one that goes on.
-    let known = Some(known).filter(|known| known.number == end.run).unwrap_or_default();
-    record::write_run(&core0.client.links, mark, &Run { number: end.run, confirmed: true, ..known }).await
+    let ended = || Run { job: Some(job_id(mark, end.run)), ..Run::ended(end.run) };
+    let known = Some(known).filter(|known| known.number == end.run && known.job.is_some()).unwrap_or_else(ended);
+    record::write_run(links, mark, &known).await
 }
 
-/// Writes down that a run is lost, unless the container is in a later one that its record does not know of. The caller holds
-/// the container's lock.
-pub(super) async fn lose(core0: &Core0, mark: &str, container: u64, run: u64) -> Result<()> {
-    let known = recover(core0, container, mark).await?;
-    if known.job.is_some() && known.number > run {
-        return record::write_run(&core0.client.links, mark, &known).await;
-    }
-    finish(core0, mark, container, &ended::unknown(run)).await
+/// Whether the container has this mark: a node that was started anew counts from the beginning.
+async fn is_there(core0: &Core0, mark: &str, container: u64) -> Result<bool> {
+    let all = core0.host.containers().list().await?;
+    let ours = |arguments| kept::mark(arguments).as_deref() == Some(mark);
+    Ok(all.iter().any(|listed| listed.id == container && ours(&listed.arguments)))
 }
 
 /// Ends every process in the container but its own agent.
 pub(super) async fn clear(core0: &Core0, container: u64) -> Result<()> {
     let inside = core0.inside(container);
-    let left = inside.processes().list().await?;
-    let pids: Vec<u32> = left.iter().map(|process| process.pid).filter(|pid| *pid > 1).collect();
-    outliving::end_all(&inside, pids).await
+    outliving::end_all(&inside, others(&inside).await?).await
+}
+
+/// Every process in a container but its own agent.
+async fn others(inside: &Commands) -> Result<Vec<u32>> {
+    let all = inside.processes().list().await?;
+    Ok(all.iter().map(|process| process.pid).filter(|pid| *pid > 1).collect())
 }

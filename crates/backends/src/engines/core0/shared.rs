@@ -13,10 +13,10 @@ use super::commands::corex::Container as Listed;
 use super::commands::{Commands, HostCommands};
 use super::following::Followed;
 use super::kept;
-use super::outliving::Watched;
 use super::processes::{MainPids, Which};
 use super::stats::Remembered;
 use super::sweep::Swept;
+use super::watching::Watched;
 
 /// One node.
 #[derive(Debug)]

@@ -6,8 +6,13 @@
 //!
 //! One command's output does not hold up another's: what somebody does not read stays on the node until there is room for it,
 //! and a command that never stops writing is left after a while for those that wait.
+//!
+//! A Redis that gets an older day's lists back has entries in them that were read since: they are known again, and not told
+//! twice, for as far back as a node's lists go.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +34,8 @@ const AT_ONCE: usize = 16;
 const BATCHES: usize = 4;
 /// A reader that had no room is served again when it has so much.
 const ROOM: usize = QUEUE / 4;
+/// So many entries of one command are kept by a node.
+const KEPT: usize = 1000;
 /// How long a wait blocks, and the pause after the connection broke.
 const BLOCK_SECONDS: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(200);
@@ -92,10 +99,36 @@ struct Inner {
     changed: tokio::sync::Notify,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Reader {
     entries: mpsc::Sender<Entry>,
     to_the_end: bool,
+    given: Given,
+}
+
+/// The entries that were given out last.
+#[derive(Debug, Default)]
+struct Given {
+    hashes: RandomState,
+    all: HashSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Given {
+    /// Whether it is not among them, as it is from now on.
+    fn is_new(&mut self, document: &[u8]) -> bool {
+        let hash = self.hashes.hash_one(document);
+        if !self.all.insert(hash) {
+            return false;
+        }
+        self.order.push_back(hash);
+        if self.order.len() > KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        true
+    }
 }
 
 /// Ends the task with the client.
@@ -126,7 +159,7 @@ impl Streams {
     /// The receiver ends after the last entry. Dropping it ends the reading.
     pub(super) async fn read(&self, id: &str, again: bool) -> mpsc::Receiver<Entry> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let reader = Reader { entries: sender, to_the_end: !again };
+        let reader = Reader { entries: sender, to_the_end: !again, given: Given::default() };
         let first = {
             let mut readers = self.inner.readers();
             readers.insert(id.to_owned(), reader);
@@ -298,8 +331,12 @@ impl Inner {
     /// Gives an entry to whom it belongs, who has room for it; whether more may follow.
     fn give(&self, id: &str, document: &[u8]) -> bool {
         let mut readers = self.readers();
-        let Some(reader) = readers.get(id) else { return false };
+        let Some(reader) = readers.get_mut(id) else { return false };
         let Some(entry) = Entry::parse(document) else { return true };
+        // No two entries were written in one nanosecond; of those that do not say when nothing is known.
+        if entry.time.is_some() && !reader.given.is_new(document) {
+            return true;
+        }
         let last = entry.end.is_some() && reader.to_the_end;
         // Nobody else fills it, so that it fails only when nobody is there any more.
         let gone = reader.entries.try_send(entry).is_err();

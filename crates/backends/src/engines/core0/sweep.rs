@@ -64,6 +64,7 @@ async fn sweep(core0: &Core0) -> Result<()> {
         return Ok(());
     }
     let stays = record::stays(links, &marks).await?;
+    let compared = record::compared(links).await?;
     let all = core0.host.containers().list().await?;
     let living: BTreeSet<String> = all.iter().filter_map(|container| kept::mark(&container.arguments)).collect();
     let (mut kept, mut gone, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
@@ -76,6 +77,10 @@ async fn sweep(core0: &Core0) -> Result<()> {
         }
     }
     record::settle(links, &kept, &gone).await?;
+    if let Some(compared) = compared {
+        let gone: Vec<&String> = compared.marks.difference(&living).collect();
+        record::forget_compared(links, &compared.life, &gone).await?;
+    }
     for mark in forgotten {
         if core0.capabilities.limit_memory {
             core0.host.cgroups().remove(&Subsystem::Memory, &create::group(mark)).await?;

@@ -57,16 +57,28 @@ async fn until(core0: &Arc<Core0>, id: &str, condition: WaitFor) -> Result<Conta
 
 /// Waits for the end of the main process, for one round; at once when there is none. How it ended is looked up afterwards.
 async fn main_job_ended(core0: &Core0, found: &Found) -> Result<()> {
-    let Some(job) = found.main_job() else { return Ok(()) };
-    if let Some(kept) = &found.kept
-        && core0.followed.run(&kept.mark) == Some(found.run.number)
-    {
+    let (Some(job), Some(kept)) = (found.main_job(), &found.kept) else { return Ok(()) };
+    tokio::select! {
+        told = told(core0, job, &kept.mark, found.run.number) => told,
+        // It is not there any more, whatever its flag says.
+        () = core0.watched.over(&kept.mark, found.run.number) => Ok(()),
+    }
+}
+
+/// Waits until the node tells of it.
+async fn told(core0: &Core0, job: &str, mark: &str, run: u64) -> Result<()> {
+    if core0.followed.run(mark) == Some(run) {
         // It is followed already: no further connection waits.
-        let _ = timeout(ROUND, core0.followed.ended(&kept.mark, found.run.number)).await;
+        let _ = timeout(ROUND, core0.followed.ended(mark, run)).await;
         return Ok(());
     }
     match core0.client.result(job, ROUND).await {
-        Err(error) if !matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::NotFound) => Err(error),
+        // It will not tell, though it may run on: only its end is seen then, and nobody asks meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let _ = timeout(ROUND, core0.watched.over(mark, run)).await;
+            Ok(())
+        }
+        Err(error) if error.kind() != ErrorKind::DeadlineExceeded => Err(error),
         _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use roadstead_core::{Result, Signal, Timestamp};
+use roadstead_core::{Result, Secret, Signal, Timestamp};
 
 use super::Commands;
 use super::reading::{Read, at_milliseconds, record, seconds};
@@ -40,8 +40,8 @@ record! {
         id: String = "id";
         /// Name of the command.
         command: String = "command";
-        /// Its arguments, JSON.
-        arguments: String = "arguments" in json_text;
+        /// Its arguments, JSON, which may have secrets in them.
+        arguments: Option<Secret> = "arguments" in hidden;
         /// Its queue; empty when it has none.
         queue: String = "queue";
         /// After how long it is killed; zero for never.
@@ -60,6 +60,10 @@ record! {
 /// Built-in commands have no process: 0.
 fn process(value: &Value) -> Option<Option<u32>> {
     Some(u32::read(value).filter(|pid| *pid > 0))
+}
+
+fn hidden(value: &Value) -> Option<Option<Secret>> {
+    Some(json_text(value).map(Secret::new))
 }
 
 pub(super) fn json_text(value: &Value) -> Option<String> {
@@ -120,5 +124,20 @@ impl Jobs<'_> {
     /// As every command.
     pub async fn unschedule(&self, id: &str) -> Result<bool> {
         self.0.ask("job.unschedule", json!({"id": id})).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_not_shown() {
+        let told =
+            json!({"pid": 7, "cmd": {"id": "j", "command": "core.system", "arguments": {"env": {"T": "hunter2"}}}});
+        let job = Job::read(&told).unwrap();
+        let shown = format!("{job:?} {job:#?}");
+        assert!(shown.contains("core.system") && !shown.contains("hunter2"), "{shown}");
+        assert!(job.command.arguments.unwrap().expose().contains("hunter2"));
     }
 }

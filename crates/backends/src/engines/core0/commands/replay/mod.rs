@@ -13,6 +13,7 @@ mod ledis;
 mod node;
 mod output;
 mod proxy;
+mod records;
 mod results;
 mod transcripts;
 mod waits;

@@ -51,6 +51,29 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn what_an_older_memory_has_once_more_is_told_once() {
+    let node = Node::start().await;
+    let client = node.client();
+    let mut reader = client.streams().read("job", false).await;
+    let lines = lines("job", 5);
+    for (written, told) in [(&lines[..3], &["1", "2", "3"][..]), (&lines[1..], &["4", "5"])] {
+        write(&node, "job", written).await;
+        for text in told {
+            let entry = timeout(PATIENCE, reader.recv()).await.expect("soon").expect("an entry");
+            assert_eq!(entry.text, *text);
+        }
+    }
+    assert_eq!(reader.recv().await, None);
+    // Of those without a time it is not known whether they were told.
+    let mut reader = client.streams().read("old", false).await;
+    let untimed = entry("old", "same", false).replace("\"epoch\":1,", "");
+    write(&node, "old", &[untimed.clone(), untimed, entry("old", "", true)]).await;
+    for text in ["same", "same", ""] {
+        assert_eq!(timeout(PATIENCE, reader.recv()).await.expect("soon").expect("an entry").text, text);
+    }
+}
+
+#[tokio::test]
 async fn a_command_that_never_stops_writing_is_left_for_others() {
     const LINES: usize = 20_000;
     let node = Node::start().await;
