@@ -2,7 +2,7 @@
 
 use super::facts::{self, Source, Target, handle};
 use super::forward::{at_rest, delete_image};
-use super::mover::{Back, Mover, is_definite};
+use super::mover::{Back, Mover};
 use super::record::{CopyState, MoveRecord, MoveState};
 use super::spec::MoveWay;
 use super::step::Step;
@@ -36,7 +36,7 @@ impl Mover {
     /// Ends a move of which nothing is left. What is on the target without having been found complete stays for a person to
     /// look at: it may be the last that there is.
     async fn lose(&self, record: &mut MoveRecord) -> Result<()> {
-        if let Target::Copy(copy) = facts::target(record, &*self.target).await? {
+        if let Ok(Target::Copy(copy)) = facts::target(record, &*self.target).await {
             let complete = if record.verified { "was found complete" } else { "may not be complete" };
             record.note(format!("the copy {} stays on the target, not started, and {complete}", copy.summary.name));
         }
@@ -75,13 +75,7 @@ impl Mover {
                 if let Err(error) = self.restore_source(record).await {
                     // The copy may be what is in its way: on one server two containers cannot have one address.
                     self.clear_target(record).await.map_err(|_| error)?;
-                    match self.restore_source(record).await {
-                        // Trying again brings the same answer.
-                        Err(error) if is_definite(&error) && error.kind() != ErrorKind::NotFound => {
-                            record.note(format!("the source is not as it was: {error}"));
-                        }
-                        restored => restored?,
-                    }
+                    self.restore_source(record).await?;
                 }
                 record.restored = true;
                 record.uncommit();
@@ -112,10 +106,8 @@ impl Mover {
         };
         // What has run may hold what the source does not, wherever it is now.
         let ran = match facts::target(record, &*self.target).await? {
-            Target::Copy(copy) if record.copy == CopyState::Useless => {
-                self.silence(&copy).await?;
-                false
-            }
+            // It was seen to end, and its engine told to leave it alone: whoever started it since did so on purpose.
+            Target::Copy(copy) if record.copy == CopyState::Useless => !at_rest(copy.summary.state),
             Target::Copy(copy) => record.copy == CopyState::Started || facts::has_run(&copy),
             _ => record.copy == CopyState::Started,
         };

@@ -3,7 +3,7 @@
 use super::facts::{self, Source, Target, handle};
 use super::forward::{at_rest, delete_image, runs};
 use super::mover::{Mover, is_definite};
-use super::record::{CopyState, MoveRecord, Stopped};
+use super::record::{CopyState, MoveRecord, MoveState, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
 use crate::container::{
@@ -68,7 +68,9 @@ impl Mover {
             let done = !interrupted
                 && exit.exit_code == Some(0)
                 && matches!(record.restart, RestartPolicy::Never | RestartPolicy::OnFailure { .. });
-            return if done { Ok(()) } else { container.start().await };
+            if done {
+                return Ok(());
+            }
         }
         // One that was started already and has ended since has done so by itself.
         let first = !facts::has_run(&copy);
@@ -88,7 +90,8 @@ impl Mover {
             Some(exit) if !first && exit.exit_code == Some(0) => Ok(()),
             Some(exit) => {
                 if first {
-                    record.copy = CopyState::Useless;
+                    // Together: whoever goes on from here gives the name back.
+                    (record.copy, record.state) = (CopyState::Useless, MoveState::RollingBack);
                     self.save(record).await?;
                     self.silence(&copy).await?;
                 }
@@ -112,8 +115,15 @@ impl Mover {
         Ok(())
     }
 
-    /// A copy that is given up is not started again, by its engine neither, and does not run.
-    pub(super) async fn silence(&self, copy: &ContainerDetails) -> Result<()> {
+    /// A copy that is given up is not started again by its engine, and does not run.
+    async fn silence(&self, copy: &ContainerDetails) -> Result<()> {
+        match self.hold_and_stop(copy).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            silenced => silenced,
+        }
+    }
+
+    async fn hold_and_stop(&self, copy: &ContainerDetails) -> Result<()> {
         let container = handle(&*self.target, copy);
         if self.target.capabilities().update {
             let mut changes = ContainerUpdate::hold(true);

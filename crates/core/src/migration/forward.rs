@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::facts::{self, Source, Target, handle};
 use super::mover::Mover;
 use super::planner::{movable, stays, steps_of};
-use super::record::{MoveRecord, MoveState, Stopped};
+use super::record::{CopyState, MoveRecord, MoveState, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
 use crate::container::{
@@ -134,6 +134,7 @@ impl Mover {
                 self.reached(Step::Copy, Phase::Within).await;
                 return Ok(());
             }
+            Target::Copy(copy) if record.copy == CopyState::Started => return Err(started(record, &copy)),
             Target::Copy(copy) => handle(&*self.target, &copy).delete(&DeleteOptions::force()).await?,
         }
         (record.copied, record.verified, record.content) = (false, false, None);
@@ -163,11 +164,7 @@ impl Mover {
         let live = matches!(record.plan.way, MoveWay::Native { live: true, .. });
         match facts::target(record, &*self.target).await? {
             Target::Copy(copy) if live || !copy.summary.state.has_processes() => Ok(copy),
-            Target::Copy(_) => Err(Error::new(
-                ErrorKind::Conflict,
-                format!("the copy {} was started before the move was finished", record.plan.name),
-            )
-            .with_resource(record.plan.name.clone())),
+            Target::Copy(copy) => Err(started(record, &copy)),
             Target::Foreign => Err(facts::taken(record)),
             Target::Absent => Err(Error::new(
                 ErrorKind::Conflict,
@@ -186,6 +183,12 @@ pub(super) fn at_rest(state: ContainerState) -> bool {
 /// The end of a move that its caller does not want any more.
 pub(super) fn called_off() -> Error {
     Error::new(ErrorKind::Cancelled, "the move was called off")
+}
+
+/// Somebody started the copy meanwhile.
+fn started(record: &MoveRecord, copy: &ContainerDetails) -> Error {
+    Error::new(ErrorKind::Conflict, format!("the copy {} was started before the move was finished", copy.summary.name))
+        .with_resource(record.plan.name.clone())
 }
 
 /// Somebody started the source meanwhile.

@@ -101,7 +101,6 @@ impl Mover {
     /// neither side has the container any more.
     pub async fn apply(&self, mut record: MoveRecord) -> Result<MoveRecord> {
         self.belongs(&record)?;
-        of_an_older_version(&mut record);
         self.look_again(&mut record).await?;
         match record.state {
             MoveState::Done => return Ok(record),
@@ -118,6 +117,9 @@ impl Mover {
         let committed = match self.committed(&mut record).await {
             Ok(committed) => committed,
             Err(error) => {
+                if self.canceller.is_cancelled() {
+                    going_back(&mut record);
+                }
                 self.hindered(&mut record, error).await?;
                 return Err(facts::lost(&record));
             }
@@ -135,7 +137,6 @@ impl Mover {
     /// container any more; otherwise what made it stop, after which it may be called again.
     pub async fn roll_back(&self, mut record: MoveRecord) -> Result<MoveRecord> {
         self.belongs(&record)?;
-        of_an_older_version(&mut record);
         self.look_again(&mut record).await?;
         let late =
             || Error::new(ErrorKind::Conflict, format!("the container {} is on the target already", record.plan.name));
@@ -146,6 +147,7 @@ impl Mover {
                 Ok(true) => return Err(late()),
                 Ok(false) => {}
                 Err(error) => {
+                    going_back(&mut record);
                     self.hindered(&mut record, error).await?;
                     return Err(facts::lost(&record));
                 }
@@ -209,8 +211,8 @@ impl Mover {
             return Err(facts::source_gone(record));
         };
         if record.verified
-            && untouched(record, &retired).is_ok()
-            && matches!(facts::target(record, &*self.target).await?, Target::Copy(_))
+            && let Target::Copy(copy) = facts::target(record, &*self.target).await?
+            && (facts::has_run(&copy) || untouched(record, &retired).is_ok())
         {
             return Ok(true);
         }
@@ -331,11 +333,10 @@ impl Mover {
     }
 }
 
-/// Before the state of the copy was written down, only a copy that could not work was given up after the commit.
-fn of_an_older_version(record: &mut MoveRecord) {
-    if record.state == MoveState::RollingBack && record.copy == CopyState::Untried && record.is_done(Step::RetireSource)
-    {
-        record.copy = CopyState::Useless;
+/// Written down before it is known whether the commit was made, so that whoever goes on remembers that it was called off.
+fn going_back(record: &mut MoveRecord) {
+    if record.state == MoveState::Moving && !record.is_done(Step::RetireSource) {
+        record.state = MoveState::RollingBack;
     }
 }
 

@@ -241,6 +241,12 @@ impl MoveRecord {
     /// Goes on with what may hold what the source does not.
     pub(super) fn only_forward(&mut self) {
         (self.state, self.copy) = (MoveState::Moving, CopyState::Started);
+        // The commit was made, whether that was written down or not.
+        for step in self.plan.steps.clone().into_iter().filter(|step| *step <= Step::RetireSource) {
+            if !self.is_done(step) {
+                self.done(step);
+            }
+        }
     }
 
     /// What an earlier try knew of later steps is not known of this one.

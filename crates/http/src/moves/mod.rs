@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, Step};
-use roadstead_core::{Error, ErrorKind, Job, Node, Result};
+use roadstead_core::{Error, ErrorKind, Job, Node, Result, Timestamp};
 
 use crate::state::App;
 use crate::state_dir::StateDir;
@@ -70,6 +70,18 @@ impl Drop for Place {
     }
 }
 
+/// Taken out of those that are looked after however that ends.
+struct LookedAfter {
+    app: Data<App>,
+    id: String,
+}
+
+impl Drop for LookedAfter {
+    fn drop(&mut self) {
+        lock(&self.app.moves.looked_after).remove(&self.id);
+    }
+}
+
 impl Moves {
     pub(crate) fn new(state: StateDir) -> Self {
         Moves { log: Arc::new(FileLog::new(state)), active: Arc::default(), looked_after: Mutex::default() }
@@ -118,14 +130,19 @@ impl Moves {
     /// As [`Moves::drive`].
     pub(crate) async fn begin(&self, app: &Data<App>, plan: MovePlan) -> Result<Arc<dyn Job>> {
         let record = MoveRecord::new(plan);
-        let id = record.id().to_owned();
         self.log.save(&record).await?;
-        let begun = self.drive(app, record, Direction::Forward).await;
-        if begun.is_err() {
-            // Nobody was told that it would be made.
-            self.log.remove(&id).await?;
-        }
-        begun
+        let app = app.clone();
+        // It is begun though its caller leaves now: what is written down is made by the next server, and so by this one.
+        let begun = tokio::spawn(async move {
+            let id = record.id().to_owned();
+            let begun = app.moves.drive(&app, record, Direction::Forward).await;
+            if begun.is_err() {
+                // Nobody was told that it would be made.
+                app.moves.log.remove(&id).await?;
+            }
+            begun
+        });
+        begun.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, format!("it was not begun: {error}"))))
     }
 
     /// The nodes of a move, and which way it goes. Of one that was interrupted one may be away, where the other has something
@@ -151,7 +168,7 @@ impl Moves {
             }
             (source, target) => {
                 let (source, target) = (source?, target?);
-                if committed && !left_on_target {
+                if committed && !left_on_target && is_left(Step::DeleteSource) {
                     // The copy is not started again for a source of which only the connection is there.
                     source.ping().await?;
                 }
@@ -198,7 +215,14 @@ impl Moves {
                 return Err(Error::new(ErrorKind::Conflict, "the migration is being worked at").with_resource(id));
             }
             let slot = to.keeper().admit(None, &spec)?;
+            let log = Arc::clone(&self.log);
             let work = async move {
+                // Others may have worked at it, called it off or forgotten it while its nodes were connected.
+                let now = log.load(record.id()).await?;
+                if now.is_none_or(|now| now.updated_at != record.updated_at || now.state != record.state) {
+                    let words = "the migration has changed meanwhile: look at it again";
+                    return Err(Error::new(ErrorKind::Conflict, words).with_resource(record.id().to_owned()));
+                }
                 match direction {
                     Direction::Forward => mover.apply(record).await,
                     Direction::Back => mover.roll_back(record).await,
@@ -241,6 +265,7 @@ impl Moves {
             // It has changed nothing yet.
             let mut record = record;
             record.state = MoveState::RolledBack;
+            record.updated_at = Timestamp::now();
             self.log.save(&record).await?;
             return Ok(None);
         }
@@ -278,13 +303,12 @@ impl Moves {
         if !lock(&app.moves.looked_after).insert(id.clone()) {
             return;
         }
-        let app = app.clone();
+        let after = LookedAfter { app: app.clone(), id };
         tokio::spawn(async move {
             tokio::select! {
-                () = app.ending() => {}
-                () = app.moves.finish(&app, &id, attempts) => {}
+                () = after.app.ending() => {}
+                () = after.app.moves.finish(&after.app, &after.id, attempts) => {}
             }
-            lock(&app.moves.looked_after).remove(&id);
         });
     }
 

@@ -171,16 +171,6 @@ async fn a_source_that_was_put_back_and_renamed_is_not_joined_by_its_copy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_of_an_older_version_whose_copy_could_not_work_gives_the_name_back() {
-    let rig = Rig::new(true, By::Files).await;
-    let mut record = started(&rig).await;
-    rig.target.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
-    (record.state, record.copy) = (MoveState::RollingBack, CopyState::Untried);
-    let back = rig.mover().roll_back(record).await.unwrap();
-    rig.back(&back).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_copy_that_has_done_its_work_does_not_do_it_again() {
     let rig = Rig::new(true, By::Files).await;
     let changes = ContainerUpdate { restart: Some(RestartPolicy::Never), ..ContainerUpdate::default() };
@@ -192,4 +182,37 @@ async fn a_copy_that_has_done_its_work_does_not_do_it_again() {
     assert_eq!(done.state, MoveState::Done);
     let copy = rig.target.container(NAME).inspect().await.unwrap();
     assert!(!copy.summary.state.has_processes(), "it was started again");
+}
+
+/// The copy could not be started, and the source's node went away before it got its name back; somebody starts the copy.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_given_up_and_started_by_its_owner_is_the_container() {
+    let rig = Rig::new(true, By::Files).await;
+    let (source, target) = (Arc::clone(&rig.source), Arc::clone(&rig.target));
+    let refuses = once(Step::StartTarget, Phase::Before, move || async move {
+        target.faults().script("container.start", Fault::Refuse(ErrorKind::InvalidInput), 1).unwrap();
+        source.faults().leave();
+    });
+    rig.mover().observed_by(refuses).apply(rig.planned().await).await.unwrap_err();
+    let stuck = rig.kept().await;
+    assert_eq!((stuck.state, stuck.copy), (MoveState::RollingBack, CopyState::Useless), "{stuck:#?}");
+    rig.target.container(NAME).start().await.unwrap();
+    rig.come_back();
+    rig.moved(&rig.mover().apply(stuck).await.unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_called_off_while_the_source_is_away_is_not_moved_afterwards() {
+    let rig = Rig::new(true, By::Files).await;
+    let source = Arc::clone(&rig.source);
+    let dies = once(Step::Copy, Phase::Before, move || async move { source.faults().leave() });
+    rig.mover().observed_by(dies).apply(rig.planned().await).await.unwrap_err();
+    let mut record = rig.kept().await;
+    record.state = MoveState::Moving;
+    assert_eq!(rig.mover().roll_back(record).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let kept = rig.kept().await;
+    assert_eq!(kept.state, MoveState::RollingBack, "{kept:#?}");
+    rig.come_back();
+    let back = rig.mover().roll_back(kept).await.unwrap();
+    rig.back(&back).await;
 }
