@@ -113,7 +113,7 @@ struct Running {
 struct Side {
     lxd: Arc<Lxd>,
     id: String,
-    started: Instant,
+    begun: Instant,
     last: OperationState,
     /// Whether nothing more will be heard of it.
     lost: bool,
@@ -123,7 +123,7 @@ struct Side {
 
 impl Side {
     fn new(lxd: &Arc<Lxd>, operation: Operation) -> Self {
-        let (id, started, last) = (operation.id().to_owned(), operation.started(), operation.state().clone());
+        let (id, begun, last) = (operation.id().to_owned(), operation.begun(), operation.state().clone());
         let changes = stream::unfold(Some(operation), |operation| async {
             let mut operation = operation?;
             match operation.changed().await {
@@ -136,7 +136,7 @@ impl Side {
             }
         });
         // The end of one side is asked for again as long as the other goes on.
-        Side { lxd: Arc::clone(lxd), id, started, last, lost: false, changes: Mutex::new(changes.fuse().boxed()) }
+        Side { lxd: Arc::clone(lxd), id, begun, last, lost: false, changes: Mutex::new(changes.fuse().boxed()) }
     }
 
     /// The next news; never, when there will be none.
@@ -175,7 +175,7 @@ impl Side {
     }
 
     async fn cancel(&self) {
-        if let Err(error) = operation::cancel(&self.lxd.client, &self.id, self.started).await {
+        if let Err(error) = operation::cancel(&self.lxd.client, &self.id, self.begun).await {
             tracing::debug!(node = self.lxd.name, operation = self.id, %error, "could not be cancelled");
         }
     }

@@ -30,7 +30,8 @@ const BEGUN: Duration = Duration::from_millis(250);
 pub(super) struct Operation {
     client: Client,
     state: OperationState,
-    started: Instant,
+    /// From when on it has begun to run, and may be cancelled.
+    begun: Instant,
     news: Subscription,
     cancel_when_dropped: bool,
 }
@@ -38,7 +39,9 @@ pub(super) struct Operation {
 impl Operation {
     /// `news` must have been subscribed to before the operation was asked for.
     pub(super) fn new(client: Client, state: OperationState, news: Subscription) -> Self {
-        Operation { client, state, started: Instant::now(), news, cancel_when_dropped: false }
+        let now = Instant::now();
+        let begun = if state.only_waits { now } else { now + BEGUN };
+        Operation { client, state, begun, news, cancel_when_dropped: false }
     }
 
     /// Its id.
@@ -46,9 +49,9 @@ impl Operation {
         &self.state.id
     }
 
-    /// When we heard that it was started.
-    pub(super) fn started(&self) -> Instant {
-        self.started
+    /// From when on it has begun to run, and may be cancelled.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// What is known of it by now.
@@ -131,7 +134,7 @@ impl Operation {
 
     /// Asks the server to give it up. `Ok` when it has ended already; `Conflict` when it cannot be cancelled.
     pub(super) async fn cancel(&self) -> Result<()> {
-        cancel(&self.client, &self.state.id, self.started).await
+        cancel(&self.client, &self.state.id, self.begun).await
     }
 
     fn name(&self, error: Error) -> Error {
@@ -145,9 +148,9 @@ impl Drop for Operation {
             && !self.state.is_final()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (client, id, started) = (self.client.clone(), self.state.id.clone(), self.started);
+            let (client, id, begun) = (self.client.clone(), self.state.id.clone(), self.begun);
             runtime.spawn(async move {
-                if let Err(error) = cancel(&client, &id, started).await {
+                if let Err(error) = cancel(&client, &id, begun).await {
                     tracing::debug!(%error, operation = id, "could not be cancelled");
                 }
             });
@@ -155,9 +158,9 @@ impl Drop for Operation {
     }
 }
 
-/// Gives up the operation `id`, which was `started` then. `Ok` when it has ended already; `Conflict` when it cannot be cancelled.
-pub(super) async fn cancel(client: &Client, id: &str, started: Instant) -> Result<()> {
-    sleep_until(started + BEGUN).await;
+/// Gives up the operation `id`, which has `begun` by then. `Ok` when it has ended already; `Conflict` when it cannot be cancelled.
+pub(super) async fn cancel(client: &Client, id: &str, begun: Instant) -> Result<()> {
+    sleep_until(begun).await;
     match Request::delete(&["operations", id]).bytes(client).await {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -28,6 +28,8 @@ pub(in super::super) struct OperationState {
     pub(in super::super) may_cancel: bool,
     /// Why it failed.
     pub(in super::super) error: String,
+    /// Whether nothing runs, as behind a token, which only waits to be used.
+    pub(in super::super) only_waits: bool,
 }
 
 /// As it is written. Every member may be null or missing.
@@ -40,6 +42,7 @@ struct Written {
     metadata: Option<Value>,
     may_cancel: Option<bool>,
     err: Option<String>,
+    class: Option<String>,
 }
 
 impl OperationState {
@@ -58,6 +61,7 @@ impl OperationState {
             metadata: written.metadata.unwrap_or_default(),
             may_cancel: written.may_cancel.unwrap_or(false),
             error: written.err.unwrap_or_default(),
+            only_waits: written.class.as_deref() == Some("token"),
         })
     }
 
