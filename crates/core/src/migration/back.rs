@@ -106,7 +106,7 @@ impl Mover {
         };
         // What has run may hold what the source does not, wherever it is now.
         let ran = match facts::target(record, &*self.target).await? {
-            // It was seen to end, and its engine told to leave it alone: whoever started it since did so on purpose.
+            // It could not be started, or was ended when it did not stay up: whoever started it since did so on purpose.
             Target::Copy(copy) if record.copy == CopyState::Useless => !at_rest(copy.summary.state),
             Target::Copy(copy) => record.copy == CopyState::Started || facts::has_run(&copy),
             _ => record.copy == CopyState::Started,

@@ -19,7 +19,7 @@ use job::{Driven, Reporter};
 
 pub(crate) use log::FileLog;
 
-/// Between two attempts to go on with what a former server left, doubled each time.
+/// Between two attempts to go on with what a former server or an outage left, doubled each time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -267,7 +267,12 @@ impl Moves {
             record.state = MoveState::RolledBack;
             record.updated_at = Timestamp::now();
             self.log.save(&record).await?;
-            return Ok(None);
+            // An attempt that began in this moment goes back by itself.
+            let begun = lock(&self.active).get(id).cloned();
+            return Ok(begun.map(|active| {
+                active.canceller.cancel();
+                active.job
+            }));
         }
         self.drive(app, record, Direction::Back).await.map(Some)
     }

@@ -79,20 +79,20 @@ async fn state_of(rig: &Rig, path: &str, wanted: &str) -> Value {
     panic!("never {wanted}: {}", rig.get(path).await.json());
 }
 
-/// Begins to move `web` from `sea` and gives the path of the migration, which stays in the middle of the import.
-async fn begin_and_stay(rig: &Rig, nodes: &Lasting, target: &str) -> String {
+/// Begins to move `web` from `sea` and gives the path of the migration, which stays in the middle of this call on the target.
+async fn begin_and_stay(rig: &Rig, nodes: &Lasting, target: &str, operation: &'static str) -> String {
     let faults = nodes.node(target);
     let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
-    faults.faults().script("image.import", slow, 1).unwrap();
+    faults.faults().script(operation, slow, 1).unwrap();
     let body = request("web", json!({"way": "portable", "target": {"node": target}}));
     let path = rig.post("/v1/migrations", body).await.is(202).header("location").to_owned();
     for _ in 0..400 {
-        if faults.faults().calls().contains(&"image.import") {
+        if faults.faults().calls().contains(&operation) {
             return path;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    panic!("never imported: {}", rig.get(&path).await.json());
+    panic!("never at {operation}: {}", rig.get(&path).await.json());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +158,7 @@ async fn a_move_whose_container_is_deleted_comes_to_an_end() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;
     rig.container("web").await;
-    let path = begin_and_stay(&rig, &nodes, "lake").await;
+    let path = begin_and_stay(&rig, &nodes, "lake", "image.import").await;
     rig.delete("/v1/nodes/sea/containers/web?force=true").await.is(204);
     let lost = rig.act(&format!("{path}/cancel?wait=10")).await.is(200).json();
     assert_eq!((&lost["state"], &lost["failure"]["code"]), (&json!("lost"), &json!("not_found")), "{lost}");
@@ -178,7 +178,7 @@ async fn the_next_server_finishes_what_the_last_one_left() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;
     rig.container("web").await;
-    let path = begin_and_stay(&rig, &nodes, "lake").await;
+    let path = begin_and_stay(&rig, &nodes, "lake", "image.import").await;
     let Rig { directory, running, .. } = rig;
     running.shutdown().await.unwrap();
     let records = std::fs::read_dir(directory.path().join("state/moves")).unwrap().count();
@@ -195,7 +195,7 @@ async fn a_source_runs_again_though_the_target_stays_away() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;
     rig.container("web").await;
-    let path = begin_and_stay(&rig, &nodes, "lake").await;
+    let path = begin_and_stay(&rig, &nodes, "lake", "image.import").await;
     let Rig { directory, running, .. } = rig;
     running.shutdown().await.unwrap();
     let stopped = nodes.node("sea").container("web").inspect().await.unwrap();
@@ -217,16 +217,7 @@ async fn a_copy_runs_though_the_source_stays_away() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;
     rig.container("web").await;
-    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
-    nodes.node("lake").faults().script("container.start", slow, 1).unwrap();
-    let reply = rig.post("/v1/migrations", request("web", json!({"way": "portable"}))).await.is(202);
-    let path = reply.header("location").to_owned();
-    for _ in 0..400 {
-        if nodes.node("lake").faults().calls().contains(&"container.start") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+    let path = begin_and_stay(&rig, &nodes, "lake", "container.start").await;
     let Rig { directory, running, .. } = rig;
     running.shutdown().await.unwrap();
     nodes.away.lock().unwrap().insert("sea".to_owned());
@@ -271,7 +262,7 @@ async fn a_move_that_has_done_nothing_is_called_off_while_a_node_is_away() {
     let nodes = Lasting::default();
     let rig = start(&nodes).await;
     rig.container("web").await;
-    let path = begin_and_stay(&rig, &nodes, "lake").await;
+    let path = begin_and_stay(&rig, &nodes, "lake", "image.import").await;
     let Rig { directory, running, .. } = rig;
     running.shutdown().await.unwrap();
     // As it is written down before the first step.
@@ -294,7 +285,7 @@ async fn a_move_is_forgotten_when_its_node_is_no_more() {
     let rig = start(&nodes).await;
     rig.container("web").await;
     rig.post("/v1/nodes", json!({"name": "pond", "uri": "lasting:"})).await.is(201);
-    let path = begin_and_stay(&rig, &nodes, "pond").await;
+    let path = begin_and_stay(&rig, &nodes, "pond", "image.import").await;
     let Rig { directory, running, .. } = rig;
     running.shutdown().await.unwrap();
     nodes.away.lock().unwrap().insert("pond".to_owned());

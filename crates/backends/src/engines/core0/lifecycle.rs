@@ -151,7 +151,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
     }
     let mut number = found.run.number;
     loop {
-        number += 1;
+        number = number.saturating_add(1);
         if !record::claim(links, mark, number).await? {
             return claimed(core0, found, number).await;
         }

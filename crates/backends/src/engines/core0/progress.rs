@@ -2,8 +2,8 @@
 //!
 //! The end is told by the last entry of the output. Should that be lost, since nodes keep output for a minute and a Redis
 //! that is started anew keeps none, the result is looked for every few seconds, too. A command of which neither the flag nor
-//! the result nor the list of jobs knows anything is lost: it is never taken for ended. A node that cannot be reached for a
-//! while says nothing of the command, which may run, and is followed again afterwards.
+//! the result nor the list of jobs knows anything is lost: it is never taken for ended. A node that cannot be reached for
+//! less than a minute says nothing of the command, which may run, and is followed again afterwards.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -77,7 +77,8 @@ pub(super) async fn recover(core0: &Core0, container: u64, mark: &str) -> Result
 
 /// How the last run after this one ended, as far as the node still has its result.
 pub(super) async fn later(core0: &Core0, mark: &str, run: u64) -> Result<Option<End>> {
-    let runs = run + 1..=run + AHEAD;
+    // Records are what somebody has written.
+    let runs = run.saturating_add(1)..=run.saturating_add(AHEAD);
     let ids: Vec<String> = runs.clone().map(|run| job_id(mark, run)).collect();
     let last = core0.client.peek_last(&ids).await?;
     Ok(last.and_then(|(place, outcome)| Some(ended::of(runs.clone().nth(place)?, &outcome, None))))

@@ -29,7 +29,8 @@ pub(super) async fn wait(
 
 async fn until(core0: &Arc<Core0>, id: &str, condition: WaitFor) -> Result<ContainerExit> {
     let first = found::one(core0, id).await?;
-    let run = if first.state == ContainerState::Running { first.run.number } else { first.run.number + 1 };
+    let run =
+        if first.state == ContainerState::Running { first.run.number } else { first.run.number.saturating_add(1) };
     let mut found = first.clone();
     let mut last = exit(&first);
     loop {

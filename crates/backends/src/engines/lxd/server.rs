@@ -81,7 +81,7 @@ pub(super) async fn must_trust_us(client: &Client) -> Result<()> {
     if server.trusts_us() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::PermissionDenied, "the server does not trust us any more"))
+    Err(Error::new(ErrorKind::PermissionDenied, "the server does not trust us, and shows what is public only"))
 }
 
 /// N11.
