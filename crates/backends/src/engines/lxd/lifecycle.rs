@@ -61,7 +61,8 @@ async fn put_state(lxd: &Lxd, id: &str, body: &Value, deadline: Duration) -> Res
 
 /// C20 to C23.
 pub(super) async fn start(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
-    match Instance::read(lxd, id).await?.state() {
+    let before = Instance::read(lxd, id).await?;
+    match before.state() {
         ContainerState::Running => return Ok(()),
         ContainerState::Frozen => return Err(Error::new(ErrorKind::Conflict, "the container is frozen")),
         _ => {}
@@ -86,13 +87,25 @@ pub(super) async fn start(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
         if error.kind() == ErrorKind::Conflict && Instance::read(lxd, id).await?.state() == ContainerState::Running {
             return Ok(());
         }
-        return Err(match ended::refused_command(lxd, id).await {
+        return match ended::refused_command(lxd, id).await {
             Some(why) if message.contains("forkstart") || error.kind() == ErrorKind::Unexpected => {
-                Error::invalid("command", why).with_source(error)
+                Err(Error::invalid("command", why).with_source(error))
             }
-            _ => error,
-        });
+            _ if error.kind() == ErrorKind::Unexpected && ran_since(lxd, &before).await? => Ok(()),
+            _ => Err(error),
+        };
     }
+}
+
+/// Whether the main process was started after that look, and ended. What ends within milliseconds, Incus may take away while
+/// it still works on the start, which then fails over a file that is gone.
+async fn ran_since(lxd: &Lxd, before: &Instance) -> Result<bool> {
+    let now = Instance::read(lxd, &before.name).await?;
+    let Some(started) = now.started_at().filter(|at| before.started_at().is_none_or(|earlier| earlier < *at)) else {
+        return Ok(false);
+    };
+    // A start that came to nothing leaves the log of an earlier one.
+    Ok(ended::read(lxd, &before.name).await?.and_then(|end| end.at).is_some_and(|at| at >= started))
 }
 
 /// Mounts directories of the node as they are, where the kernel cannot give their owners other numbers; whether there were
@@ -225,13 +238,33 @@ pub(super) async fn delete(lxd: &Arc<Lxd>, id: &str, options: &DeleteOptions) ->
         }
         force(lxd, id).await?;
     }
-    patient(|| Request::delete(&["instances", id]).done(&lxd.client)).await?;
+    remove(lxd, id, options.force).await?;
     if options.volumes {
         for (pool, volume) in anonymous_volumes(&instance) {
             volumes::delete_unused(lxd, &pool, &volume).await?;
         }
     }
     Ok(())
+}
+
+/// Deletes what has ended. Of a container that ended soon after its start Incus says that it is stopped, and for a moment
+/// refuses all the same to delete what runs.
+async fn remove(lxd: &Lxd, id: &str, by_force: bool) -> Result<()> {
+    let end = Instant::now() + BUSY;
+    loop {
+        let refused = match patient(|| Request::delete(&["instances", id]).done(&lxd.client)).await {
+            Err(error) if error.message().contains("is running") && Instant::now() < end => error,
+            result => return result,
+        };
+        match Instance::read(lxd, id).await {
+            Ok(instance) if !instance.state().has_processes() => sleep(BUSY_PAUSE).await,
+            // Somebody started it between the looks.
+            Ok(_) if !by_force => return Err(refused),
+            Ok(_) => force(lxd, id).await?,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The volumes that were made for this container alone, with their pools: what its own devices refer to and its record calls
