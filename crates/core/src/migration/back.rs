@@ -109,7 +109,7 @@ impl Mover {
             // It could not be started, or was ended when it did not stay up: whoever started it since did so on purpose.
             Target::Copy(copy) if record.copy == CopyState::Useless => !at_rest(copy.summary.state),
             Target::Copy(copy) => record.copy == CopyState::Started || facts::has_run(&copy),
-            _ => record.copy == CopyState::Started,
+            _ => record.copy == CopyState::Started || facts::went_on_elsewhere(record, &*self.target).await?,
         };
         if ran {
             return Ok(false);

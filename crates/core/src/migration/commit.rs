@@ -2,7 +2,7 @@
 
 use super::facts::{self, Source, Target, handle};
 use super::forward::{at_rest, delete_image, runs};
-use super::mover::{Mover, is_definite};
+use super::mover::{Mover, is_definite, starts_by_itself};
 use super::record::{CopyState, MoveRecord, MoveState, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
@@ -151,7 +151,13 @@ impl Mover {
     /// The source goes, with the volumes that nobody else can name.
     pub(super) async fn delete_source(&self, record: &mut MoveRecord) -> Result<()> {
         // Never before the copy was seen once more.
-        self.copy_there(record).await?;
+        if let Err(error) = self.copy_there(record).await {
+            if record.is_done(Step::StartTarget) && starts_by_itself(record.restart) && !is_definite(&error) {
+                // Its engine may have been killed, and it with it.
+                record.begin(Step::StartTarget);
+            }
+            return Err(error);
+        }
         self.reached(Step::DeleteSource, Phase::Within).await;
         let Source::Retired(retired) = facts::source(record, &*self.source).await? else { return Ok(()) };
         let options = DeleteOptions { force: false, volumes: true };

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::forward::at_rest;
 use super::record::{CopyState, MARK, MoveRecord, Stopped};
 use super::step::Step;
-use crate::container::{Container, ContainerDetails};
+use crate::container::{Container, ContainerDetails, ContainerFilter, LabelSelector};
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::Node;
 
@@ -121,6 +122,22 @@ pub(super) async fn is_lost(record: &MoveRecord, from: &dyn Node, to: &dyn Node)
         }
     }
     Ok(true)
+}
+
+/// Whether the copy, which is not under its name, bears another one and was started: by its owner, who gave it that.
+pub(super) async fn went_on_elsewhere(record: &MoveRecord, node: &dyn Node) -> Result<bool> {
+    let mut filter = ContainerFilter::all();
+    filter.labels.push(LabelSelector::equals(MARK, record.id()));
+    for found in node.list_containers(&filter).await? {
+        match node.container(&found.id).inspect().await {
+            Ok(copy) if record.copy == CopyState::Useless && !at_rest(copy.summary.state) => return Ok(true),
+            Ok(copy) if record.copy != CopyState::Useless && has_run(&copy) => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Whether it runs, or ran before.

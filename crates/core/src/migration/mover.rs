@@ -221,6 +221,8 @@ impl Mover {
     }
 
     async fn forward(&self, record: &mut MoveRecord, committed: bool) -> Result<()> {
+        // What was seen to stay up by the try that then only could not delete the source is its owner's.
+        let was_up = record.failure.as_ref().is_some_and(|failure| failure.step == Step::DeleteSource);
         record.state = MoveState::Moving;
         record.failure = None;
         self.save(record).await?;
@@ -251,8 +253,7 @@ impl Mover {
             }
         }
         // What has run and is not started again by its engine either has done its work: it is not done twice.
-        let worked = record.is_done(Step::StartTarget)
-            && !matches!(record.restart, RestartPolicy::Always | RestartPolicy::UnlessStopped);
+        let worked = record.is_done(Step::StartTarget) && (was_up || !starts_by_itself(record.restart));
         for step in REST {
             let done = match step {
                 Step::RetireSource => committed,
@@ -338,6 +339,11 @@ fn going_back(record: &mut MoveRecord) {
     if record.state == MoveState::Moving && !record.is_done(Step::RetireSource) {
         record.state = MoveState::RollingBack;
     }
+}
+
+/// Whether its engine starts it again whatever its end was.
+pub(super) fn starts_by_itself(policy: RestartPolicy) -> bool {
+    matches!(policy, RestartPolicy::Always | RestartPolicy::UnlessStopped)
 }
 
 /// Whether the engine has refused, so that trying again brings the same answer.

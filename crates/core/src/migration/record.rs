@@ -281,9 +281,11 @@ impl MoveRecord {
         self.plan.steps = steps;
     }
 
-    /// Keeps the newest reason; the one for which it goes back stays in the notes.
+    /// Keeps the newest reason; the one for which it goes back stays in the notes. On the way back the step is the one that it
+    /// did not come beyond.
     pub(super) fn failed(&mut self, error: &Error) {
-        let newest = MoveFailure::new(self.current(), error);
+        let reached = self.failure.as_ref().filter(|_| self.state == MoveState::RollingBack).map(|first| first.step);
+        let newest = MoveFailure::new(reached.unwrap_or_else(|| self.current()), error);
         if let Some(cause) = self.failure.replace(newest)
             && cause.detail != error.to_string()
             && !self.notes.iter().any(|note| note.starts_with(CAUSE))

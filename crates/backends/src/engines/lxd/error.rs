@@ -14,8 +14,12 @@ use ErrorKind::{
     Unsupported,
 };
 
+/// Where what serves the files of a stopped container listens. Incus may connect before it does so, or after its end.
+pub(super) const FILE_SERVER: &str = "forkfile.sock";
+
 /// Sentences that tell more than their code. The first row whose words are all in the message counts; lower case.
 const SENTENCES: &[(&[&str], ErrorKind)] = &[
+    (&[FILE_SERVER, "connect"], Unavailable),
     // The command of an exec, or of the container itself, cannot be run.
     (&["command not found"], InvalidInput),
     (&["command not executable"], InvalidInput),
@@ -89,7 +93,7 @@ pub(super) fn from_answer(code: u16, message: &str) -> Error {
     let text = if text.is_empty() { format!("the engine answered with status {code}") } else { text };
     let error = Error::new(kind, text).with_context("engine_status", code.to_string());
     // The engine has said that it did not do it.
-    if code == 503 { error.with_retry(Retry::Safe) } else { error }
+    if code == 503 || message.contains(FILE_SERVER) { error.with_retry(Retry::Safe) } else { error }
 }
 
 /// The error of a background operation that failed: a sentence, and a code that says no more than "failed".
@@ -193,6 +197,7 @@ mod tests {
             (403, "not authorized", PermissionDenied),
             (412, "ETag doesn't match", Conflict),
             (503, "LXD daemon not ready", Unavailable),
+            (500, "dial unix /proc/self/fd/34/forkfile.sock: connect: no such file or directory", Unavailable),
             (500, "", ErrorKind::Unexpected),
         ] {
             assert_eq!(from_answer(code, message).kind(), kind, "{code} {message}");

@@ -6,6 +6,7 @@ use roadstead_core::{ContainerSpec, Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::create::change;
+use super::lifecycle::patient;
 use super::request::Request;
 use super::shared::Lxd;
 use super::spec::{self, Plan, RAW, RawLxc};
@@ -114,7 +115,8 @@ async fn resolve(lxd: &Lxd, name: &str, spec: &ContainerSpec, plan: &Plan) -> Re
 
 /// The text of a file; nothing when there is none.
 async fn read(lxd: &Lxd, name: &str, path: &str) -> Result<Option<String>> {
-    match Request::get(&["instances", name, "files"]).query("path", path).bytes(&lxd.client).await {
+    let request = || Request::get(&["instances", name, "files"]).query("path", path).bytes(&lxd.client);
+    match patient(request).await {
         Ok(bytes) => {
             Ok(Some(String::from_utf8_lossy(bytes.get(..bytes.len().min(FILE_MAX)).unwrap_or_default()).into()))
         }
@@ -126,23 +128,29 @@ async fn read(lxd: &Lxd, name: &str, path: &str) -> Result<Option<String>> {
 /// Puts a file in place of whatever is there; a link there may go to where nothing is before the start.
 async fn write(lxd: &Lxd, name: &str, path: &str, text: String) -> Result<()> {
     let files = ["instances", name, "files"];
-    match Request::delete(&files).query("path", path).done(&lxd.client).await {
+    match patient(|| Request::delete(&files).query("path", path).done(&lxd.client)).await {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     make_directory(lxd, name, "/etc").await?;
-    let request = Request::post(&files).query("path", path).tell("uid", "0").tell("gid", "0").tell("mode", "0644");
-    request.tell("type", "file").bytes_body(text).done(&lxd.client).await
+    patient(|| {
+        let request = Request::post(&files).query("path", path).tell("uid", "0").tell("gid", "0").tell("mode", "0644");
+        request.tell("type", "file").bytes_body(text.clone()).done(&lxd.client)
+    })
+    .await
 }
 
 /// Makes a directory unless it is there.
 async fn make_directory(lxd: &Lxd, name: &str, path: &str) -> Result<()> {
     let files = ["instances", name, "files"];
-    if Request::get(&files).query("path", path).bytes(&lxd.client).await.is_ok() {
+    if patient(|| Request::get(&files).query("path", path).bytes(&lxd.client)).await.is_ok() {
         return Ok(());
     }
-    let request = Request::post(&files).query("path", path).tell("uid", "0").tell("gid", "0").tell("mode", "0755");
-    request.tell("type", "directory").done(&lxd.client).await
+    patient(|| {
+        let request = Request::post(&files).query("path", path).tell("uid", "0").tell("gid", "0").tell("mode", "0755");
+        request.tell("type", "directory").done(&lxd.client)
+    })
+    .await
 }
 
 #[cfg(test)]

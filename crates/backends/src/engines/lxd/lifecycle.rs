@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::create::{change, instance_name};
+use super::error::FILE_SERVER;
 use super::instance::{Instance, Now, not_running};
 use super::migrate::settle::settle;
 use super::request::Request;
@@ -49,6 +50,7 @@ fn is_busy(error: &Error) -> bool {
     // Of a container that has ended, Incus may say for a moment that it runs, though it has said already that it is stopped.
     error.kind() == ErrorKind::Conflict && message.contains("busy running")
         || message.contains("Cannot export a running instance")
+        || message.contains(FILE_SERVER)
 }
 
 /// Has the server change the state.

@@ -216,3 +216,81 @@ async fn what_is_called_off_while_the_source_is_away_is_not_moved_afterwards() {
     let back = rig.mover().roll_back(kept).await.unwrap();
     rig.back(&back).await;
 }
+
+/// Committed, and the target went away before the copy was started.
+async fn committed_without_its_target(rig: &Rig) -> MoveRecord {
+    let target = Arc::clone(&rig.target);
+    let leaves = once(Step::StartTarget, Phase::Before, move || async move { target.faults().leave() });
+    rig.mover().observed_by(leaves).apply(rig.planned().await).await.unwrap_err();
+    rig.come_back();
+    let record = rig.kept().await;
+    assert_eq!((record.state, record.copy), (MoveState::Moving, CopyState::Untried), "{record:#?}");
+    record
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_its_owner_started_and_renamed_before_we_did_is_not_joined_by_the_source() {
+    let rig = Rig::new(true, By::Files).await;
+    let record = committed_without_its_target(&rig).await;
+    rig.target.container(NAME).start().await.unwrap();
+    rig.target.container(NAME).rename("renamed").await.unwrap();
+    rig.mover().apply(record).await.unwrap_err();
+    let kept = rig.kept().await;
+    assert!(rig.all(&rig.source).await.iter().all(|left| !left.summary.state.has_processes()), "{kept:#?}");
+    assert!(rig.target.container("renamed").inspect().await.unwrap().summary.state.has_processes());
+    // With its own name again the move goes on.
+    rig.target.container("renamed").rename(NAME).await.unwrap();
+    rig.moved(&rig.mover().apply(kept).await.unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_only_renamed_gives_the_name_back() {
+    let rig = Rig::new(true, By::Files).await;
+    let record = committed_without_its_target(&rig).await;
+    rig.target.container(NAME).rename("renamed").await.unwrap();
+    rig.mover().apply(record).await.unwrap_err();
+    let kept = rig.kept().await;
+    assert_eq!(kept.state, MoveState::RolledBack, "{kept:#?}");
+    assert!(rig.source.container(NAME).inspect().await.unwrap().summary.state.has_processes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_owner_stops_while_the_source_cannot_be_deleted_stays_down() {
+    let rig = Rig::new(true, By::Files).await;
+    rig.source.faults().script("container.delete", Fault::Refuse(ErrorKind::DeadlineExceeded), 2).unwrap();
+    rig.mover().apply(rig.planned().await).await.unwrap_err();
+    rig.target.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
+    let down = || async { !rig.target.container(NAME).inspect().await.unwrap().summary.state.has_processes() };
+    rig.mover().apply(rig.kept().await).await.unwrap_err();
+    assert!(down().await, "it was started again");
+    assert_eq!(rig.mover().apply(rig.kept().await).await.unwrap().state, MoveState::Done);
+    assert!(down().await, "it was started again");
+}
+
+/// An engine that died may have ended what its policy keeps up, and dockerd forgets to start it again.
+#[tokio::test(start_paused = true)]
+async fn what_its_engine_ended_while_the_source_was_to_be_deleted_is_started_again() {
+    let rig = Rig::new(true, By::Files).await;
+    let target = Arc::clone(&rig.target);
+    let dies = once(Step::DeleteSource, Phase::Before, move || async move {
+        target.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
+        target.faults().leave();
+    });
+    rig.mover().observed_by(dies).apply(rig.planned().await).await.unwrap_err();
+    rig.come_back();
+    rig.moved(&rig.mover().apply(rig.kept().await).await.unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_step_at_which_a_copy_was_given_up_is_told_though_the_commit_is_taken_back() {
+    let rig = Rig::new(true, By::Files).await;
+    let target = Arc::clone(&rig.target);
+    let refuses = once(Step::StartTarget, Phase::Before, move || async move {
+        target.faults().script("container.start", Fault::Refuse(ErrorKind::InvalidInput), 1).unwrap();
+        target.faults().script("container.delete", Fault::Refuse(ErrorKind::Unavailable), 1).unwrap();
+    });
+    rig.mover().observed_by(refuses).apply(rig.planned().await).await.unwrap_err();
+    let stuck = rig.kept().await;
+    let failure = stuck.failure.as_ref().map(|failure| (failure.step, failure.code));
+    assert_eq!(failure, Some((Step::StartTarget, ErrorKind::Unavailable)), "{stuck:#?}");
+}
