@@ -88,20 +88,24 @@ pub(super) async fn delete(core0: &Arc<Core0>, id: &str, options: &DeleteOptions
             return Err(Error::new(ErrorKind::Conflict, words));
         }
         core0.host.containers().terminate(found.container.id).await?;
-        if let Some(kept) = &found.kept {
-            record::remove(&core0.client.links, &kept.mark).await?;
-            if kept.spec.limits.memory_bytes.is_some() {
-                let group = create::group(&kept.mark);
-                // Nothing is limited by a group without processes.
-                if let Err(error) = core0.host.cgroups().remove(&Subsystem::Memory, &group).await {
-                    tracing::warn!(group, %error, "a control group could not be removed");
-                }
-            }
+        if let Some(kept) = &found.kept
+            && let Err(error) = clear_away(&core0, kept).await
+        {
+            // It is gone, whatever is left of it: the next sweep finds that, and nothing is limited by an empty group.
+            tracing::warn!(container = found.container.id, %error, "what a container left could not be removed");
         }
         core0.forget(&found.container, &mark);
         Ok(())
     })
     .await
+}
+
+/// Removes what is kept of a container that is gone: its record last, without which nobody would find its group.
+async fn clear_away(core0: &Core0, kept: &Kept) -> Result<()> {
+    if kept.spec.limits.memory_bytes.is_some() {
+        core0.host.cgroups().remove(&Subsystem::Memory, &create::group(&kept.mark)).await?;
+    }
+    record::remove(&core0.client.links, &kept.mark).await
 }
 
 /// Makes a change of a container of ours, one at a time, whether or not the caller waits for it.
