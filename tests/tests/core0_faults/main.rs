@@ -11,6 +11,7 @@
 
 mod between;
 mod containers;
+mod output;
 mod world;
 
 use std::collections::BTreeMap;

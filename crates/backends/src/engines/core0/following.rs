@@ -215,9 +215,9 @@ impl Follow {
 }
 
 /// Follows a run that was just started, to its end. The caller holds the container's lock.
-pub(super) async fn follow(core0: &Arc<Core0>, mark: &str, container: u64, run: u64) {
+pub(super) fn follow(core0: &Arc<Core0>, mark: &str, container: u64, run: u64) {
     let job = settle::job_id(mark, run);
-    let progress = Progress::begin(&core0.client, Scope::Container(container), &job, false).await;
+    let progress = Progress::begin(&core0.client, Scope::Container(container), &job, false);
     let log = core0.followed.begin(mark, run);
     tokio::spawn(carry(Arc::downgrade(core0), progress, log, mark.to_owned(), container, run));
 }

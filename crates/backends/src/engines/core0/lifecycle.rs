@@ -187,7 +187,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
         }
         return Err(error);
     }
-    following::follow(core0, mark, container, number).await;
+    following::follow(core0, mark, container, number);
     watching::watch(core0, mark, container, number);
     let begun_at = begun(core0, container, &command.id, number, mark).await?;
     record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await

@@ -63,8 +63,8 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Follows a command of this program's own.
-    pub(super) async fn begin(client: &Arc<Client>, scope: Scope, id: &str, again: bool) -> Self {
-        let entries = client.streams().read(id, again).await;
+    pub(super) fn begin(client: &Arc<Client>, scope: Scope, id: &str, again: bool) -> Self {
+        let entries = client.streams().read(id, again);
         let mut looks = interval_at(Instant::now() + LOOK, LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Progress {
@@ -339,7 +339,7 @@ mod tests {
         let uri = "core0+unix:///nowhere/redis.sock".parse().unwrap();
         let address = Address::read(&uri, &roadstead_core::ConnectOptions::default()).unwrap();
         for ended in [false, true] {
-            let mut progress = Progress::begin(&Client::new(address.clone()), Scope::Host, "a", false).await;
+            let mut progress = Progress::begin(&Client::new(address.clone()), Scope::Host, "a", false);
             if ended {
                 progress.entries = None;
             }

@@ -54,7 +54,7 @@ async fn a_result_that_was_taken_away_is_said_to_be() {
     let last = json!({"core": 0, "command": "b", "message": {"message": "", "epoch": 1, "meta": 65_539}});
     ended(&node, "b").await;
     node.put("stream:b", &[last.to_string()]).await;
-    let mut progress = Progress::begin(&client, Scope::Host, "b", false).await;
+    let mut progress = Progress::begin(&client, Scope::Host, "b", false);
     let error = timeout(PATIENCE, progress.next()).await.unwrap().unwrap_err();
     assert!(error.message().contains("another client has taken it"), "{error}");
 }
@@ -65,7 +65,7 @@ async fn a_result_that_follows_late_is_a_result() {
     let others = numbers(&node).await;
     let client = node.client();
     ended(&node, "a").await;
-    let mut progress = Progress::begin(&client, Scope::Host, "a", false).await;
+    let mut progress = Progress::begin(&client, Scope::Host, "a", false);
     let reader = tokio::spawn(async move { progress.next().await });
     until_one_waits(&node, &others, "blpop").await;
     let _: i64 = node.ask(&["RPUSH", "result:a", &result("a", "own")]).await;
