@@ -1,10 +1,12 @@
-//! Output that is under way when the connection breaks.
+//! Output that is under way when the connection breaks, or comes after a long outage.
+
+use std::time::Duration;
 
 use roadstead_core::JobState;
 use roadstead_tests::engines::OwnEngine;
 
 use crate::between::{Between, How, Rule};
-use crate::world::{SOON, connect, container, output, shell};
+use crate::world::{SOON, connect, container, inside, output, said, shell, tls};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_line_is_lost_where_the_connection_breaks() {
@@ -22,4 +24,21 @@ async fn no_line_is_lost_where_the_connection_breaks() {
         assert_eq!(output(&*job).await, written);
     }
     assert!(between.mend() > 3, "it broke in the middle");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_go_on_after_more_than_a_minute_without_the_redis() {
+    let Some(engine) = OwnEngine::core0("long-logs") else { return };
+    let node = connect(&tls(&engine)).await;
+    let script = "echo first; while [ ! -e /go ]; do sleep 0.2; done; echo later; sleep 600";
+    let id = container(&node, "talks", script).await;
+    let talks = node.container(&id);
+    said(&*talks, "first").await;
+    let _ = engine.verb("stop-redis");
+    // An outage is nothing but time, here more than that after which a job is given up.
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    let _ = engine.verb("start-redis");
+    node.ping().await.expect("it answers again");
+    inside(&node, &id, "touch /go").await;
+    said(&*talks, "later").await;
 }

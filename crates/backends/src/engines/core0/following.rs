@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use roadstead_core::{ItemStream, LogOptions, LogRecord, OutputKind, Timestamp};
+use roadstead_core::{ErrorKind, ItemStream, LogOptions, LogRecord, OutputKind, Timestamp};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::Scope;
 use super::ended;
@@ -21,6 +23,8 @@ use super::sweep;
 const KEPT_BYTES: usize = 1024 * 1024;
 /// A line costs about this much beyond its bytes.
 const OVERHEAD_BYTES: usize = 64;
+/// A main process that is given up, though it is looked after, is followed again after this.
+const AGAIN: Duration = Duration::from_secs(3);
 /// Levels of standard output and standard error, and the highest one that is a message of the program's own.
 const STDOUT: u16 = 1;
 const MESSAGE_MAX: u16 = 11;
@@ -240,8 +244,13 @@ async fn carry(
             Ok(Some(Step::Ended(outcome))) => break Some(outcome),
             Ok(None) => break None,
             Err(error) => {
-                tracing::debug!(container, %error, "a main process is not followed any more");
-                break None;
+                let goes_on = core0.upgrade().is_some_and(|core0| core0.watched.has(&mark, run));
+                tracing::debug!(container, goes_on, %error, "a main process cannot be followed");
+                if !goes_on || error.kind() != ErrorKind::Unavailable {
+                    break None;
+                }
+                // A node that was away for long tells nothing of an end, and whoever looks after the process says when it has ended.
+                sleep(AGAIN).await;
             }
         }
     };

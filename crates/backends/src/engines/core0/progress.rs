@@ -82,7 +82,7 @@ impl Progress {
         }
     }
 
-    /// The next step; none after the end. `Unavailable` when it is lost.
+    /// The next step; none after the end. `Unavailable` when it is lost; who knows better may ask again.
     pub(super) async fn next(&mut self) -> Result<Option<Step>> {
         loop {
             if let Some(step) = self.pending.pop_front() {

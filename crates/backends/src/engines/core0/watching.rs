@@ -84,7 +84,8 @@ impl Watched {
         before != Some(run)
     }
 
-    fn has(&self, mark: &str, run: u64) -> bool {
+    /// Whether it is looked after, and so has not ended for all that is known.
+    pub(super) fn has(&self, mark: &str, run: u64) -> bool {
         self.runs().get(mark) == Some(&run)
     }
 
