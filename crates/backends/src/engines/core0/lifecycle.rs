@@ -156,7 +156,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
     let mut number = found.run.number;
     loop {
         number = number.saturating_add(1);
-        if !record::claim(links, mark, number).await? {
+        if !record::claim(links, mark, number, &core0.program).await? {
             return claimed(core0, found, number).await;
         }
         // Nor of one whose result is there still, which would be taken for the next one's.

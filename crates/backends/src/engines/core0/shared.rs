@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use roadstead_core::jobs::JobKeeper;
 use roadstead_core::{Capabilities, Error, ErrorKind, Result};
 use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
 
 use super::client::Client;
 use super::commands::corex::Container as Listed;
@@ -22,6 +23,8 @@ use super::watching::Watched;
 #[derive(Debug)]
 pub(super) struct Core0 {
     pub(super) name: String,
+    /// What this program is called in claims: like no other, and no other handle.
+    pub(super) program: String,
     /// Without secrets.
     pub(super) uri: String,
     pub(super) capabilities: Capabilities,
@@ -51,6 +54,7 @@ impl Core0 {
     ) -> Arc<Self> {
         Arc::new(Core0 {
             name: name.to_owned(),
+            program: Uuid::new_v4().simple().to_string(),
             uri,
             capabilities,
             host: HostCommands::new(Arc::clone(&client)),

@@ -16,6 +16,16 @@ async fn nothing_is_written_of_a_container_that_nobody_would_sweep() {
 }
 
 #[tokio::test]
+async fn a_claim_is_one_programs_own() {
+    let node = Node::start().await;
+    let client = node.client();
+    let claim = async |run, program| record::claim(&client.links, "mark", run, program).await.unwrap();
+    assert!(claim(1, "one").await && !claim(1, "other").await);
+    assert!(claim(1, "one").await, "its answer may have been lost");
+    assert!(claim(2, "other").await && !claim(2, "one").await);
+}
+
+#[tokio::test]
 async fn what_was_compared_was_so_in_this_life_of_the_redis() {
     let node = Node::start().await;
     let client = node.client();
