@@ -219,7 +219,7 @@ async fn a_redis_with_an_older_memory_does_not_make_run_what_has_ended() {
     let node = connect(&tls(&engine)).await;
     let script = "while [ ! -e /go ]; do sleep 0.1; done; echo over; exit 3";
     let mut containers = Vec::new();
-    for name in ["starts", "stops", "looked-at"] {
+    for name in ["starts", "stops", "looked-at", "killed"] {
         containers.push(node.container(&container(&node, name, script).await));
     }
     let older = remembered(&engine).await;
@@ -233,7 +233,11 @@ async fn a_redis_with_an_older_memory_does_not_make_run_what_has_ended() {
     drop((node, containers));
     redis_forgets(&engine, Some(&older));
     let node = connect(&tls(&engine)).await;
-    let [starts, stops, looked_at] = ["starts", "stops", "looked-at"].map(|name| node.container(name));
+    let [starts, stops, looked_at, killed] =
+        ["starts", "stops", "looked-at", "killed"].map(|name| node.container(name));
+    let refused = killed.kill(Signal::TERM).await.expect_err("nothing takes the signal");
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused:?}");
+    assert_eq!(state(&*killed).await, (ContainerState::Stopped, None));
     // Who waits need not wait for a whole round of what a flag of that day says.
     let waited = looked_at.wait(WaitFor::Stopped, Duration::from_secs(45)).await;
     assert_eq!(waited.expect("somebody sees that it has ended").exit_code, None);

@@ -67,11 +67,28 @@ pub(super) async fn kill(core0: &Arc<Core0>, id: &str, signal: Signal) -> Result
     let core0 = Arc::clone(core0);
     whole(async move {
         match found.main_job() {
-            Some(job) => send(&core0, &found, &kept.mark, job, signal).await.map(drop),
+            Some(job) => deliver(&core0, &found, &kept, job, signal).await,
             None => Err(Error::new(ErrorKind::Conflict, "the container has no main process")),
         }
     })
     .await
+}
+
+/// Sends the main process a signal, whose effect others may see. A node that has no such job may have told an older day's
+/// state before, or is about to start it.
+async fn deliver(core0: &Arc<Core0>, found: &Found, kept: &Kept, job: &str, signal: Signal) -> Result<()> {
+    if send(core0, found, &kept.mark, job, signal).await? {
+        return Ok(());
+    }
+    let _one_at_a_time = core0.lock(&kept.mark).await;
+    if !runs(core0, found, kept).await? {
+        return Err(Error::new(ErrorKind::Conflict, "the container does not run: its main process has ended"));
+    }
+    if send(core0, found, &kept.mark, job, signal).await? {
+        return Ok(());
+    }
+    let words = "the main process is about to start, and takes no signals yet";
+    Err(Error::new(ErrorKind::Conflict, words).with_retry(Retry::Safe))
 }
 
 /// C90 to C92.
