@@ -12,6 +12,7 @@
 mod between;
 mod containers;
 mod output;
+mod states;
 mod world;
 
 use std::collections::BTreeMap;

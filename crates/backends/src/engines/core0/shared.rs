@@ -15,6 +15,7 @@ use super::commands::{Commands, HostCommands};
 use super::following::Followed;
 use super::kept;
 use super::processes::{MainPids, Which};
+use super::silent::Silent;
 use super::stats::Remembered;
 use super::sweep::Swept;
 use super::watching::Watched;
@@ -41,6 +42,8 @@ pub(super) struct Core0 {
     /// The names that are about to be taken.
     pub(super) claimed_names: Mutex<Vec<String>>,
     pub(super) swept: Swept,
+    /// The containers that do not answer.
+    pub(super) silent: Silent,
     locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -66,6 +69,7 @@ impl Core0 {
             main_pids: MainPids::default(),
             claimed_names: Mutex::default(),
             swept: Swept::default(),
+            silent: Silent::default(),
             locks: Mutex::default(),
         })
     }
