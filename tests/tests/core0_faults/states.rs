@@ -6,10 +6,11 @@ use std::sync::Arc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use roadstead_backends::engines::core0::Core0Node;
-use roadstead_core::{ContainerFilter, ContainerState, ErrorKind, Node};
+use roadstead_core::{ContainerFilter, ContainerState, ErrorKind, Node, StopOptions};
 use roadstead_tests::engines::OwnEngine;
+use serde_json::json;
 
-use crate::world::{connect, container, direct, mark, state};
+use crate::world::{connect, container, direct, inside, mark, state};
 
 /// A container's agent, stopped in place until this is dropped.
 struct Frozen(Pid);
@@ -54,4 +55,26 @@ async fn a_container_that_does_not_answer_hides_no_other() {
     assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded), "{error:?}");
     drop(frozen);
     assert_eq!(state(&*node.container(&id)).await, (ContainerState::Running, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_nobody_confirmed_is_doubted_after_a_while() {
+    let Some(engine) = OwnEngine::core0("unconfirmed") else { return };
+    let node = connect(engine.engine().uri()).await;
+    let id = container(&node, "starts", "echo run >>/runs; sleep 600").await;
+    let starts = node.container(&id);
+    starts.stop(&StopOptions::after_seconds(0)).await.expect("it stops");
+    let mark = mark(&node, &id).await;
+    let mut redis = direct(&engine).await;
+    // Whoever began the second run died before it was seen, and the flag of its job is that of an older day.
+    let (key, job) = (format!("roadstead:container:{mark}"), format!("{mark}-2"));
+    let run = json!({"number": 2, "job": job, "begun_at": "2020-01-01T00:00:00Z", "confirmed": false});
+    redis::cmd("SET").arg(&key).arg(run.to_string()).query_async::<()>(&mut redis).await.expect("it is written");
+    let flag = format!("result:{job}:flag");
+    redis::cmd("RPUSH").arg(flag).arg("").query_async::<()>(&mut redis).await.expect("it is written");
+    assert_eq!(state(&*starts).await.0, ContainerState::Running, "as it is told");
+    starts.start().await.expect("it starts");
+    let ran = inside(&node, &id, "while [ $(wc -l </runs) -lt 2 ]; do sleep 0.1; done; wc -l </runs").await;
+    assert_eq!(ran, "2");
+    assert_eq!(state(&*starts).await.0, ContainerState::Running);
 }

@@ -305,7 +305,7 @@ async fn state(
 }
 
 /// Whether it is about to start, as far as is known.
-fn starts(run: &Run) -> bool {
+pub(super) fn starts(run: &Run) -> bool {
     let begun = run.begun_at.map_or(Duration::MAX, |begun| Timestamp::now().since(begun));
     !run.confirmed && begun < STARTING
 }

@@ -214,7 +214,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
 /// then. The caller holds the container's lock.
 async fn runs(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<bool> {
     // One that is about to start may not be there yet.
-    let Some(job) = found.main_job().filter(|_| found.run.confirmed) else { return Ok(true) };
+    let Some(job) = found.main_job().filter(|_| !found::starts(&found.run)) else { return Ok(true) };
     let (container, run) = (found.container.id, found.run.number);
     let end = match settle::fate(core0, container, job).await? {
         Fate::Runs => return Ok(true),
