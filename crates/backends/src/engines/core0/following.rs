@@ -204,8 +204,9 @@ impl Follow {
             self.changes.borrow_and_update();
             let (lines, runs) = {
                 let state = self.log.lock();
-                let new = state.lines.iter().filter(|(number, _)| *number >= self.next);
-                (new.cloned().collect::<Vec<_>>(), state.run == Some(self.run))
+                // Numbers grow, and there may be many lines that were read already.
+                let read = state.lines.partition_point(|(number, _)| *number < self.next);
+                (state.lines.range(read..).cloned().collect::<Vec<_>>(), state.run == Some(self.run))
             };
             if let Some((last, _)) = lines.last() {
                 self.next = last + 1;
@@ -323,6 +324,24 @@ mod tests {
         log.push(&entry(1, "two\n", 2));
         log.change(|state| state.run = None);
         assert_eq!(all.await.unwrap(), "one\ntwo\n");
+    }
+
+    #[tokio::test]
+    async fn followers_read_each_line_once_though_the_first_ones_go() {
+        let log = log(&[]);
+        log.change(|state| state.run = Some(1));
+        let mut follow = Follow { log: Arc::clone(&log), changes: log.changes.subscribe(), next: 0, run: 1 };
+        let mut read = Vec::new();
+        for round in 0..40 {
+            // Half of what is kept, each time.
+            let long = "x".repeat(KEPT_BYTES / 16) + "\n";
+            (0..8).for_each(|number| log.push(&entry(1, &long, round * 8 + number)));
+            read.extend(follow.next().await.expect("lines").into_iter().map(|line| line.time));
+        }
+        let written: Vec<_> = (0..320).map(Timestamp::from_unix_seconds).collect();
+        assert_eq!(read, written);
+        log.change(|state| state.run = None);
+        assert!(follow.next().await.is_none());
     }
 
     #[test]
