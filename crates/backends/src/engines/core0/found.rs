@@ -231,7 +231,12 @@ async fn compare_one(
         }
     };
     if let Some(known) = known {
-        record::write_run(&core0.client.links, &mark, &known).await?;
+        // Nobody holds the container's lock here, and whoever has written meanwhile knew more.
+        let links = &core0.client.links;
+        if !record::is_in(links, &mark, &found.run).await? {
+            return Ok((found, None));
+        }
+        record::write_run(links, &mark, &known).await?;
         (found.run, found.end, found.state) = (known, None, ContainerState::Running);
         watching::watch(core0, &mark, container, found.run.number);
     } else if let Some(end) = end {
