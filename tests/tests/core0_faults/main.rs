@@ -11,6 +11,7 @@
 
 mod between;
 mod containers;
+mod harsh;
 mod output;
 mod states;
 mod world;
