@@ -74,7 +74,8 @@ impl RedisLink {
 
     /// Sends commands, once: what was cut off may have happened, and is not sent again.
     pub(crate) async fn send<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
-        let mut connection = self.connection().await.inspect_err(|error| eprintln!("core0: Redis: {error}; dropped"))?;
+        let mut connection =
+            self.connection().await.inspect_err(|error| eprintln!("core0: Redis: {error}; dropped"))?;
         let answer = commands.query_async(&mut connection).await;
         if let Err(error) = &answer {
             eprintln!("core0: Redis: {error}");

@@ -83,7 +83,10 @@ async fn a_container_is_deleted_though_the_node_is_away_right_after() {
     for how in [How::Refuse, How::Swallow] {
         let id = node.create_container(&sleeps(None)).await.expect("it is created").id;
         between.breaks(after("corex.terminate", how, 12));
-        node.container(&id).delete(&DeleteOptions::default()).await.unwrap_or_else(|error| panic!("{how:?}: {error:?}"));
+        node.container(&id)
+            .delete(&DeleteOptions::default())
+            .await
+            .unwrap_or_else(|error| panic!("{how:?}: {error:?}"));
         assert!(between.mend() > 0, "{how:?}: it was away");
         assert!(ids(&node).await.is_empty());
     }

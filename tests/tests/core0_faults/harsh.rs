@@ -38,7 +38,8 @@ async fn what_a_node_drops_is_lost_and_never_told_wrongly() {
     let directory = engine.verb("dir") + "/shared";
     std::fs::create_dir(&directory).expect("a directory");
     let node = connect(&tls(&engine)).await;
-    let mut spec = ContainerSpec::new(flist()).name("ends").command(["sh", "-c", script("/shared", "away", 7).as_str()]);
+    let mut spec =
+        ContainerSpec::new(flist()).name("ends").command(["sh", "-c", script("/shared", "away", 7).as_str()]);
     spec.mounts = vec![Mount {
         kind: MountKind::Bind,
         source: Some(directory.clone()),

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use roadstead_backends::engines::core0::{Command, Core0Node};
-use roadstead_core::{ConnectOptions, Container, ContainerSpec, ContainerState, Job, JobSpec, LogOptions, Node, OutputOptions};
+use roadstead_core::{
+    ConnectOptions, Container, ContainerSpec, ContainerState, Job, JobSpec, LogOptions, Node, OutputOptions,
+};
 use roadstead_tests::engines::{OwnEngine, flist};
 
 /// What must come comes within this, on a machine that does much else.

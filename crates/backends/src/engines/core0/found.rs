@@ -47,12 +47,7 @@ enum Look {
 
 impl Look {
     /// What the container with this mark says; none where it does not answer and there are others.
-    async fn ask<T>(
-        self,
-        core0: &Core0,
-        mark: &str,
-        question: impl Future<Output = Result<T>>,
-    ) -> Result<Option<T>> {
+    async fn ask<T>(self, core0: &Core0, mark: &str, question: impl Future<Output = Result<T>>) -> Result<Option<T>> {
         match self {
             Look::One => question.await.map(Some),
             Look::All => silent::ask(core0, mark, question).await,

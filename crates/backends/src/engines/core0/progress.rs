@@ -373,9 +373,7 @@ mod tests {
     async fn a_container_that_does_not_answer_is_not_its_node() {
         let node = Node::start().await;
         node.put("result:a:flag", &[String::new()]).await;
-        let answer = |state: &str, data: &str| {
-            json!({"id": "x", "state": state, "level": 20, "code": 500, "data": data, "streams": ["", ""]})
-        };
+        let answer = |state: &str, data: &str| json!({"id": "x", "state": state, "level": 20, "code": 500, "data": data, "streams": ["", ""]});
         let silent = answer("ERROR", r#""failed to dispatch command to container, check system logs for errors""#);
         let (jobs, failure) = (answer("SUCCESS", "[]"), answer("ERROR", r#""no""#));
         for (scope, answers, is_away) in [

@@ -34,11 +34,7 @@ impl Silent {
 
 /// What the container with this mark answers to a question that is asked of it for the sake of a list; none when it does not
 /// answer, or did not lately.
-pub(super) async fn ask<T>(
-    core0: &Core0,
-    mark: &str,
-    question: impl Future<Output = Result<T>>,
-) -> Result<Option<T>> {
+pub(super) async fn ask<T>(core0: &Core0, mark: &str, question: impl Future<Output = Result<T>>) -> Result<Option<T>> {
     if core0.silent.is_silent(mark) {
         return Ok(None);
     }

@@ -162,13 +162,8 @@ impl Streams {
     /// The receiver ends after the last entry. Dropping it ends the reading.
     pub(super) fn read(&self, id: &str, again: bool) -> mpsc::Receiver<Entry> {
         let (entries, receiver) = mpsc::channel(QUEUE);
-        let reader = Reader {
-            entries,
-            to_the_end: !again,
-            given: Given::default(),
-            due: Instant::now(),
-            pause: FIRST_PAUSE,
-        };
+        let reader =
+            Reader { entries, to_the_end: !again, given: Given::default(), due: Instant::now(), pause: FIRST_PAUSE };
         self.inner.readers().insert(id.to_owned(), reader);
         self.started.get_or_init(|| {
             let task = tokio::spawn(run(Arc::clone(&self.links), Arc::clone(&self.inner)));
