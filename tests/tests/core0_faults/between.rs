@@ -56,7 +56,7 @@ impl State {
             return None;
         }
         self.seen += 1;
-        if self.seen % rule.every != 0 {
+        if !self.seen.is_multiple_of(rule.every) {
             return None;
         }
         self.broken += 1;
