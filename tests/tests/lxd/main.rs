@@ -34,6 +34,7 @@ macro_rules! on_lxd_and_incus {
     };
 }
 
+mod addresses;
 mod certificates;
 mod joining;
 mod leftovers;
