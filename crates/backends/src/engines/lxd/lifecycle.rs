@@ -33,6 +33,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 const MOVED: [&str; 2] = ["user.roadstead.copy", "user.roadstead.move"];
 /// Picked ports that turn out to be taken are picked again so often.
 const PICKS: usize = 5;
+/// The exit code of what was killed.
+const KILLED: i32 = 128 + 9;
 
 /// Tries again while the server is busy with the container. It tells nobody when it is done with that.
 pub(super) async fn patient<T, F: Future<Output = Result<T>>>(mut call: impl FnMut() -> F) -> Result<T> {
@@ -106,8 +108,10 @@ async fn ran_since(lxd: &Lxd, before: &Instance) -> Result<bool> {
     let Some(started) = now.started_at().filter(|at| before.started_at().is_none_or(|earlier| earlier < *at)) else {
         return Ok(false);
     };
-    // A start that came to nothing leaves the log of an earlier one.
-    Ok(ended::read(lxd, &before.name).await?.and_then(|end| end.at).is_some_and(|at| at >= started))
+    // A start that came to nothing leaves the log of an earlier one. And what a server takes back, because a device could not be
+    // started after the process, it kills.
+    let end = ended::read(lxd, &before.name).await?.filter(|end| end.exit_code != KILLED);
+    Ok(end.and_then(|end| end.at).is_some_and(|at| at >= started))
 }
 
 /// Mounts directories of the node as they are, where the kernel cannot give their owners other numbers; whether there were
