@@ -43,6 +43,7 @@ mod mounted;
 mod moving;
 mod outages;
 mod remotes;
+mod starts;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -8,6 +8,7 @@ use roadstead_core::{ContainerSpec, CreatedContainer, Error, ErrorKind, Result, 
 use serde_json::{Value, json};
 
 use super::instance::Instance;
+use super::lifecycle::is_taken_address;
 use super::provision::InstanceOptions;
 use super::request::Request;
 use super::shared::Lxd;
@@ -69,7 +70,7 @@ pub(super) async fn create(
     }
     let mut made = make(lxd, &name, &source, &plan, options).await;
     for _ in 0..PICKS {
-        if !made.as_ref().is_err_and(|error| is_taken_address(error, spec)) {
+        if !made.as_ref().is_err_and(|error| is_taken_address(error) && !asks_for_addresses(spec)) {
             break;
         }
         made = match surroundings::ask(lxd, spec, options.profiles.as_deref()).await {
@@ -87,8 +88,8 @@ pub(super) async fn create(
         };
     }
     let finished = match made {
-        Ok(()) => match inside::finish(lxd, &name, spec, &plan).await {
-            Ok(()) => have_own_addresses(lxd, &name, spec, &around).await,
+        Ok(()) => match have_own_addresses(lxd, &name, spec, &around).await {
+            Ok(()) => inside::finish(lxd, &name, spec, &plan).await,
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
@@ -152,14 +153,13 @@ async fn have_own_addresses(lxd: &Lxd, name: &str, spec: &ContainerSpec, around:
         if !shares {
             break;
         }
-        apart::set_apart(lxd, name).await?;
+        match apart::set_apart(lxd, name).await {
+            // Somebody took the new one, too.
+            Err(error) if is_taken_address(&error) => {}
+            moved => moved.map(drop)?,
+        }
     }
     Ok(())
-}
-
-/// Whether an address that we picked was given to somebody else meanwhile.
-fn is_taken_address(error: &Error, spec: &ContainerSpec) -> bool {
-    error.kind() == ErrorKind::Conflict && error.message().contains("already defined") && !asks_for_addresses(spec)
 }
 
 /// One that was asked for stays, and starting it says that it is taken.
