@@ -34,6 +34,7 @@ macro_rules! on_lxd_and_incus {
     };
 }
 
+mod addresses;
 mod certificates;
 mod joining;
 mod leftovers;
@@ -42,6 +43,7 @@ mod mounted;
 mod moving;
 mod outages;
 mod remotes;
+mod starts;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -105,14 +105,19 @@ impl Mover {
             }
         };
         // What has run may hold what the source does not, wherever it is now.
-        let ran = match facts::target(record, &*self.target).await? {
-            // It could not be started, or was ended when it did not stay up: whoever started it since did so on purpose.
-            Target::Copy(copy) if record.copy == CopyState::Useless => !at_rest(copy.summary.state),
-            Target::Copy(copy) => record.copy == CopyState::Started || facts::has_run(&copy),
+        let found = facts::target(record, &*self.target).await?;
+        let ran = match &found {
+            // It could not be started, or did not stay up: whoever had it stay up since did so on purpose.
+            Target::Copy(copy) if record.copy == CopyState::Useless => self.stays_up(copy).await?,
+            Target::Copy(copy) => record.copy == CopyState::Started || facts::has_run(copy),
             _ => record.copy == CopyState::Started || facts::went_on_elsewhere(record, &*self.target).await?,
         };
         if ran {
             return Ok(false);
+        }
+        if let Target::Copy(copy) = &found {
+            // It may have its policy by now, and may stay for a while when its node goes away.
+            self.silence(copy).await?;
         }
         handle(&*self.source, &retired).rename(&record.plan.container).await?;
         Ok(true)

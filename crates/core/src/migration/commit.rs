@@ -7,7 +7,8 @@ use super::record::{CopyState, MoveRecord, MoveState, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
 use crate::container::{
-    Container, ContainerDetails, ContainerExit, ContainerUpdate, DeleteOptions, RestartPolicy, StopOptions, WaitFor,
+    ContainerDetails, ContainerExit, ContainerState, ContainerUpdate, DeleteOptions, RestartPolicy, StopOptions,
+    WaitFor,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -62,7 +63,7 @@ impl Mover {
             self.reached(Step::StartTarget, Phase::Within).await;
             // It was started before, and its engine may have been killed since: dockerd, when it comes back, tells that a
             // container runs and ends it then, for good if its policy is `unless_stopped`.
-            let Some(exit) = self.ends_soon(&*container).await? else { return Ok(()) };
+            let Some(exit) = self.ends_soon(&copy).await? else { return Ok(()) };
             // What has done its work, and is not to be started again for it, did that by itself; but not if something was
             // killed in between, since many a service ends well when it is told to.
             let done = !interrupted
@@ -84,7 +85,7 @@ impl Mover {
             return Err(error);
         }
         self.reached(Step::StartTarget, Phase::Within).await;
-        match self.ends_soon(&*container).await? {
+        match self.ends_soon(&copy).await? {
             None => Ok(()),
             // It ran before: it may have done its work, or had.
             Some(exit) if !first && exit.exit_code == Some(0) => Ok(()),
@@ -115,8 +116,51 @@ impl Mover {
         Ok(())
     }
 
+    /// Its owner may have gone on with the source, and given it its name back, as long as the copy was not started. Then the copy
+    /// does not join it. A source that is away is not waited for.
+    pub(super) async fn left_to_the_copy(&self, record: &mut MoveRecord) -> Result<()> {
+        let is_left = |step: &Step| record.plan.steps.contains(step) && !record.is_done(*step);
+        if ![Step::SettleTarget, Step::StartTarget].iter().any(is_left) {
+            return Ok(());
+        }
+        let Ok(Target::Copy(copy)) = facts::target(record, &*self.target).await else { return Ok(()) };
+        self.look_whether_it_ran(record, &copy).await?;
+        let (source, taken_up) = match facts::source(record, &*self.source).await {
+            Ok(Source::Own(own)) => {
+                let taken_up = record.copy != CopyState::Started || !at_rest(own.summary.state);
+                (own, taken_up)
+            }
+            Ok(Source::Retired(retired)) => {
+                let taken_up = match record.copy {
+                    CopyState::Started => !at_rest(retired.summary.state),
+                    _ => untouched(record, &retired).is_err(),
+                };
+                (retired, taken_up)
+            }
+            _ => return Ok(()),
+        };
+        if !taken_up {
+            return Ok(());
+        }
+        let why = format!(
+            "the container {} was renamed back or started on the source, where it is {} and {}, before its copy was started",
+            record.plan.container, source.summary.name, source.summary.state
+        );
+        Err(Error::new(ErrorKind::Conflict, why).with_resource(record.plan.container.clone()))
+    }
+
+    /// Whether a copy that was given up runs, and stays up as long as it must. One that its engine starts again and again, because
+    /// it could not be silenced, does not.
+    pub(super) async fn stays_up(&self, copy: &ContainerDetails) -> Result<bool> {
+        Ok(match copy.summary.state {
+            state if at_rest(state) => false,
+            ContainerState::Restarting | ContainerState::Failed => false,
+            _ => self.ends_soon(copy).await?.is_none(),
+        })
+    }
+
     /// A copy that is given up is not started again by its engine, and does not run.
-    async fn silence(&self, copy: &ContainerDetails) -> Result<()> {
+    pub(super) async fn silence(&self, copy: &ContainerDetails) -> Result<()> {
         match self.hold_and_stop(copy).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             silenced => silenced,
@@ -128,7 +172,11 @@ impl Mover {
         if self.target.capabilities().update {
             let mut changes = ContainerUpdate::hold(true);
             changes.restart = self.target.capabilities().restart_policy.then_some(RestartPolicy::Never);
-            container.update(&changes).await?;
+            match container.update(&changes).await {
+                // What its engine refuses to change it may still end; and it is deleted in a moment.
+                Err(error) if error.kind() == ErrorKind::NotFound || !is_definite(&error) => return Err(error),
+                _ => {}
+            }
         }
         // Its engine may have started it in between.
         if !at_rest(container.inspect().await?.summary.state) {
@@ -137,15 +185,21 @@ impl Mover {
         Ok(())
     }
 
-    /// How it ended within the time that a copy must run; none when it runs on, or that cannot be told.
-    async fn ends_soon(&self, container: &dyn Container) -> Result<Option<ContainerExit>> {
+    /// How it ended within the time that a copy must run; none when it runs on, or that cannot be told. One that its engine
+    /// started again has ended, too, though some engines do not say of it that it stopped.
+    async fn ends_soon(&self, before: &ContainerDetails) -> Result<Option<ContainerExit>> {
         if self.grace.is_zero() || !self.target.capabilities().wait {
             return Ok(None);
         }
+        let container = handle(&*self.target, before);
         match container.wait(WaitFor::Stopped, self.grace).await {
-            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => Ok(None),
-            ended => ended.map(Some),
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {}
+            ended => return ended.map(Some),
         }
+        let now = container.inspect().await?;
+        let counted = before.restart_count.zip(now.restart_count).is_some_and(|(before, now)| now > before);
+        let again = counted || now.summary.state == ContainerState::Restarting;
+        Ok(again.then(|| now.exit_code.map_or_else(ContainerExit::untold, ContainerExit::new)))
     }
 
     /// The source goes, with the volumes that nobody else can name.

@@ -124,6 +124,10 @@ impl Mover {
                 return Err(facts::lost(&record));
             }
         };
+        let known = record.is_done(Step::RetireSource);
+        if known && let Err(error) = self.left_to_the_copy(&mut record).await {
+            return self.stopped(record, error).await;
+        }
         match self.forward(&mut record, committed).await {
             Ok(()) => Ok(record),
             Err(error) => self.stopped(record, error).await,
@@ -298,13 +302,11 @@ impl Mover {
     async fn stopped(&self, mut record: MoveRecord, error: Error) -> Result<MoveRecord> {
         let step = record.current();
         record.failure = Some(MoveFailure::new(step, &error));
-        if matches!(step, Step::SettleTarget | Step::StartTarget)
-            && record.copy == CopyState::Untried
-            && is_definite(&error)
-        {
-            record.copy = CopyState::Useless;
-        }
-        if record.is_done(Step::RetireSource) && record.copy != CopyState::Useless {
+        let unable = match record.copy {
+            CopyState::Untried => matches!(step, Step::SettleTarget | Step::StartTarget) && is_definite(&error),
+            state => state == CopyState::Useless,
+        };
+        if record.is_done(Step::RetireSource) && !unable {
             return match self.hindered(&mut record, error).await {
                 Ok(()) => Err(facts::lost(&record)),
                 Err(error) => Err(error.with_context("move", "goes on when it is applied again")),

@@ -290,8 +290,12 @@ async fn a_move_is_forgotten_when_its_node_is_no_more() {
     running.shutdown().await.unwrap();
     nodes.away.lock().unwrap().insert("pond".to_owned());
     let rig = start_in(&nodes, directory).await;
+    // As far as it comes without that node.
+    state_of(&rig, &path, "rolling_back").await;
     rig.delete(&path).await.problem(409, "conflict");
     rig.delete("/v1/nodes/pond").await.is(204);
+    // An attempt may have begun in between.
+    state_of(&rig, &path, "rolling_back").await;
     for verb in ["apply", "cancel"] {
         let problem = rig.act(&format!("{path}/{verb}")).await.problem(404, "not_found");
         assert!(problem["detail"].as_str().unwrap().contains("pond"), "{problem}");

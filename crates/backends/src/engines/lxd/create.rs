@@ -1,5 +1,6 @@
 //! From a specification to an instance.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +8,19 @@ use roadstead_core::{ContainerSpec, CreatedContainer, Error, ErrorKind, Result, 
 use serde_json::{Value, json};
 
 use super::instance::Instance;
+use super::lifecycle::is_taken_address;
 use super::provision::InstanceOptions;
 use super::request::Request;
 use super::shared::Lxd;
 use super::spec::{self, Plan, Surroundings};
-use super::{images, inside, server, surroundings};
+use super::{apart, images, inside, server, surroundings};
 
 /// An image may be unpacked, and its owners shifted, for so long.
 pub(super) const CREATE_DEADLINE: Duration = Duration::from_secs(1800);
 /// Names that are made up begin so.
 const NAME: &str = "roadstead";
+/// Addresses that turn out to be taken are picked again so often.
+const PICKS: usize = 5;
 
 /// N30 to N40.
 pub(super) async fn create_container(lxd: &Arc<Lxd>, spec: &ContainerSpec) -> Result<CreatedContainer> {
@@ -46,9 +50,14 @@ pub(super) async fn create(
         None => format!("{NAME}-{:016x}", spec::chance()),
     };
     server::must_have_cpus(lxd, &spec.limits).await?;
-    let around = surroundings::ask(lxd, spec, options.profiles.as_deref()).await?;
-    let mut plan = spec::plan(spec, &around)?;
-    options.apply(&mut plan);
+    let mut around = surroundings::ask(lxd, spec, options.profiles.as_deref()).await?;
+    let planned = |around: &Surroundings| {
+        spec::plan(spec, around).map(|mut plan| {
+            options.apply(&mut plan);
+            plan
+        })
+    };
+    let mut plan = planned(&around)?;
     let (image, _) = images::find(&lxd.client, &spec.image).await.map_err(|error| match error.kind() {
         // An empty project has no images, and what cannot be an alias is none.
         ErrorKind::NotFound => error.with_resource(&spec.image),
@@ -59,9 +68,30 @@ pub(super) async fn create(
         let body = json!({"name": volume, "description": "made for a container"});
         Request::post(&["storage-pools", &around.pool, "volumes", "custom"]).body(&body).done(&lxd.client).await?;
     }
-    let made = make(lxd, &name, &source, &plan, options).await;
+    let mut made = make(lxd, &name, &source, &plan, options).await;
+    for _ in 0..PICKS {
+        if !made.as_ref().is_err_and(|error| is_taken_address(error) && !asks_for_addresses(spec)) {
+            break;
+        }
+        made = match surroundings::ask(lxd, spec, options.profiles.as_deref()).await {
+            Ok(now) => {
+                around.networks = now.networks;
+                match planned(&around) {
+                    Ok(again) => {
+                        plan = again;
+                        make(lxd, &name, &source, &plan, options).await
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        };
+    }
     let finished = match made {
-        Ok(()) => inside::finish(lxd, &name, spec, &plan).await,
+        Ok(()) => match have_own_addresses(lxd, &name, spec, &around).await {
+            Ok(()) => inside::finish(lxd, &name, spec, &plan).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     if let Err(error) = finished {
@@ -102,6 +132,39 @@ async fn make(lxd: &Lxd, name: &str, source: &Value, plan: &Plan, options: &Inst
             .with_source(error),
         _ => about_a_mount(error),
     })
+}
+
+/// Two that are made in one moment may be given one address. Whichever is made later sees both, and takes another.
+async fn have_own_addresses(lxd: &Lxd, name: &str, spec: &ContainerSpec, around: &Surroundings) -> Result<()> {
+    if around.networks.is_empty() || asks_for_addresses(spec) {
+        return Ok(());
+    }
+    for _ in 0..PICKS {
+        let devices = Instance::read(lxd, name).await?.devices;
+        let mut shares = false;
+        for keys in devices.values() {
+            let Some(network) = keys.get("network").filter(|network| around.networks.contains_key(*network)) else {
+                continue;
+            };
+            let address = keys.get("ipv4.address").and_then(|address| address.parse::<Ipv4Addr>().ok());
+            let taken = surroundings::leases(lxd, network).await?;
+            shares |= taken.iter().filter(|taken| Some(**taken) == address).count() > 1;
+        }
+        if !shares {
+            break;
+        }
+        match apart::set_apart(lxd, name).await {
+            // Somebody took the new one, too.
+            Err(error) if is_taken_address(&error) => {}
+            moved => moved.map(drop)?,
+        }
+    }
+    Ok(())
+}
+
+/// One that was asked for stays, and starting it says that it is taken.
+fn asks_for_addresses(spec: &ContainerSpec) -> bool {
+    spec.networks.iter().any(|attachment| attachment.address.is_some())
 }
 
 /// A directory that is to be mounted and is not there: the server names the device, which bears the number of the mount.

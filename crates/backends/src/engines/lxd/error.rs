@@ -14,12 +14,13 @@ use ErrorKind::{
     Unsupported,
 };
 
-/// Where what serves the files of a stopped container listens. Incus may connect before it does so, or after its end.
-pub(super) const FILE_SERVER: &str = "forkfile.sock";
+/// What Incus says when it connects to what serves the files of a stopped container before that listens, or after its end:
+/// nothing was asked of it yet.
+pub(super) const FILE_SERVER: &str = "forkfile.sock: connect:";
 
 /// Sentences that tell more than their code. The first row whose words are all in the message counts; lower case.
 const SENTENCES: &[(&[&str], ErrorKind)] = &[
-    (&[FILE_SERVER, "connect"], Unavailable),
+    (&[FILE_SERVER], Unavailable),
     // The command of an exec, or of the container itself, cannot be run.
     (&["command not found"], InvalidInput),
     (&["command not executable"], InvalidInput),

@@ -6,6 +6,7 @@ use roadstead_core::{ContainerSpec, Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::create::change;
+use super::instance::Instance;
 use super::lifecycle::patient;
 use super::request::Request;
 use super::shared::Lxd;
@@ -17,7 +18,7 @@ const FILE_MAX: usize = 4 * 1024 * 1024;
 /// Does what is left to do of `spec`.
 pub(super) async fn finish(lxd: &Lxd, name: &str, spec: &ContainerSpec, plan: &Plan) -> Result<()> {
     if let Some(user) = spec.user.as_deref().filter(|user| spec::numbers(user).is_none() || !user.contains(':')) {
-        set_user(lxd, name, user, plan).await?;
+        set_user(lxd, name, user).await?;
     }
     if spec.read_only_root {
         // The root is mounted before the places for mounts are made in it.
@@ -29,11 +30,13 @@ pub(super) async fn finish(lxd: &Lxd, name: &str, spec: &ContainerSpec, plan: &P
 }
 
 /// A user by name, or one whose group only the image knows.
-async fn set_user(lxd: &Lxd, name: &str, user: &str, plan: &Plan) -> Result<()> {
+async fn set_user(lxd: &Lxd, name: &str, user: &str) -> Result<()> {
     let users = read(lxd, name, "/etc/passwd").await?.unwrap_or_default();
     let groups = read(lxd, name, "/etc/group").await?.unwrap_or_default();
     let (uid, gid) = find_user(user, &users, &groups)?;
-    let mut raw = RawLxc::parse(plan.config.get(RAW).map(String::as_str).unwrap_or_default());
+    // As it is now: its addresses may be others than planned.
+    let config = Instance::read(lxd, name).await?.config;
+    let mut raw = RawLxc::parse(config.get(RAW).map(String::as_str).unwrap_or_default());
     spec::set_user(&mut raw, uid, gid);
     change(lxd, name, &json!({"config": {RAW: raw.to_string()}})).await
 }

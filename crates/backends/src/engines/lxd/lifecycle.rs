@@ -31,8 +31,12 @@ const BUSY: Duration = Duration::from_secs(30);
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// Containers with one of these keys may still be in the making by a move.
 const MOVED: [&str; 2] = ["user.roadstead.copy", "user.roadstead.move"];
+/// Another container that is made in this moment may have the address of this one for so long, until it looks.
+const UNSETTLED: Duration = Duration::from_secs(5);
 /// Picked ports that turn out to be taken are picked again so often.
 const PICKS: usize = 5;
+/// The exit code of what was killed.
+const KILLED: i32 = 128 + 9;
 
 /// Tries again while the server is busy with the container. It tells nobody when it is done with that.
 pub(super) async fn patient<T, F: Future<Output = Result<T>>>(mut call: impl FnMut() -> F) -> Result<T> {
@@ -53,6 +57,11 @@ fn is_busy(error: &Error) -> bool {
         || message.contains(FILE_SERVER)
 }
 
+/// Whether somebody else has the address of a container's interface.
+pub(super) fn is_taken_address(error: &Error) -> bool {
+    error.kind() == ErrorKind::Conflict && error.message().contains("already defined")
+}
+
 /// Has the server change the state.
 async fn put_state(lxd: &Lxd, id: &str, body: &Value, deadline: Duration) -> Result<()> {
     patient(|| async {
@@ -70,6 +79,7 @@ pub(super) async fn start(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
         _ => {}
     }
     let mut picks = 0;
+    let unsettled = Instant::now() + UNSETTLED;
     loop {
         let Err(error) = put_state(lxd, id, &json!({"action": "start", "timeout": -1}), MARGIN).await else {
             return Ok(());
@@ -85,6 +95,10 @@ pub(super) async fn start(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
                 change(lxd, id, &json!({"devices": devices})).await?;
                 continue;
             }
+        }
+        if is_taken_address(&error) && Instant::now() < unsettled {
+            sleep(BUSY_PAUSE).await;
+            continue;
         }
         if error.kind() == ErrorKind::Conflict && Instance::read(lxd, id).await?.state() == ContainerState::Running {
             return Ok(());
@@ -106,8 +120,10 @@ async fn ran_since(lxd: &Lxd, before: &Instance) -> Result<bool> {
     let Some(started) = now.started_at().filter(|at| before.started_at().is_none_or(|earlier| earlier < *at)) else {
         return Ok(false);
     };
-    // A start that came to nothing leaves the log of an earlier one.
-    Ok(ended::read(lxd, &before.name).await?.and_then(|end| end.at).is_some_and(|at| at >= started))
+    // A start that came to nothing leaves the log of an earlier one. And what a server takes back, because a device could not be
+    // started after the process, it kills.
+    let end = ended::read(lxd, &before.name).await?.filter(|end| end.exit_code != KILLED);
+    Ok(end.and_then(|end| end.at).is_some_and(|at| at >= started))
 }
 
 /// Mounts directories of the node as they are, where the kernel cannot give their owners other numbers; whether there were

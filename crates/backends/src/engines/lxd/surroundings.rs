@@ -85,7 +85,7 @@ pub(super) async fn with_leases(lxd: &Lxd, network: &str) -> Result<Option<Joine
 }
 
 /// Addresses that somebody on the network has, or has been promised.
-async fn leases(lxd: &Lxd, network: &str) -> Result<Vec<Ipv4Addr>> {
+pub(super) async fn leases(lxd: &Lxd, network: &str) -> Result<Vec<Ipv4Addr>> {
     let leases: Vec<Lease> = Request::get(&["networks", network, "leases"]).json(&lxd.client).await?;
     let addresses = leases.into_iter().filter_map(|lease| lease.address?.parse::<IpAddr>().ok());
     Ok(addresses

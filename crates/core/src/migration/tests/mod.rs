@@ -3,6 +3,7 @@
 mod calls;
 mod changes;
 mod cuts;
+mod given_back;
 mod lost;
 mod once;
 mod plans;

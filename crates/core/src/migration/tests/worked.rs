@@ -218,7 +218,7 @@ async fn what_is_called_off_while_the_source_is_away_is_not_moved_afterwards() {
 }
 
 /// Committed, and the target went away before the copy was started.
-async fn committed_without_its_target(rig: &Rig) -> MoveRecord {
+pub(super) async fn committed_without_its_target(rig: &Rig) -> MoveRecord {
     let target = Arc::clone(&rig.target);
     let leaves = once(Step::StartTarget, Phase::Before, move || async move { target.faults().leave() });
     rig.mover().observed_by(leaves).apply(rig.planned().await).await.unwrap_err();
