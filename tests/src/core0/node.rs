@@ -88,7 +88,8 @@ async fn serve(options: Options) -> Result<(), String> {
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
 
-    let redis = RedisLink::new(&options.redis, password.as_deref()).map_err(|error| error.to_string())?;
+    let redis =
+        RedisLink::new(&options.redis, password.as_deref(), options.holds).map_err(|error| error.to_string())?;
     let redis = Arc::new(redis);
     let sink = Sink::new(redis.clone());
     let logs = Logs::start(redis.clone(), options.log_length);

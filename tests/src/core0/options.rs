@@ -13,7 +13,8 @@ Usage: core0-stand-in --redis URL --directory DIR [OPTION...]
   --forward-address IP     where ports are forwarded from; 127.0.0.1 when absent
   --max-jobs N             jobs that run at once; 524288 when absent
   --max-containers N       containers; 1000 when absent
-  --log-length N           entries of a list that is subscribed to; 50000 when absent";
+  --log-length N           entries of a list that is subscribed to; 50000 when absent
+  --when-away hold|drop    what becomes of results and output while Redis is away; they are held when absent";
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) max_jobs: usize,
     pub(crate) max_containers: usize,
     pub(crate) log_length: isize,
+    /// Whether what cannot be pushed to Redis is held until it can, or lost. No source says what a node does.
+    pub(crate) holds: bool,
 }
 
 impl Options {
@@ -46,6 +49,7 @@ impl Options {
             max_jobs: 524_288,
             max_containers: 1000,
             log_length: 50_000,
+            holds: true,
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value\n{USAGE}"))?;
@@ -63,6 +67,7 @@ impl Options {
                 "--max-jobs" => options.max_jobs = value.parse().map_err(|_| wrong())?,
                 "--max-containers" => options.max_containers = value.parse().map_err(|_| wrong())?,
                 "--log-length" => options.log_length = value.parse().map_err(|_| wrong())?,
+                "--when-away" => options.holds = held(&value).ok_or_else(wrong)?,
                 _ => return Err(format!("no option {name}\n{USAGE}")),
             }
         }
@@ -70,6 +75,14 @@ impl Options {
             return Err(USAGE.to_owned());
         }
         Ok(options)
+    }
+}
+
+fn held(text: &str) -> Option<bool> {
+    match text {
+        "hold" => Some(true),
+        "drop" => Some(false),
+        _ => None,
     }
 }
 

@@ -73,7 +73,7 @@ impl Sink {
         let _ = self.redis.send::<()>(&flag).await;
     }
 
-    /// Reports a result, once; when Redis is away, as soon as it is back.
+    /// Reports a result, once; when Redis is away, as soon as it is back, or never where nothing is held.
     pub(crate) async fn forward(&self, result: &JobResult) {
         let Ok(document) = serde_json::to_string(result) else { return };
         let list = format!("result:{}", result.id);

@@ -83,6 +83,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn networks_cannot_be_chosen() {
+        let can = capabilities(true, &JobLimits::default());
+        let mut spec = roadstead_core::ContainerSpec::new("/x.flist");
+        spec.require(&can).expect("the default one is there");
+        spec.networks = vec![roadstead_core::NetworkAttachment::new("default")];
+        let refused = spec.require(&can).unwrap_err();
+        assert_eq!((refused.kind(), refused.field()), (ErrorKind::Unsupported, Some("networks")));
+    }
+
+    #[test]
     fn a_redis_alone_is_no_node() {
         let directory = tempfile::tempdir().unwrap();
         let (redis, agent) = (directory.path().join("redis.sock"), directory.path().join("core.sock"));

@@ -1,8 +1,14 @@
 //! From a specification to a container.
+//!
+//! That nothing has happened is true of a question that did not reach the node, but not any more of what it was asked for once
+//! there is a container. So from then on the node is asked again while it is away, what is not to be is taken away, and where
+//! that fails it is said that something may be left.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use roadstead_core::{Capability, ContainerSpec, CreatedContainer, Error, ErrorKind, Result, names};
+use roadstead_core::{Capability, ContainerSpec, CreatedContainer, Error, ErrorKind, Result, Retry, names};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::commands::cgroup::Subsystem;
@@ -13,6 +19,9 @@ use super::{found, image, record};
 
 /// How often a container is made whose ports turn out to be in use, where the caller leaves them open.
 const TRIES: u32 = 3;
+/// For so long a node may be away after it has made a container; it is asked again in such steps.
+const OUTAGE: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The control group of a container of ours.
 pub(super) fn group(mark: &str) -> String {
@@ -89,29 +98,11 @@ impl Drop for Claim<'_> {
 }
 
 async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedContainer> {
-    if let Some(name) = &spec.name {
-        first_of(core0, name, None).await?;
-    }
-    image::must_exist(core0, &spec.image).await?;
     let kept = Kept::new(Uuid::new_v4().simple().to_string(), spec);
-    let picked = pick_ports(core0, kept::open_ports(spec)).await?;
-    let mut arguments = kept::write(&kept, &spec.labels, &picked)?;
-    let known = match kept::bridges(&arguments).next() {
-        Some(_) => core0.host.bridges().list().await?,
-        None => Vec::new(),
-    };
-    if let Some(missing) = kept::bridges(&arguments).find(|bridge| !known.iter().any(|known| known == bridge)) {
-        return Err(Error::not_found("network", missing));
-    }
-    for source in arguments.mount.keys() {
-        if !core0.host.commands().filesystem().exists(source).await? {
-            let words = format!("no such path on the node: {source}");
-            return Err(Error::invalid("mounts.source", words));
-        }
-    }
+    let mut arguments = prepare(core0, spec, &kept).await.map_err(undone)?;
     let links = &core0.client.links;
     // Before the container, so that whoever sees it finds its record; and before its group, which goes with the record.
-    record::begin(links, &kept.mark).await?;
+    record::begin(links, &kept.mark).await.map_err(undone)?;
     let made = async {
         if let Some(bytes) = spec.limits.memory_bytes {
             let group = group(&kept.mark);
@@ -119,30 +110,7 @@ async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedConta
             core0.host.cgroups().set_memory(&group, bytes, 0).await?;
             arguments.cgroups.push((Subsystem::Memory.to_string(), group));
         }
-        let mut tries = 1;
-        let id = loop {
-            let made = core0.host.containers().create(&arguments).await;
-            let id = made.map_err(|error| image::refused(error, &spec.image))?;
-            if is_connected(core0, id, &arguments).await? {
-                break id;
-            }
-            core0.host.containers().terminate(id).await?;
-            let open = kept::open_ports(spec);
-            if open == 0 || tries == TRIES {
-                let words = "the node could not connect the container: a port of the node may be in use";
-                return Err(Error::new(ErrorKind::Conflict, words).with_retry(roadstead_core::Retry::Never));
-            }
-            // A port that looked free was not.
-            tries += 1;
-            arguments.port = kept::write(&kept, &spec.labels, &pick_ports(core0, open).await?)?.port;
-        };
-        if let Some(name) = &spec.name
-            && let Err(error) = first_of(core0, name, Some(id)).await
-        {
-            core0.host.containers().terminate(id).await?;
-            return Err(error);
-        }
-        Ok(id)
+        make(core0, spec, &kept, arguments).await
     };
     match made.await {
         Ok(id) => {
@@ -157,13 +125,120 @@ async fn create(core0: &Arc<Core0>, spec: &ContainerSpec) -> Result<CreatedConta
         }
         Err(error) => {
             // A container that may be there after all keeps its record and its group.
-            if error.retry() != roadstead_core::Retry::Unknown {
+            if error.retry() != Retry::Unknown {
                 let _ = record::remove(links, &kept.mark).await;
                 if spec.limits.memory_bytes.is_some() {
                     let _ = core0.host.cgroups().remove(&Subsystem::Memory, &group(&kept.mark)).await;
                 }
             }
             Err(error)
+        }
+    }
+}
+
+/// What is looked at before anything is made; gives what the node is to make.
+async fn prepare(core0: &Core0, spec: &ContainerSpec, kept: &Kept) -> Result<ContainerArguments> {
+    if let Some(name) = &spec.name {
+        first_of(core0, name, None).await?;
+    }
+    image::must_exist(core0, &spec.image).await?;
+    let picked = pick_ports(core0, kept::open_ports(spec)).await?;
+    let arguments = kept::write(kept, &spec.labels, &picked)?;
+    let known = match kept::bridges(&arguments).next() {
+        Some(_) => core0.host.bridges().list().await?,
+        None => Vec::new(),
+    };
+    if let Some(missing) = kept::bridges(&arguments).find(|bridge| !known.iter().any(|known| known == bridge)) {
+        return Err(Error::not_found("network", missing));
+    }
+    for source in arguments.mount.keys() {
+        if !core0.host.commands().filesystem().exists(source).await? {
+            let words = format!("no such path on the node: {source}");
+            return Err(Error::invalid("mounts.source", words));
+        }
+    }
+    Ok(arguments)
+}
+
+/// The container itself. Errors of another advice than `unknown` leave none behind.
+async fn make(core0: &Core0, spec: &ContainerSpec, kept: &Kept, mut arguments: ContainerArguments) -> Result<u64> {
+    let open = kept::open_ports(spec);
+    let mut tries = 1;
+    loop {
+        let made = core0.host.containers().create(&arguments).await;
+        let id = made.map_err(|error| image::refused(error, &spec.image))?;
+        let until = Instant::now() + OUTAGE;
+        let good = is_good(core0, id, &arguments, spec.name.as_deref(), until).await;
+        if matches!(good, Ok(true)) {
+            return Ok(id);
+        }
+        take_away(core0, id, until).await?;
+        good.map_err(undone)?;
+        if open == 0 || tries == TRIES {
+            let words = "the node could not connect the container: a port of the node may be in use";
+            return Err(Error::new(ErrorKind::Conflict, words).with_retry(Retry::Never));
+        }
+        // A port that looked free was not.
+        tries += 1;
+        let picked = pick_ports(core0, open).await.map_err(undone)?;
+        arguments.port = kept::write(kept, &spec.labels, &picked)?.port;
+    }
+}
+
+/// An error after which nothing is left: that a question was not answered leaves no doubt about what was not done.
+fn undone(error: Error) -> Error {
+    if error.retry() == Retry::Unknown { error.with_retry(Retry::Safe) } else { error }
+}
+
+fn is_away(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
+}
+
+/// Asks what changes nothing, again and again until then while the node is away.
+async fn told<T, F: Future<Output = Result<T>>>(until: Instant, mut ask: impl FnMut() -> F) -> Result<T> {
+    loop {
+        match ask().await {
+            Err(error) if is_away(&error) && Instant::now() < until => {
+                tracing::debug!(%error, "what became of a container is not known; asking again");
+                sleep(AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether a container that was made is what was asked for; not when it is not connected. That its name is another one's is
+/// an error.
+async fn is_good(
+    core0: &Core0,
+    id: u64,
+    asked: &ContainerArguments,
+    name: Option<&str>,
+    until: Instant,
+) -> Result<bool> {
+    if !told(until, || is_connected(core0, id, asked)).await? {
+        return Ok(false);
+    }
+    if let Some(name) = name {
+        told(until, || first_of(core0, name, Some(id))).await?;
+    }
+    Ok(true)
+}
+
+/// Takes a container away that is not to be. When that fails it may be there still, as the advice `unknown` says.
+async fn take_away(core0: &Core0, id: u64, until: Instant) -> Result<()> {
+    loop {
+        match core0.host.containers().terminate(id).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // It has not got there: it is not sent twice.
+            Err(error) if is_away(&error) && error.retry() == Retry::Safe && Instant::now() < until => {
+                sleep(AGAIN).await;
+            }
+            Err(error) => {
+                let words = format!("container {id} was made, and may be left: {}", error.message());
+                return Err(Error::new(error.kind(), words).with_retry(Retry::Unknown).with_source(error));
+            }
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use roadstead_core::{ItemStream, LogOptions, LogRecord, OutputKind, Timestamp};
+use roadstead_core::{ErrorKind, ItemStream, LogOptions, LogRecord, OutputKind, Timestamp};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::Scope;
 use super::ended;
@@ -21,6 +23,8 @@ use super::sweep;
 const KEPT_BYTES: usize = 1024 * 1024;
 /// A line costs about this much beyond its bytes.
 const OVERHEAD_BYTES: usize = 64;
+/// A main process that is given up, though it is looked after, is followed again after this.
+const AGAIN: Duration = Duration::from_secs(3);
 /// Levels of standard output and standard error, and the highest one that is a message of the program's own.
 const STDOUT: u16 = 1;
 const MESSAGE_MAX: u16 = 11;
@@ -200,8 +204,9 @@ impl Follow {
             self.changes.borrow_and_update();
             let (lines, runs) = {
                 let state = self.log.lock();
-                let new = state.lines.iter().filter(|(number, _)| *number >= self.next);
-                (new.cloned().collect::<Vec<_>>(), state.run == Some(self.run))
+                // Numbers grow, and there may be many lines that were read already.
+                let read = state.lines.partition_point(|(number, _)| *number < self.next);
+                (state.lines.range(read..).cloned().collect::<Vec<_>>(), state.run == Some(self.run))
             };
             if let Some((last, _)) = lines.last() {
                 self.next = last + 1;
@@ -215,9 +220,9 @@ impl Follow {
 }
 
 /// Follows a run that was just started, to its end. The caller holds the container's lock.
-pub(super) async fn follow(core0: &Arc<Core0>, mark: &str, container: u64, run: u64) {
+pub(super) fn follow(core0: &Arc<Core0>, mark: &str, container: u64, run: u64) {
     let job = settle::job_id(mark, run);
-    let progress = Progress::begin(&core0.client, Scope::Container(container), &job, false).await;
+    let progress = Progress::begin(&core0.client, Scope::Container(container), &job, false);
     let log = core0.followed.begin(mark, run);
     tokio::spawn(carry(Arc::downgrade(core0), progress, log, mark.to_owned(), container, run));
 }
@@ -240,8 +245,13 @@ async fn carry(
             Ok(Some(Step::Ended(outcome))) => break Some(outcome),
             Ok(None) => break None,
             Err(error) => {
-                tracing::debug!(container, %error, "a main process is not followed any more");
-                break None;
+                let goes_on = core0.upgrade().is_some_and(|core0| core0.watched.has(&mark, run));
+                tracing::debug!(container, goes_on, %error, "a main process cannot be followed");
+                if !goes_on || error.kind() != ErrorKind::Unavailable {
+                    break None;
+                }
+                // A node that was away for long tells nothing of an end, and whoever looks after the process says when it has ended.
+                sleep(AGAIN).await;
             }
         }
     };
@@ -314,6 +324,24 @@ mod tests {
         log.push(&entry(1, "two\n", 2));
         log.change(|state| state.run = None);
         assert_eq!(all.await.unwrap(), "one\ntwo\n");
+    }
+
+    #[tokio::test]
+    async fn followers_read_each_line_once_though_the_first_ones_go() {
+        let log = log(&[]);
+        log.change(|state| state.run = Some(1));
+        let mut follow = Follow { log: Arc::clone(&log), changes: log.changes.subscribe(), next: 0, run: 1 };
+        let mut read = Vec::new();
+        for round in 0..40 {
+            // Half of what is kept, each time.
+            let long = "x".repeat(KEPT_BYTES / 16) + "\n";
+            (0..8).for_each(|number| log.push(&entry(1, &long, round * 8 + number)));
+            read.extend(follow.next().await.expect("lines").into_iter().map(|line| line.time));
+        }
+        let written: Vec<_> = (0..320).map(Timestamp::from_unix_seconds).collect();
+        assert_eq!(read, written);
+        log.change(|state| state.run = None);
+        assert!(follow.next().await.is_none());
     }
 
     #[test]

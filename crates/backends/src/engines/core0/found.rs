@@ -6,6 +6,8 @@
 //!
 //! A Redis that was started anew has what it had when it last wrote its memory down, an hour ago perhaps. So a record that says
 //! that a container does not run is compared with the container once in every life of the Redis: it may run since.
+//!
+//! A container that does not answer hides no other one: in a list it is what is known of it, and nothing is written down.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use super::kept::Kept;
 use super::record::{self, End, Record, Run};
 use super::settle::{self, Fate};
 use super::shared::Core0;
+use super::silent;
 use super::watching;
 
 /// The name of a container that has none begins so.
@@ -30,10 +33,27 @@ const NAMELESS: &str = "corex-";
 const STARTING: Duration = Duration::from_secs(60);
 /// A result follows its flag within this.
 const RESULT: Duration = Duration::from_secs(5);
-/// A container that does not say within this what runs in it is asked another time.
-const COMPARING: Duration = Duration::from_secs(5);
 /// So many are looked into at once.
 const AT_ONCE: usize = 8;
+
+/// Whom containers are looked at for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// One who wants to know of this one.
+    One,
+    /// One who lists them all.
+    All,
+}
+
+impl Look {
+    /// What the container with this mark says; none where it does not answer and there are others.
+    async fn ask<T>(self, core0: &Core0, mark: &str, question: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        match self {
+            Look::One => question.await.map(Some),
+            Look::All => silent::ask(core0, mark, question).await,
+        }
+    }
+}
 
 /// A container, and where it is on its way.
 #[derive(Clone, Debug)]
@@ -62,7 +82,8 @@ impl Found {
 
     /// The mark of one of ours that does not run.
     fn resting(&self) -> Option<&str> {
-        self.kept.as_ref().map(|kept| kept.mark.as_str()).filter(|_| self.state != ContainerState::Running)
+        let rests = matches!(self.state, ContainerState::Created | ContainerState::Stopped);
+        self.kept.as_ref().map(|kept| kept.mark.as_str()).filter(|_| rests)
     }
 
     pub(super) fn must_run(&self) -> Result<()> {
@@ -88,13 +109,13 @@ pub(super) fn name(container: &Container) -> String {
 
 /// All containers.
 pub(super) async fn all(core0: &Arc<Core0>) -> Result<Vec<Found>> {
-    join(core0, core0.host.containers().list().await?).await
+    join(core0, Look::All, core0.host.containers().list().await?).await
 }
 
 /// The container with this id or name.
 pub(super) async fn one(core0: &Arc<Core0>, id: &str) -> Result<Found> {
     let container = look_up(core0, id).await?.ok_or_else(|| Error::not_found("container", id))?;
-    let found = join(core0, vec![container]).await?.pop();
+    let found = join(core0, Look::One, vec![container]).await?.pop();
     found.ok_or_else(|| Error::not_found("container", id))
 }
 
@@ -137,7 +158,7 @@ async fn look_up(core0: &Core0, id: &str) -> Result<Option<Container>> {
     }
 }
 
-async fn join(core0: &Arc<Core0>, containers: Vec<Container>) -> Result<Vec<Found>> {
+async fn join(core0: &Arc<Core0>, look: Look, containers: Vec<Container>) -> Result<Vec<Found>> {
     let mut all: Vec<(Container, Option<Kept>)> = containers
         .into_iter()
         .map(|container| {
@@ -157,22 +178,22 @@ async fn join(core0: &Arc<Core0>, containers: Vec<Container>) -> Result<Vec<Foun
         .drain(..)
         .zip(records.drain(..))
         .zip(flags)
-        .map(|(((container, kept), record), flag)| state(core0, container, kept, record, flag));
+        .map(|(((container, kept), record), flag)| state(core0, look, container, kept, record, flag));
     let joined: Vec<Result<Found>> = stream::iter(states).buffered(AT_ONCE).collect().await;
     // One that went away meanwhile is none.
     let gone = |found: &Result<Found>| matches!(found, Err(error) if error.kind() == ErrorKind::NotFound);
-    compare(core0, joined.into_iter().filter(|found| !gone(found)).collect::<Result<_>>()?).await
+    compare(core0, look, joined.into_iter().filter(|found| !gone(found)).collect::<Result<_>>()?).await
 }
 
 /// Compares those that do not run, to their records, with what runs in them, where that was not done since the Redis began.
-async fn compare(core0: &Arc<Core0>, all: Vec<Found>) -> Result<Vec<Found>> {
+async fn compare(core0: &Arc<Core0>, look: Look, all: Vec<Found>) -> Result<Vec<Found>> {
     if !all.iter().any(|found| found.resting().is_some()) {
         return Ok(all);
     }
     let links = &core0.client.links;
     let Some(compared) = record::compared(links).await? else { return Ok(all) };
     let known = &compared.marks;
-    let looks = all.into_iter().map(|found| compare_one(core0, found, known));
+    let looks = all.into_iter().map(|found| compare_one(core0, look, found, known));
     let looked: Vec<Result<(Found, Option<String>)>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
     let (all, marks): (Vec<_>, Vec<_>) = looked.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
     let marks: Vec<String> = marks.into_iter().flatten().collect();
@@ -183,6 +204,7 @@ async fn compare(core0: &Arc<Core0>, all: Vec<Found>) -> Result<Vec<Found>> {
 /// Compares one; gives its mark, too, when that was done now.
 async fn compare_one(
     core0: &Arc<Core0>,
+    look: Look,
     mut found: Found,
     compared: &BTreeSet<String>,
 ) -> Result<(Found, Option<String>)> {
@@ -190,8 +212,13 @@ async fn compare_one(
         return Ok((found, None));
     };
     let (container, number) = (found.container.id, found.run.number);
-    let (known, end) = match timeout(COMPARING, since(core0, container, &mark, number)).await {
-        Ok(Ok(since)) => since,
+    let question = since(core0, container, &mark, number);
+    let told = match look {
+        Look::One => timeout(silent::PATIENCE, question).await.map_or(Ok(None), |told| told.map(Some)),
+        Look::All => silent::ask(core0, &mark, question).await,
+    };
+    let (known, end) = match told {
+        Ok(Some(since)) => since,
         // Whoever looks next may know.
         untold => {
             tracing::debug!(container, ?untold, "what runs in a container is not known");
@@ -199,7 +226,12 @@ async fn compare_one(
         }
     };
     if let Some(known) = known {
-        record::write_run(&core0.client.links, &mark, &known).await?;
+        // Nobody holds the container's lock here, and whoever has written meanwhile knew more.
+        let links = &core0.client.links;
+        if !record::is_in(links, &mark, &found.run).await? {
+            return Ok((found, None));
+        }
+        record::write_run(links, &mark, &known).await?;
         (found.run, found.end, found.state) = (known, None, ContainerState::Running);
         watching::watch(core0, &mark, container, found.run.number);
     } else if let Some(end) = end {
@@ -221,6 +253,7 @@ async fn since(core0: &Core0, container: u64, mark: &str, run: u64) -> Result<(O
 
 async fn state(
     core0: &Arc<Core0>,
+    look: Look,
     container: Container,
     kept: Option<Kept>,
     record: Record,
@@ -229,7 +262,7 @@ async fn state(
     let (end, signal) = (record.end().cloned(), record.signal());
     let mut found = Found { container, kept, state: ContainerState::Running, run: Run::default(), end };
     let Some(kept) = &found.kept else { return Ok(found) };
-    let Some(run) = record.run else { return recovered(core0, found).await };
+    let Some(run) = record.run else { return recovered(core0, look, found).await };
     found.run = run;
     found.state = match (&found.run, &found.end, flag) {
         (Run { number: 0, .. }, _, _) => ContainerState::Created,
@@ -249,10 +282,10 @@ async fn state(
                 Ok(Some(outcome)) => Some(ended::of(*number, &outcome, signal)),
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 // A flag that is gone says that it ended long ago, or that the node's Redis was started anew.
-                _ => match settle::fate(core0, found.container.id, job).await? {
-                    Fate::Runs => None,
-                    Fate::Ended(outcome) => Some(ended::of(*number, &outcome, signal)),
-                    Fate::Lost => Some(ended::unknown(*number)),
+                _ => match look.ask(core0, &kept.mark, settle::fate(core0, found.container.id, job)).await? {
+                    None | Some(Fate::Runs) => None,
+                    Some(Fate::Ended(outcome)) => Some(ended::of(*number, &outcome, signal)),
+                    Some(Fate::Lost) => Some(ended::unknown(*number)),
                 },
             };
             match known {
@@ -272,16 +305,20 @@ async fn state(
 }
 
 /// Whether it is about to start, as far as is known.
-fn starts(run: &Run) -> bool {
+pub(super) fn starts(run: &Run) -> bool {
     let begun = run.begun_at.map_or(Duration::MAX, |begun| Timestamp::now().since(begun));
     !run.confirmed && begun < STARTING
 }
 
 /// What can be known without a record: whether the main process is there, or has left its result.
-async fn recovered(core0: &Arc<Core0>, mut found: Found) -> Result<Found> {
+async fn recovered(core0: &Arc<Core0>, look: Look, mut found: Found) -> Result<Found> {
     let Some(kept) = &found.kept else { return Ok(found) };
     let links = &core0.client.links;
-    let mut run = settle::recover(core0, found.container.id, &kept.mark).await?;
+    let told = look.ask(core0, &kept.mark, settle::recover(core0, found.container.id, &kept.mark)).await?;
+    let Some(mut run) = told else {
+        found.state = ContainerState::Unknown;
+        return Ok(found);
+    };
     if run.job.is_none() && !kept.words().is_empty() {
         let end = settle::later(core0, &kept.mark, 0).await?.unwrap_or_else(|| ended::unknown(run.number));
         run.number = end.run;

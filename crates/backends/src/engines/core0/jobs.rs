@@ -90,7 +90,7 @@ async fn run(
             signal: AtomicU8::new(0),
             followed: Mutex::default(),
         });
-        let progress = Progress::begin(&core0.client, scope, &control.id, false).await;
+        let progress = Progress::begin(&core0.client, scope, &control.id, false);
         let (job, feed) = slot.started(Arc::clone(&control) as Arc<dyn JobControl>, told(progress, control));
         tokio::spawn(feed);
         Ok(job)

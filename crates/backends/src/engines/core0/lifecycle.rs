@@ -67,11 +67,28 @@ pub(super) async fn kill(core0: &Arc<Core0>, id: &str, signal: Signal) -> Result
     let core0 = Arc::clone(core0);
     whole(async move {
         match found.main_job() {
-            Some(job) => send(&core0, &found, &kept.mark, job, signal).await.map(drop),
+            Some(job) => deliver(&core0, &found, &kept, job, signal).await,
             None => Err(Error::new(ErrorKind::Conflict, "the container has no main process")),
         }
     })
     .await
+}
+
+/// Sends the main process a signal, whose effect others may see. A node that has no such job may have told an older day's
+/// state before, or is about to start it.
+async fn deliver(core0: &Arc<Core0>, found: &Found, kept: &Kept, job: &str, signal: Signal) -> Result<()> {
+    if send(core0, found, &kept.mark, job, signal).await? {
+        return Ok(());
+    }
+    let _one_at_a_time = core0.lock(&kept.mark).await;
+    if !runs(core0, found, kept).await? {
+        return Err(Error::new(ErrorKind::Conflict, "the container does not run: its main process has ended"));
+    }
+    if send(core0, found, &kept.mark, job, signal).await? {
+        return Ok(());
+    }
+    let words = "the main process is about to start, and takes no signals yet";
+    Err(Error::new(ErrorKind::Conflict, words).with_retry(Retry::Safe))
 }
 
 /// C90 to C92.
@@ -88,20 +105,24 @@ pub(super) async fn delete(core0: &Arc<Core0>, id: &str, options: &DeleteOptions
             return Err(Error::new(ErrorKind::Conflict, words));
         }
         core0.host.containers().terminate(found.container.id).await?;
-        if let Some(kept) = &found.kept {
-            record::remove(&core0.client.links, &kept.mark).await?;
-            if kept.spec.limits.memory_bytes.is_some() {
-                let group = create::group(&kept.mark);
-                // Nothing is limited by a group without processes.
-                if let Err(error) = core0.host.cgroups().remove(&Subsystem::Memory, &group).await {
-                    tracing::warn!(group, %error, "a control group could not be removed");
-                }
-            }
+        if let Some(kept) = &found.kept
+            && let Err(error) = clear_away(&core0, kept).await
+        {
+            // It is gone, whatever is left of it: the next sweep finds that, and nothing is limited by an empty group.
+            tracing::warn!(container = found.container.id, %error, "what a container left could not be removed");
         }
         core0.forget(&found.container, &mark);
         Ok(())
     })
     .await
+}
+
+/// Removes what is kept of a container that is gone: its record last, without which nobody would find its group.
+async fn clear_away(core0: &Core0, kept: &Kept) -> Result<()> {
+    if kept.spec.limits.memory_bytes.is_some() {
+        core0.host.cgroups().remove(&Subsystem::Memory, &create::group(&kept.mark)).await?;
+    }
+    record::remove(&core0.client.links, &kept.mark).await
 }
 
 /// Makes a change of a container of ours, one at a time, whether or not the caller waits for it.
@@ -152,7 +173,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
     let mut number = found.run.number;
     loop {
         number = number.saturating_add(1);
-        if !record::claim(links, mark, number).await? {
+        if !record::claim(links, mark, number, &core0.program).await? {
             return claimed(core0, found, number).await;
         }
         // Nor of one whose result is there still, which would be taken for the next one's.
@@ -183,7 +204,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
         }
         return Err(error);
     }
-    following::follow(core0, mark, container, number).await;
+    following::follow(core0, mark, container, number);
     watching::watch(core0, mark, container, number);
     let begun_at = begun(core0, container, &command.id, number, mark).await?;
     record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await
@@ -193,7 +214,7 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
 /// then. The caller holds the container's lock.
 async fn runs(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<bool> {
     // One that is about to start may not be there yet.
-    let Some(job) = found.main_job().filter(|_| found.run.confirmed) else { return Ok(true) };
+    let Some(job) = found.main_job().filter(|_| !found::starts(&found.run)) else { return Ok(true) };
     let (container, run) = (found.container.id, found.run.number);
     let end = match settle::fate(core0, container, job).await? {
         Fate::Runs => return Ok(true),

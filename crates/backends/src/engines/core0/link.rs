@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::address::Address;
 use super::failure;
 
-/// How many connections wait for results at most. Besides these there are the one that is shared, and the one that waits for
+/// How many connections wait for results at most. Besides these there are the one that is shared, and the one that reads
 /// output.
 const WAITING: usize = 8;
 /// What is answered at once is answered within this.

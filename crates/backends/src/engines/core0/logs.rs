@@ -81,7 +81,7 @@ async fn live(
     let scope = Scope::Container(found.container.id);
     let command = core0.inside(found.container.id).agent().subscribe(job)?;
     let id = core0.client.push(scope, &command).await?;
-    let progress = Progress::begin(&core0.client, scope, &id, false).await;
+    let progress = Progress::begin(&core0.client, scope, &id, false);
     let state = (progress, VecDeque::new(), options.clone());
     let records = stream::try_unfold(state, move |(mut progress, mut waiting, options)| async move {
         loop {

@@ -31,6 +31,7 @@ mod progress;
 mod record;
 mod settle;
 mod shared;
+mod silent;
 mod started;
 mod stats;
 mod streams;

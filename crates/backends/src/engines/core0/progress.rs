@@ -63,8 +63,8 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Follows a command of this program's own.
-    pub(super) async fn begin(client: &Arc<Client>, scope: Scope, id: &str, again: bool) -> Self {
-        let entries = client.streams().read(id, again).await;
+    pub(super) fn begin(client: &Arc<Client>, scope: Scope, id: &str, again: bool) -> Self {
+        let entries = client.streams().read(id, again);
         let mut looks = interval_at(Instant::now() + LOOK, LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Progress {
@@ -82,7 +82,7 @@ impl Progress {
         }
     }
 
-    /// The next step; none after the end. `Unavailable` when it is lost.
+    /// The next step; none after the end. `Unavailable` when it is lost; who knows better may ask again.
     pub(super) async fn next(&mut self) -> Result<Option<Step>> {
         loop {
             if let Some(step) = self.pending.pop_front() {
@@ -160,9 +160,20 @@ impl Progress {
             self.believed += 1;
             return Ok(());
         }
-        if self.is_listed().await? {
-            self.believed = 0;
-            return Ok(());
+        let listed = self.is_listed().await;
+        let is_silent = listed.is_err() && flag == Some(Flag::Running) && self.node_answers().await;
+        match listed {
+            Ok(true) => {
+                self.believed = 0;
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(error) if is_silent => {
+                tracing::debug!(id = self.id, %error, "a container does not answer");
+                self.believed = 0;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         }
         // It may have ended between the two looks.
         let outcome = match self.client.result(&self.id, LAST_LOOK).await {
@@ -192,6 +203,11 @@ impl Progress {
                 Err(Error::new(ErrorKind::Unavailable, words).with_source(error))
             }
         }
+    }
+
+    /// Whether the node answers where one of its containers does not, which is no reason to give the command up.
+    async fn node_answers(&self) -> bool {
+        self.scope != Scope::Host && self.client.listed(Scope::Host).await.is_ok()
     }
 
     /// Takes what is left of the output; what is lost of it is taken from the result, which repeats the end.
@@ -303,7 +319,10 @@ fn overlap<T: PartialEq>(written: &[T], next: &[T]) -> usize {
 mod tests {
     use std::cell::Cell;
 
+    use serde_json::json;
+
     use super::super::address::Address;
+    use super::super::commands::replay::node::Node;
     use super::*;
 
     thread_local! {
@@ -339,7 +358,7 @@ mod tests {
         let uri = "core0+unix:///nowhere/redis.sock".parse().unwrap();
         let address = Address::read(&uri, &roadstead_core::ConnectOptions::default()).unwrap();
         for ended in [false, true] {
-            let mut progress = Progress::begin(&Client::new(address.clone()), Scope::Host, "a", false).await;
+            let mut progress = Progress::begin(&Client::new(address.clone()), Scope::Host, "a", false);
             if ended {
                 progress.entries = None;
             }
@@ -347,6 +366,27 @@ mod tests {
             let lost = timeout(AWAY * 3, progress.next()).await.expect("it is not waited for ever").unwrap_err();
             assert_eq!(lost.kind(), ErrorKind::Unavailable);
             assert!(begun.elapsed() >= AWAY, "it is not known to have ended");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_that_does_not_answer_is_not_its_node() {
+        let node = Node::start().await;
+        node.put("result:a:flag", &[String::new()]).await;
+        let answer = |state: &str, data: &str| json!({"id": "x", "state": state, "level": 20, "code": 500, "data": data, "streams": ["", ""]});
+        let silent = answer("ERROR", r#""failed to dispatch command to container, check system logs for errors""#);
+        let (jobs, failure) = (answer("SUCCESS", "[]"), answer("ERROR", r#""no""#));
+        for (scope, answers, is_away) in [
+            (Scope::Container(1), vec![("corex.dispatch", silent.clone()), ("job.list", jobs)], false),
+            (Scope::Container(1), vec![("corex.dispatch", silent), ("job.list", failure.clone())], true),
+            (Scope::Host, vec![("job.list", failure)], true),
+        ] {
+            node.script(&answers);
+            let mut progress = Progress::begin(&node.client(), scope, "a", false);
+            progress.believed = BELIEVED;
+            progress.look().await.expect("nobody says that it is lost");
+            assert_eq!(progress.away_since.is_some(), is_away, "{scope:?}: {answers:?}");
+            assert_eq!(node.pushed().len(), answers.len());
         }
     }
 

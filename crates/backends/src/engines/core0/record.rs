@@ -165,6 +165,12 @@ pub(super) async fn write_run(links: &Links, mark: &str, run: &Run) -> Result<()
     write(links, mark, key(mark), run).await
 }
 
+/// Whether that is still the run which the container is in: nobody has written another one since this was read.
+pub(super) async fn is_in(links: &Links, mark: &str, run: &Run) -> Result<bool> {
+    let now = read(links, &[mark]).await?.pop().unwrap_or_default();
+    Ok(now.run.as_ref() == Some(run))
+}
+
 /// Writes how a run ended.
 pub(super) async fn write_end(links: &Links, mark: &str, end: &End) -> Result<()> {
     write(links, mark, end_key(mark), end).await
@@ -175,14 +181,16 @@ pub(super) async fn write_signal(links: &Links, mark: &str, run: u64, signal: u8
     write(links, mark, signal_key(mark), &Sent { run, signal }).await
 }
 
-/// Claims the run with this number; false when another program has.
-pub(super) async fn claim(links: &Links, mark: &str, run: u64) -> Result<bool> {
+/// Claims the run with this number for this program; false when another one has. The caller holds the container's lock, so
+/// that a claim of its own is one whose answer was lost, and asking twice does no harm.
+pub(super) async fn claim(links: &Links, mark: &str, run: u64, program: &str) -> Result<bool> {
     let key = format!("roadstead:container:{mark}:claim:{run}");
     let mut pipeline = Pipeline::new();
-    pipeline.cmd("SETNX").arg(&key).arg(1);
+    pipeline.cmd("SETNX").arg(&key).arg(program).ignore();
     pipeline.cmd("EXPIRE").arg(&key).arg(CLAIM_SECONDS).ignore();
-    let (claimed,): (i64,) = links.ask(&pipeline).await?;
-    Ok(claimed == 1)
+    pipeline.cmd("GET").arg(&key);
+    let (claimed,): (Option<String>,) = links.read(&pipeline).await?;
+    Ok(claimed.as_deref() == Some(program))
 }
 
 /// Whose records have been compared with their containers since the Redis was started.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use roadstead_core::jobs::JobKeeper;
 use roadstead_core::{Capabilities, Error, ErrorKind, Result};
 use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
 
 use super::client::Client;
 use super::commands::corex::Container as Listed;
@@ -14,6 +15,7 @@ use super::commands::{Commands, HostCommands};
 use super::following::Followed;
 use super::kept;
 use super::processes::{MainPids, Which};
+use super::silent::Silent;
 use super::stats::Remembered;
 use super::sweep::Swept;
 use super::watching::Watched;
@@ -22,6 +24,8 @@ use super::watching::Watched;
 #[derive(Debug)]
 pub(super) struct Core0 {
     pub(super) name: String,
+    /// What this program is called in claims: like no other, and no other handle.
+    pub(super) program: String,
     /// Without secrets.
     pub(super) uri: String,
     pub(super) capabilities: Capabilities,
@@ -38,6 +42,8 @@ pub(super) struct Core0 {
     /// The names that are about to be taken.
     pub(super) claimed_names: Mutex<Vec<String>>,
     pub(super) swept: Swept,
+    /// The containers that do not answer.
+    pub(super) silent: Silent,
     locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -51,6 +57,7 @@ impl Core0 {
     ) -> Arc<Self> {
         Arc::new(Core0 {
             name: name.to_owned(),
+            program: Uuid::new_v4().simple().to_string(),
             uri,
             capabilities,
             host: HostCommands::new(Arc::clone(&client)),
@@ -62,6 +69,7 @@ impl Core0 {
             main_pids: MainPids::default(),
             claimed_names: Mutex::default(),
             swept: Swept::default(),
+            silent: Silent::default(),
             locks: Mutex::default(),
         })
     }

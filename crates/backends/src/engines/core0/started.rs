@@ -61,7 +61,7 @@ impl Core0Job {
         if !self.streamed {
             return Err(Error::invalid("stream", "must be set, or the node keeps no output of the command"));
         }
-        let progress = Progress::begin(&self.client, self.scope, &self.id, self.again).await;
+        let progress = Progress::begin(&self.client, self.scope, &self.id, self.again);
         let entries = stream::try_unfold(progress, |mut progress| async move {
             Ok(match progress.next().await? {
                 Some(Step::Entry(entry)) => Some((entry, progress)),

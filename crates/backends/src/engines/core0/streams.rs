@@ -1,14 +1,16 @@
-//! The output of commands while they run: one connection waits for all of them.
+//! The output of commands while they run: one connection reads that of all of them.
 //!
 //! Source: section 8.1 of the protocol's reference. Nodes keep the last 1,000 entries of a command, for a minute after the last
-//! one; each entry is taken from the list as it is read, by the one reader here, so that none is read twice and none is
-//! passed over. A list of our own wakes the reader when there is another command to listen to.
+//! one. Entries are read where they are and given out, and only then taken from the list, by the one reader here: should the
+//! connection break in between, they are there once more, and known again. A list that is waited for (`BLPOP`) gives its entry
+//! away with the answer that wakes whoever waits, and when the connection breaks then it is nowhere any more. So nobody waits
+//! for a list: those that are due are looked at, all in one go, and the longer one has had nothing the longer it is left alone.
 //!
 //! One command's output does not hold up another's: what somebody does not read stays on the node until there is room for it,
-//! and a command that never stops writing is left after a while for those that wait.
+//! and of a command that never stops writing only so much is read before it is the turn of others.
 //!
-//! A Redis that gets an older day's lists back has entries in them that were read since: they are known again, and not told
-//! twice, for as far back as a node's lists go.
+//! A Redis that gets an older day's lists back has entries in them that were read since: they are known again, too, and not
+//! told twice, for as far back as a node's lists go.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -16,31 +18,36 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::select_all;
+use futures_util::future::{pending, select_all};
 use redis::Pipeline;
 use roadstead_core::{Result, Timestamp};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
-use uuid::Uuid;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::link::{Connection, Links};
 
 /// So many entries wait for a slow reader of one command's output.
 const QUEUE: usize = 1024;
-/// How many entries of one command are taken at once. Its reader must have room for them.
+/// How many entries of one command are read at once.
 const AT_ONCE: usize = 16;
-/// How often that is done before it is the turn of others.
-const BATCHES: usize = 4;
+/// Its reader must have room for them, and for as many that come into their place while they are taken: a full list loses its
+/// first ones.
+const ROOM_AT_ONCE: usize = 2 * AT_ONCE;
 /// A reader that had no room is served again when it has so much.
 const ROOM: usize = QUEUE / 4;
 /// So many entries of one command are kept by a node.
 const KEPT: usize = 1000;
-/// How long a wait blocks, and the pause after the connection broke.
-const BLOCK_SECONDS: u32 = 5;
+/// What is asked is answered within this; the pause after the connection broke.
+const ANSWER: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(200);
-/// From so many on, all are looked at in one go as long as that brings something from one in eight.
-const SWEEP: usize = 16;
+/// The first pause after a look that brought nothing, and the longest: where many commands are read it is a moment for each, so
+/// that a node is asked about a thousand lists in a second, however many there are.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+const EACH: Duration = Duration::from_millis(1);
+/// So few are all looked at when one of them is: that costs no more.
+const FEW: usize = 16;
 
 /// One entry of a command's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +98,8 @@ pub(super) struct Streams {
     started: OnceLock<Stop>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
-    /// A list that nobody else knows.
-    wake: String,
     readers: Mutex<BTreeMap<String, Reader>>,
     changed: tokio::sync::Notify,
 }
@@ -104,6 +109,9 @@ struct Reader {
     entries: mpsc::Sender<Entry>,
     to_the_end: bool,
     given: Given,
+    /// When it is looked at next, and the pause before that.
+    due: Instant,
+    pause: Duration,
 }
 
 /// The entries that were given out last.
@@ -147,40 +155,27 @@ fn key(id: &str) -> String {
 
 impl Streams {
     pub(super) fn new(links: Arc<Links>) -> Self {
-        let inner = Inner {
-            wake: format!("roadstead:wake:{}", Uuid::new_v4().simple()),
-            readers: Mutex::default(),
-            changed: tokio::sync::Notify::new(),
-        };
-        Streams { links, inner: Arc::new(inner), started: OnceLock::new() }
+        Streams { links, inner: Arc::default(), started: OnceLock::new() }
     }
 
     /// Reads the output of the command `id` from now on, until its last entry; with `again` also of those runs that follow.
     /// The receiver ends after the last entry. Dropping it ends the reading.
-    pub(super) async fn read(&self, id: &str, again: bool) -> mpsc::Receiver<Entry> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let reader = Reader { entries: sender, to_the_end: !again, given: Given::default() };
-        let first = {
-            let mut readers = self.inner.readers();
-            readers.insert(id.to_owned(), reader);
-            readers.len() == 1
-        };
+    pub(super) fn read(&self, id: &str, again: bool) -> mpsc::Receiver<Entry> {
+        let (entries, receiver) = mpsc::channel(QUEUE);
+        let reader =
+            Reader { entries, to_the_end: !again, given: Given::default(), due: Instant::now(), pause: FIRST_PAUSE };
+        self.inner.readers().insert(id.to_owned(), reader);
         self.started.get_or_init(|| {
             let task = tokio::spawn(run(Arc::clone(&self.links), Arc::clone(&self.inner)));
             Stop(task.abort_handle())
         });
         self.inner.changed.notify_one();
-        if !first {
-            // It waits for others: it is told that there is one more.
-            self.inner.wake(&self.links).await;
-        }
         receiver
     }
 }
 
 async fn run(links: Arc<Links>, inner: Arc<Inner>) {
     let mut connection: Option<Connection> = None;
-    let mut turn = 0_usize;
     loop {
         if inner.is_empty() {
             // Nobody's connection is held for nothing.
@@ -188,8 +183,13 @@ async fn run(links: Arc<Links>, inner: Arc<Inner>) {
             inner.changed.notified().await;
             continue;
         }
+        let ids = inner.due();
+        if ids.is_empty() {
+            inner.wait().await;
+            continue;
+        }
         let read = match &mut connection {
-            Some(connection) => round(connection, &links, &inner, turn).await,
+            Some(connection) => round(connection, &inner, &ids).await,
             None => match links.open().await {
                 Ok(opened) => {
                     connection = Some(opened);
@@ -198,7 +198,6 @@ async fn run(links: Arc<Links>, inner: Arc<Inner>) {
                 Err(error) => Err(error),
             },
         };
-        turn = turn.wrapping_add(1);
         if let Err(error) = read {
             tracing::debug!(%error, "the output of commands cannot be read; trying again");
             connection = None;
@@ -207,80 +206,54 @@ async fn run(links: Arc<Links>, inner: Arc<Inner>) {
     }
 }
 
-/// Waits until there is something that somebody has room for, and gives it out.
-async fn round(connection: &mut Connection, links: &Links, inner: &Inner, turn: usize) -> Result<()> {
-    for _ in 0..BATCHES * AT_ONCE {
-        let ids = inner.with_room();
-        if ids.len() < SWEEP || sweep(connection, inner, &ids).await? * 8 < ids.len() {
-            break;
+/// Reads the first entries of each, gives them out, and takes them from the lists.
+async fn round(connection: &mut Connection, inner: &Inner, ids: &[String]) -> Result<()> {
+    let mut look = Pipeline::new();
+    for id in ids {
+        look.cmd("LRANGE").arg(key(id)).arg(0).arg(AT_ONCE - 1);
+    }
+    let found: Vec<Vec<Vec<u8>>> = connection.ask(&look, ANSWER).await?;
+    let mut take = Pipeline::new();
+    let mut given = Vec::new();
+    for (id, mut documents) in ids.iter().zip(found) {
+        inner.looked(id, documents.len());
+        documents.truncate(inner.give(id, &documents));
+        for _ in &documents {
+            take.cmd("LPOP").arg(key(id));
+        }
+        if !documents.is_empty() {
+            given.push((id, documents));
         }
     }
-    let ids = inner.with_room();
-    let mut pipeline = Pipeline::new();
-    pipeline.cmd("BLPOP").arg(&inner.wake);
-    // Another one is first every time: the first that has something is served.
-    for number in 0..ids.len() {
-        if let Some(id) = ids.get((number + turn) % ids.len()) {
-            pipeline.arg(key(id));
-        }
+    if given.is_empty() {
+        return Ok(());
     }
-    pipeline.arg(BLOCK_SECONDS);
-    let blocks = Duration::from_secs(u64::from(BLOCK_SECONDS) + 30);
-    let (found,): (Option<(String, Vec<u8>)>,) = {
-        // It is not given up in the middle: what it takes would be lost.
-        let ask = connection.ask(&pipeline, blocks);
-        tokio::pin!(ask);
-        tokio::select! {
-            biased;
-            found = &mut ask => found?,
-            () = inner.room() => {
-                inner.wake(links).await;
-                ask.await?
-            }
-        }
-    };
-    let Some((list, document)) = found else { return Ok(()) };
-    let Some(id) = list.strip_prefix("stream:") else { return Ok(()) };
-    let mut goes_on = inner.give(id, &document);
-    for _ in 0..BATCHES {
-        if !goes_on || !inner.has_room(id) {
-            break;
-        }
-        let mut pipeline = Pipeline::new();
-        for _ in 0..AT_ONCE {
-            pipeline.cmd("LPOP").arg(&list);
-        }
-        let documents: Vec<Option<Vec<u8>>> = connection.ask(&pipeline, blocks).await?;
-        for document in &documents {
-            match document {
-                Some(document) => goes_on &= inner.give(id, document),
-                None => goes_on = false,
-            }
-        }
+    let taken: Vec<Option<Vec<u8>>> = connection.ask(&take, ANSWER).await?;
+    let mut taken = taken.into_iter();
+    for (id, documents) in given {
+        let own = taken.by_ref().take(documents.len()).flatten();
+        // A list that was full has lost its first ones meanwhile, and others were taken in their place.
+        let unseen = without(own, documents);
+        inner.give(id, &unseen);
     }
     Ok(())
 }
 
-/// Takes one entry of each, without waiting; gives how many there were.
-async fn sweep(connection: &mut Connection, inner: &Inner, ids: &[String]) -> Result<usize> {
-    let mut pipeline = Pipeline::new();
-    for id in ids {
-        pipeline.cmd("LPOP").arg(key(id));
-    }
-    let documents: Vec<Option<Vec<u8>>> = connection.ask(&pipeline, Duration::from_secs(30)).await?;
-    let mut found = 0;
-    for (id, document) in ids.iter().zip(documents) {
-        if let Some(document) = document {
-            found += 1;
-            inner.give(id, &document);
+/// Those of the first that are not among the second, each of which stands for one.
+fn without(documents: impl Iterator<Item = Vec<u8>>, mut known: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut unknown = Vec::new();
+    for document in documents {
+        match known.iter().position(|known| *known == document) {
+            Some(place) => drop(known.remove(place)),
+            None => unknown.push(document),
         }
     }
-    Ok(found)
+    unknown
 }
 
 impl Reader {
     fn has_room(&self) -> bool {
-        self.entries.capacity() >= AT_ONCE
+        self.entries.capacity() >= ROOM_AT_ONCE
     }
 }
 
@@ -295,15 +268,49 @@ impl Inner {
         readers.is_empty()
     }
 
-    /// Those whose output can be read: what is taken from the node must go somewhere.
-    fn with_room(&self) -> Vec<String> {
+    /// Those that are looked at now, when one of them is due: what is read must go somewhere, so they have room.
+    fn due(&self) -> Vec<String> {
+        let now = Instant::now();
         let mut readers = self.readers();
-        readers.retain(|_, reader| !reader.entries.is_closed());
-        readers.iter().filter(|(_, reader)| reader.has_room()).map(|(id, _)| id.clone()).collect()
+        for reader in readers.values_mut().filter(|reader| !reader.has_room()) {
+            // As soon as it has room there is something for it.
+            (reader.due, reader.pause) = (now, FIRST_PAUSE);
+        }
+        let few = readers.len() <= FEW;
+        let with_room = || readers.iter().filter(|(_, reader)| reader.has_room());
+        if !with_room().any(|(_, reader)| reader.due <= now) {
+            return Vec::new();
+        }
+        // Those that would be due soon come along, so that there are few questions.
+        let comes = |reader: &Reader| few || reader.due <= now + reader.pause / 4;
+        with_room().filter(|(_, reader)| comes(reader)).map(|(id, _)| id.clone()).collect()
     }
 
-    fn has_room(&self, id: &str) -> bool {
-        self.readers().get(id).is_some_and(Reader::has_room)
+    /// Notes that so many entries were found.
+    fn looked(&self, id: &str, found: usize) {
+        let mut readers = self.readers();
+        let many = u32::try_from(readers.len()).unwrap_or(u32::MAX);
+        let Some(reader) = readers.get_mut(id) else { return };
+        let longest = LONGEST_PAUSE.max(EACH.saturating_mul(many));
+        reader.pause = if found == 0 { (reader.pause * 2).min(longest) } else { FIRST_PAUSE };
+        // Where as many were found as were asked for there are more.
+        reader.due = Instant::now() + if found < AT_ONCE { reader.pause } else { Duration::ZERO };
+    }
+
+    /// Waits until there may be one to look at.
+    async fn wait(&self) {
+        let next = self.readers().values().filter(|reader| reader.has_room()).map(|reader| reader.due).min();
+        let due = async {
+            match next {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = self.changed.notified() => {}
+            () = self.room() => {}
+        }
     }
 
     /// Waits until one that had no room has some, or is gone; for ever when all have.
@@ -311,45 +318,47 @@ impl Inner {
         let full: Vec<mpsc::Sender<Entry>> =
             self.readers().values().filter(|reader| !reader.has_room()).map(|reader| reader.entries.clone()).collect();
         if full.is_empty() {
-            return std::future::pending().await;
+            return pending().await;
         }
         let waits = full.iter().map(|entries| Box::pin(async { drop(entries.reserve_many(ROOM).await) }));
         select_all(waits).await;
     }
 
-    /// Ends the wait for output. The list is forgotten by itself.
-    async fn wake(&self, links: &Links) {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("RPUSH").arg(&self.wake).arg("").ignore();
-        pipeline.cmd("EXPIRE").arg(&self.wake).arg(60).ignore();
-        if let Err(error) = links.ask::<()>(&pipeline).await {
-            // It looks by itself before long.
-            tracing::debug!(%error, "the reader of output could not be woken");
-        }
-    }
-
-    /// Gives an entry to whom it belongs, who has room for it; whether more may follow.
-    fn give(&self, id: &str, document: &[u8]) -> bool {
+    /// Gives entries to whom they belong, who has room for them; how many of them have been dealt with.
+    fn give(&self, id: &str, documents: &[Vec<u8>]) -> usize {
         let mut readers = self.readers();
-        let Some(reader) = readers.get_mut(id) else { return false };
-        let Some(entry) = Entry::parse(document) else { return true };
-        // No two entries were written in one nanosecond; of those that do not say when nothing is known.
-        if entry.time.is_some() && !reader.given.is_new(document) {
-            return true;
+        for (before, document) in documents.iter().enumerate() {
+            let Some(reader) = readers.get_mut(id) else { return before };
+            let Some(entry) = Entry::parse(document) else { continue };
+            // No two entries were written in one nanosecond; of those that do not say when nothing is known.
+            if entry.time.is_some() && !reader.given.is_new(document) {
+                continue;
+            }
+            let last = entry.end.is_some() && reader.to_the_end;
+            // Nobody else fills it, so that it fails only when nobody is there any more.
+            let gone = reader.entries.try_send(entry).is_err();
+            if last || gone {
+                readers.remove(id);
+                return if gone { before } else { before + 1 };
+            }
         }
-        let last = entry.end.is_some() && reader.to_the_end;
-        // Nobody else fills it, so that it fails only when nobody is there any more.
-        let gone = reader.entries.try_send(entry).is_err();
-        if last || gone {
-            readers.remove(id);
-        }
-        !(last || gone)
+        documents.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_taken_unseen_is_known_by_what_was_seen() {
+        let list = |words: &str| words.split_whitespace().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+        for (taken, seen, unseen) in
+            [("a b", "a b", ""), ("c d", "a b", "c d"), ("b c", "a b", "c"), ("a a a", "a a", "a"), ("", "a", "")]
+        {
+            assert_eq!(without(list(taken).into_iter(), list(seen)), list(unseen), "{taken}, {seen}");
+        }
+    }
 
     #[test]
     fn entries_are_read_by_their_bits() {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::commands::Commands;
 use super::commands::process::Process;
 use super::ended;
+use super::found;
 use super::outliving::{RESULT, Seen, first, see};
 use super::processes;
 use super::record;
@@ -84,7 +85,8 @@ impl Watched {
         before != Some(run)
     }
 
-    fn has(&self, mark: &str, run: u64) -> bool {
+    /// Whether it is looked after, and so has not ended for all that is known.
+    pub(super) fn has(&self, mark: &str, run: u64) -> bool {
         self.runs().get(mark) == Some(&run)
     }
 
@@ -210,11 +212,12 @@ impl Watch {
         let fate = settle::fate(core0, self.container, &job).await?;
         let _one_at_a_time = core0.lock(&self.mark).await;
         let record = record::read(&core0.client.links, &[&self.mark]).await?.pop().unwrap_or_default();
-        let confirmed = record.run.as_ref().is_some_and(|run| run.number == self.run && run.confirmed);
-        if !confirmed || record.end().is_some() {
+        let Some(run) = record.run.as_ref().filter(|run| run.number == self.run && record.end().is_none()) else {
             return Ok(false);
-        }
+        };
         let end = match fate {
+            // It may not be there yet.
+            _ if found::starts(run) => return Ok(true),
             Fate::Runs => return Ok(true),
             Fate::Ended(outcome) => ended::of(self.run, &outcome, record.signal()),
             Fate::Lost => ended::unknown(self.run),

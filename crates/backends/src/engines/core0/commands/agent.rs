@@ -2,6 +2,7 @@
 //! reference. All generations have them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::json;
@@ -41,8 +42,9 @@ record! {
     }
 }
 
-/// A program to run, without a shell: the arguments of `core.system`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// A program to run, without a shell: the arguments of `core.system`. What it is shown as for debugging has its name and
+/// directory only: the rest may be secret.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Program {
@@ -60,6 +62,18 @@ pub struct Program {
     /// What it reads from standard input.
     #[serde(skip_serializing_if = "plain")]
     pub stdin: String,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("name", &self.name)
+            .field("args", &self.args.len())
+            .field("dir", &self.dir)
+            .field("env", &self.env.keys())
+            .field("stdin_bytes", &self.stdin.len())
+            .finish()
+    }
 }
 
 impl Program {
@@ -89,8 +103,8 @@ impl Program {
     }
 }
 
-/// A shell script to run: the arguments of `bash`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// A shell script to run: the arguments of `bash`. It is not shown for debugging, since it may have secrets in it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Script {
@@ -99,6 +113,15 @@ pub struct Script {
     /// What it reads from standard input.
     #[serde(skip_serializing_if = "plain")]
     pub stdin: String,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script")
+            .field("script_bytes", &self.script.len())
+            .field("stdin_bytes", &self.stdin.len())
+            .finish()
+    }
 }
 
 impl Script {
@@ -177,5 +200,21 @@ impl Agent<'_> {
         let mut command = Command::new("core.subscribe", json!({"id": job}))?;
         command.stream = true;
         Ok(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        let mut program = Program::new("mysql", ["--password=hunter2"]);
+        program.env.insert("TOKEN".to_owned(), "hunter2".to_owned());
+        program.stdin = "hunter2".to_owned();
+        let mut script = Script::new("echo hunter2");
+        script.stdin = "hunter2".to_owned();
+        let shown = format!("{program:?} {program:#?} {script:?}");
+        assert!(shown.contains("mysql") && shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -32,7 +32,7 @@ pub mod power;
 pub mod process;
 mod reading;
 #[cfg(test)]
-mod replay;
+pub(super) mod replay;
 mod writing;
 pub mod zerotier;
 

@@ -229,13 +229,21 @@ impl<'de> Deserialize<'de> for Done {
     }
 }
 
-/// Makes plain data for an answer: each member with the names that nodes give it, and, after `in`, how its unit is read.
+/// Makes plain data for an answer: each member with the names that nodes give it, and, after `in`, how its unit is read. One
+/// that is `secret struct` has to say itself what is shown of it for debugging.
 macro_rules! record {
-    ($(#[$about:meta])* pub struct $name:ident {
+    ($(#[$about:meta])* pub struct $name:ident { $($members:tt)+ }) => {
+        $crate::engines::core0::commands::reading::record! {
+            $(#[$about])*
+            #[derive(Debug)]
+            pub secret struct $name { $($members)+ }
+        }
+    };
+    ($(#[$about:meta])* pub secret struct $name:ident {
         $($(#[$doc:meta])* $field:ident: $type:ty = $($wire:literal)|+ $(in $how:path)?;)+
     }) => {
         $(#[$about])*
-        #[derive(Clone, Debug, Default, PartialEq)]
+        #[derive(Clone, Default, PartialEq)]
         #[non_exhaustive]
         pub struct $name {
             $($(#[$doc])* pub $field: $type,)+

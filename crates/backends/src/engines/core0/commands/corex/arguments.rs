@@ -1,6 +1,7 @@
 //! What a container is created with. Nodes repeat it in their lists, so that it is written and read.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -13,9 +14,10 @@ use super::super::reading::{record, words};
 use super::super::writing::{exposed_if_any, plain};
 
 record! {
-    /// What a container is created with. Only `root` must be given.
+    /// What a container is created with. Only `root` must be given. Of environment and files only the names are shown for
+    /// debugging, since the rest may be secret.
     #[derive(Serialize)]
-    pub struct ContainerArguments {
+    pub secret struct ContainerArguments {
         /// URL of the flist that its files come from: a local file, http or https, ending in .flist, .tgz, .tar.gz, .gz,
         /// .tbz2, .bz2 or .tar; or a restic snapshot.
         root: String = "root";
@@ -59,6 +61,27 @@ record! {
         /// Its tags, which go with the command itself.
         #[serde(skip_serializing)]
         tags: Vec<String> = "tags" in tags;
+    }
+}
+
+impl fmt::Debug for ContainerArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContainerArguments")
+            .field("root", &self.root)
+            .field("mount", &self.mount)
+            .field("host_network", &self.host_network)
+            .field("identity", &self.identity)
+            .field("nics", &self.nics)
+            .field("port", &self.port)
+            .field("privileged", &self.privileged)
+            .field("hostname", &self.hostname)
+            .field("storage", &self.storage)
+            .field("name", &self.name)
+            .field("env", &self.env.keys())
+            .field("cgroups", &self.cgroups)
+            .field("config", &self.config.keys())
+            .field("tags", &self.tags)
+            .finish()
     }
 }
 
@@ -174,5 +197,19 @@ record! {
         /// Name servers.
         #[serde(skip_serializing_if = "plain")]
         dns: Vec<String> = "dns";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        let mut arguments = ContainerArguments::new("/x.flist");
+        arguments.env.insert("TOKEN".to_owned(), "hunter2".to_owned());
+        arguments.config.insert("/etc/secret".to_owned(), "hunter2".to_owned());
+        let shown = format!("{arguments:?} {arguments:#?}");
+        assert!(shown.contains("TOKEN") && shown.contains("/etc/secret") && !shown.contains("hunter2"), "{shown}");
     }
 }

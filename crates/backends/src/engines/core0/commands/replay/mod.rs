@@ -10,7 +10,7 @@ mod connections;
 mod files;
 mod host;
 mod ledis;
-mod node;
+pub(in crate::engines::core0) mod node;
 mod output;
 mod proxy;
 mod records;

@@ -16,7 +16,7 @@ use super::super::super::client::Client;
 use super::transcripts::Exchange;
 
 /// The node, and what was pushed to it.
-pub(super) struct Node {
+pub(in crate::engines::core0) struct Node {
     server: Child,
     _log: BufReader<ChildStdout>,
     replayer: JoinHandle<()>,
@@ -44,7 +44,7 @@ impl Drop for Node {
 }
 
 impl Node {
-    pub(super) async fn start() -> Self {
+    pub(in crate::engines::core0) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("redis.sock");
         let mut server = Process::new("redis-server")
@@ -67,7 +67,7 @@ impl Node {
         Node { server, _log: log, replayer, redis, socket, known, _directory: directory }
     }
 
-    pub(super) fn client(&self) -> Arc<Client> {
+    pub(in crate::engines::core0) fn client(&self) -> Arc<Client> {
         let uri = format!("core0+unix://{}", self.socket.display()).parse().unwrap();
         Client::new(Address::read(&uri, &roadstead_core::ConnectOptions::default()).unwrap())
     }
@@ -78,7 +78,7 @@ impl Node {
     }
 
     /// Answers each of these commands, in their order, with the document that stands beside it.
-    pub(super) fn script(&self, answers: &[(&'static str, Value)]) {
+    pub(in crate::engines::core0) fn script(&self, answers: &[(&'static str, Value)]) {
         let exchange = |document: &Value| Exchange {
             text: String::new(),
             dispatched: None,
@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// What was pushed since.
-    pub(super) fn pushed(&self) -> Vec<Value> {
+    pub(in crate::engines::core0) fn pushed(&self) -> Vec<Value> {
         std::mem::take(&mut self.known.lock().unwrap().pushed)
     }
 
@@ -105,7 +105,7 @@ impl Node {
     }
 
     /// Puts a list there, as if nothing had been before.
-    pub(super) async fn put(&self, key: &str, values: &[String]) {
+    pub(in crate::engines::core0) async fn put(&self, key: &str, values: &[String]) {
         let _: i64 = self.ask(&["DEL", key]).await;
         for value in values {
             let _: i64 = self.ask(&["RPUSH", key, value]).await;

@@ -27,7 +27,7 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
     let node = Node::start().await;
     let client = node.client();
     write(&node, "slow", &lines("slow", LINES)).await;
-    let mut slow = client.streams().read("slow", false).await;
+    let mut slow = client.streams().read("slow", false);
     let full = async {
         while slow.len() < 1000 {
             tokio::task::yield_now().await;
@@ -35,7 +35,7 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
     };
     timeout(PATIENCE, full).await.expect("as much is read ahead as there is room for");
     for id in ["quick", "zealous"] {
-        let mut quick = client.streams().read(id, false).await;
+        let mut quick = client.streams().read(id, false);
         write(&node, id, &lines(id, 3)).await;
         for number in 1..=3 {
             let entry = timeout(PATIENCE, quick.recv()).await.expect("it is not held up").expect("an entry");
@@ -54,7 +54,7 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
 async fn what_an_older_memory_has_once_more_is_told_once() {
     let node = Node::start().await;
     let client = node.client();
-    let mut reader = client.streams().read("job", false).await;
+    let mut reader = client.streams().read("job", false);
     let lines = lines("job", 5);
     for (written, told) in [(&lines[..3], &["1", "2", "3"][..]), (&lines[1..], &["4", "5"])] {
         write(&node, "job", written).await;
@@ -65,7 +65,7 @@ async fn what_an_older_memory_has_once_more_is_told_once() {
     }
     assert_eq!(reader.recv().await, None);
     // Of those without a time it is not known whether they were told.
-    let mut reader = client.streams().read("old", false).await;
+    let mut reader = client.streams().read("old", false);
     let untimed = entry("old", "same", false).replace("\"epoch\":1,", "");
     write(&node, "old", &[untimed.clone(), untimed, entry("old", "", true)]).await;
     for text in ["same", "same", ""] {
@@ -79,8 +79,8 @@ async fn a_command_that_never_stops_writing_is_left_for_others() {
     let node = Node::start().await;
     let client = node.client();
     write(&node, "endless", &lines("endless", LINES)).await;
-    let mut quick = client.streams().read("quick", false).await;
-    let mut endless = client.streams().read("endless", false).await;
+    let mut quick = client.streams().read("quick", false);
+    let mut endless = client.streams().read("endless", false);
     endless.recv().await.expect("an entry");
     write(&node, "quick", &lines("quick", 1)).await;
     let mut before = 1;

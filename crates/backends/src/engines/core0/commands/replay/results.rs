@@ -54,7 +54,7 @@ async fn a_result_that_was_taken_away_is_said_to_be() {
     let last = json!({"core": 0, "command": "b", "message": {"message": "", "epoch": 1, "meta": 65_539}});
     ended(&node, "b").await;
     node.put("stream:b", &[last.to_string()]).await;
-    let mut progress = Progress::begin(&client, Scope::Host, "b", false).await;
+    let mut progress = Progress::begin(&client, Scope::Host, "b", false);
     let error = timeout(PATIENCE, progress.next()).await.unwrap().unwrap_err();
     assert!(error.message().contains("another client has taken it"), "{error}");
 }
@@ -65,9 +65,9 @@ async fn a_result_that_follows_late_is_a_result() {
     let others = numbers(&node).await;
     let client = node.client();
     ended(&node, "a").await;
-    let mut progress = Progress::begin(&client, Scope::Host, "a", false).await;
+    let mut progress = Progress::begin(&client, Scope::Host, "a", false);
     let reader = tokio::spawn(async move { progress.next().await });
-    until_one_waits(&node, &others, "blpop").await;
+    until_one(&node, &others, "lrange", |_| true).await;
     let _: i64 = node.ask(&["RPUSH", "result:a", &result("a", "own")]).await;
     match timeout(PATIENCE, reader).await.unwrap().unwrap().unwrap() {
         Some(Step::Ended(outcome)) => assert_eq!(outcome.data, "own"),
@@ -100,10 +100,15 @@ fn blocked(connection: &str) -> bool {
 
 /// Waits until a connection that is none of `others` is blocked in a command; gives its number.
 async fn until_one_waits(node: &Node, others: &BTreeSet<String>, command: &str) -> String {
+    until_one(node, others, command, blocked).await
+}
+
+/// Waits until the last command of a connection that is none of `others` is this one, and `is` so.
+async fn until_one(node: &Node, others: &BTreeSet<String>, command: &str, is: impl Fn(&str) -> bool) -> String {
     let waits = async {
         loop {
             for connection in connections(node).await {
-                if blocked(&connection)
+                if is(&connection)
                     && connection.contains(&format!(" cmd={command} "))
                     && !others.contains(&number(&connection))
                 {
@@ -112,7 +117,7 @@ async fn until_one_waits(node: &Node, others: &BTreeSet<String>, command: &str) 
             }
         }
     };
-    timeout(PATIENCE, waits).await.expect("none waits")
+    timeout(PATIENCE, waits).await.expect("there is none")
 }
 
 async fn numbers(node: &Node) -> BTreeSet<String> {

@@ -72,7 +72,7 @@ async fn stream(replay: &Replay, entries: &[String]) -> String {
     let told: Vec<Value> = entries.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
     let id = told[0]["command"].as_str().unwrap();
     replay.node.put(&format!("stream:{id}"), entries).await;
-    let mut receiver = replay.client.streams().read(id, false).await;
+    let mut receiver = replay.client.streams().read(id, false);
     let mut read = Vec::new();
     while let Some(entry) = receiver.recv().await {
         read.push(entry);

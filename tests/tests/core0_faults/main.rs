@@ -9,49 +9,37 @@
     reason = "a panic is how a test says that it failed"
 )]
 
+mod between;
+mod containers;
+mod harsh;
+mod output;
+mod states;
+mod world;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use roadstead_backends::engines::core0::{Command, Core0Node};
 use roadstead_core::{
-    ConnectOptions, ContainerFilter, ContainerSpec, ContainerState, ErrorKind, Job, JobSpec, JobState, JobStatus, Node,
-    OutputOptions, Signal, StopOptions, WaitFor,
+    ContainerFilter, ContainerSpec, ContainerState, ErrorKind, Job, JobSpec, JobState, JobStatus, Node, Signal,
+    StopOptions, WaitFor,
 };
 use roadstead_tests::engines::{OwnEngine, flist};
 
-/// What must come comes within this, on a machine that does much else.
-const SOON: Duration = Duration::from_secs(90);
+use crate::world::{
+    SOON, begun, connect, container, direct, forget, inside, left, mark, output, output_until_lost, redis_forgets,
+    remembered, said, shell, state, tls,
+};
+
 /// A node may have 20 connections in all, of which so many may be ours.
 const MAX_CONNECTIONS: usize = 16;
-
-async fn connect(uri: &str) -> Arc<dyn Node> {
-    roadstead_backends::registry().connect("own", uri, &ConnectOptions::default()).await.expect("the node answers")
-}
-
-fn shell(script: &str) -> JobSpec {
-    JobSpec::new(["sh", "-c", script])
-}
-
-async fn output(job: &dyn Job) -> String {
-    let chunks: Vec<_> = job.output(OutputOptions::kept()).await.expect("output").collect().await;
-    let bytes: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.expect("a chunk").data.to_vec()).collect();
-    String::from_utf8(bytes).expect("text")
-}
 
 /// The connections of clients elsewhere: those of the node itself come by its socket.
 async fn foreign_connections(redis: &mut redis::aio::MultiplexedConnection) -> usize {
     let list: String = redis::cmd("CLIENT").arg("LIST").query_async(redis).await.expect("a list of clients");
     list.lines().filter(|line| line.contains(" addr=127.0.0.1:")).count()
-}
-
-async fn direct(engine: &OwnEngine) -> redis::aio::MultiplexedConnection {
-    let url = format!("redis+unix://{}", engine.engine().socket().display());
-    let client = redis::Client::open(url).expect("a Redis");
-    client.get_multiplexed_async_connection().await.expect("it answers")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,21 +93,6 @@ async fn jobs(node: &Arc<dyn Node>, container: &str, runs: &str, go: &str) -> Ve
         jobs.push((code, container.run(&script(":", "/go")).await.expect("it starts")));
     }
     jobs
-}
-
-async fn begun(jobs: &[(i32, Arc<dyn Job>)]) {
-    for (_, job) in jobs {
-        let mut output = job.output(OutputOptions::follow()).await.expect("output");
-        let first = tokio::time::timeout(SOON, output.next()).await.expect("soon");
-        assert!(first.is_some_and(|chunk| chunk.is_ok()), "it has begun");
-    }
-}
-
-async fn container(node: &Arc<dyn Node>, name: &str, script: &str) -> String {
-    let spec = ContainerSpec::new(flist()).name(name).command(["sh", "-c", script]);
-    let created = node.create_container(&spec).await.expect("it is created");
-    node.container(&created.id).start().await.expect("it starts");
-    created.id
 }
 
 /// How each job ended, if that is known; nothing may be known wrongly.
@@ -204,62 +177,6 @@ async fn redis_dies(instance: &str, forgets: bool) {
     }
 }
 
-/// As clients elsewhere reach a node: through the proxy before its Redis.
-fn tls(engine: &OwnEngine) -> String {
-    engine.verb("tls-uri") + "?trust=unverified"
-}
-
-fn memory(engine: &OwnEngine) -> std::path::PathBuf {
-    std::path::Path::new(&engine.verb("dir")).join("dump.rdb")
-}
-
-/// Has the Redis write its memory down as it is now; gives a copy.
-async fn remembered(engine: &OwnEngine) -> std::path::PathBuf {
-    redis::cmd("SAVE").query_async::<()>(&mut direct(engine).await).await.expect("it is written");
-    let (memory, copy) = (memory(engine), memory(engine).with_extension("older"));
-    std::fs::copy(memory, &copy).expect("a copy");
-    copy
-}
-
-/// Takes what a Redis that does not run has written down of its memory.
-fn forget(engine: &OwnEngine) {
-    match std::fs::remove_file(memory(engine)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("its memory: {error}"),
-        // It has not written anything yet.
-        _ => {}
-    }
-}
-
-/// Kills the node's Redis and starts it again, with this for its memory; without any where there is none.
-fn redis_forgets(engine: &OwnEngine, older: Option<&std::path::Path>) {
-    let _ = engine.verb("kill-redis");
-    match older {
-        Some(older) => drop(std::fs::copy(older, memory(engine)).expect("its older memory")),
-        None => forget(engine),
-    }
-    let _ = engine.verb("start-redis");
-}
-
-async fn said(container: &dyn roadstead_core::Container, word: &str) {
-    let mut options = roadstead_core::LogOptions::default();
-    options.follow = true;
-    let mut records = container.logs(&options).await.expect("logs");
-    let read = async {
-        while let Some(record) = records.next().await {
-            if String::from_utf8_lossy(&record.expect("a record").data).contains(word) {
-                return;
-            }
-        }
-        panic!("it did not say {word}");
-    };
-    tokio::time::timeout(SOON, read).await.expect("soon");
-}
-
-async fn state(container: &dyn roadstead_core::Container) -> (ContainerState, Option<i32>) {
-    let details = container.inspect().await.expect("it is there");
-    (details.summary.state, details.exit_code)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_takes_its_time_though_the_redis_forgets() {
     let Some(engine) = OwnEngine::core0("stop-forgets") else { return };
@@ -304,7 +221,7 @@ async fn a_redis_with_an_older_memory_does_not_make_run_what_has_ended() {
     let node = connect(&tls(&engine)).await;
     let script = "while [ ! -e /go ]; do sleep 0.1; done; echo over; exit 3";
     let mut containers = Vec::new();
-    for name in ["starts", "stops", "looked-at"] {
+    for name in ["starts", "stops", "looked-at", "killed"] {
         containers.push(node.container(&container(&node, name, script).await));
     }
     let older = remembered(&engine).await;
@@ -318,7 +235,11 @@ async fn a_redis_with_an_older_memory_does_not_make_run_what_has_ended() {
     drop((node, containers));
     redis_forgets(&engine, Some(&older));
     let node = connect(&tls(&engine)).await;
-    let [starts, stops, looked_at] = ["starts", "stops", "looked-at"].map(|name| node.container(name));
+    let [starts, stops, looked_at, killed] =
+        ["starts", "stops", "looked-at", "killed"].map(|name| node.container(name));
+    let refused = killed.kill(Signal::TERM).await.expect_err("nothing takes the signal");
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused:?}");
+    assert_eq!(state(&*killed).await, (ContainerState::Stopped, None));
     // Who waits need not wait for a whole round of what a flag of that day says.
     let waited = looked_at.wait(WaitFor::Stopped, Duration::from_secs(45)).await;
     assert_eq!(waited.expect("somebody sees that it has ended").exit_code, None);
@@ -327,24 +248,6 @@ async fn a_redis_with_an_older_memory_does_not_make_run_what_has_ended() {
     stops.stop(&StopOptions::after_seconds(60)).await.expect("it has ended");
     assert_eq!(state(&*stops).await, (ContainerState::Stopped, None));
     assert_eq!(starts.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(3), "it ran once more");
-}
-
-/// What a container's records are kept by: the beginning of the name of its main process's job.
-async fn mark(node: &Arc<dyn Node>, id: &str) -> String {
-    let node: &Core0Node = node.engine().downcast_ref().expect("a core0");
-    let found = node.commands().containers().get(id.parse::<u64>().expect("a number")).await.expect("an answer");
-    let kept = found.expect("it is there").arguments.config["/.roadstead/spec.json"].clone();
-    let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
-    kept["mark"].as_str().expect("its mark").to_owned()
-}
-
-/// Runs a shell script in a container, and nothing else of ours looks at the container.
-async fn inside(node: &Arc<dyn Node>, id: &str, script: &str) -> String {
-    let node: &Core0Node = node.engine().downcast_ref().expect("a core0");
-    let inside = node.inside(id.parse().expect("a number"));
-    let outcome = inside.run(&Command::script(script).expect("a script")).await.expect("it runs");
-    assert!(outcome.succeeded(), "{script}: {}", outcome.message());
-    outcome.streams.expect("output").0.trim().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -406,17 +309,6 @@ async fn a_redis_with_an_older_memory_does_not_hide_what_runs() {
     assert_eq!(state(&*created).await.0, ContainerState::Running);
     inside(&node, &ids[4], "touch /go1").await;
     assert_eq!(created.wait(WaitFor::Stopped, SOON).await.expect("it ends").exit_code, Some(21));
-}
-
-/// Waits until there is such a key.
-async fn left(engine: &OwnEngine, pattern: &str) {
-    let mut redis = direct(engine).await;
-    let there = async {
-        while redis::cmd("KEYS").arg(pattern).query_async::<Vec<String>>(&mut redis).await.expect("keys").is_empty() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(SOON, there).await.expect("soon");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -536,14 +428,4 @@ async fn jobs_of_an_agent_that_dies_are_lost() {
     assert_eq!((status.state, status.exit_code), (JobState::Lost, None));
     assert!(status.error.is_some_and(|error| error.contains("lost")));
     assert_eq!(output_until_lost(&*job).await, "begun\n");
-}
-
-/// What is kept of a lost job's output; it ends with the error that lost it.
-async fn output_until_lost(job: &dyn Job) -> String {
-    let mut chunks = job.output(OutputOptions::kept()).await.expect("output");
-    let mut text = String::new();
-    while let Some(Ok(chunk)) = chunks.next().await {
-        text.push_str(&String::from_utf8_lossy(&chunk.data));
-    }
-    text
 }
