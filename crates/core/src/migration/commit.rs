@@ -2,7 +2,7 @@
 
 use super::facts::{self, Source, Target, handle};
 use super::forward::{at_rest, delete_image, runs};
-use super::mover::{Mover, is_definite, starts_by_itself};
+use super::mover::{Mover, is_definite};
 use super::record::{CopyState, MoveRecord, MoveState, Stopped};
 use super::spec::MoveWay;
 use super::step::{Phase, Step};
@@ -55,7 +55,7 @@ impl Mover {
 
     /// Starts the copy, and looks whether it stays up for a moment: then the source may go.
     pub(super) async fn start_target(&self, record: &mut MoveRecord) -> Result<()> {
-        let copy = self.copy_there(record).await?;
+        let mut copy = self.copy_there(record).await?;
         let interrupted = record.copy == CopyState::Started;
         self.look_whether_it_ran(record, &copy).await?;
         let container = handle(&*self.target, &copy);
@@ -72,6 +72,8 @@ impl Mover {
             if done {
                 return Ok(());
             }
+            // Its engine may have started it again by now, which is not to be counted twice.
+            copy = self.copy_there(record).await?;
         }
         // One that was started already and has ended since has done so by itself.
         let first = !facts::has_run(&copy);
@@ -119,11 +121,11 @@ impl Mover {
     /// Its owner may have gone on with the source, and given it its name back, as long as the copy was not started. Then the copy
     /// does not join it. A source that is away is not waited for.
     pub(super) async fn left_to_the_copy(&self, record: &mut MoveRecord) -> Result<()> {
-        let is_left = |step: &Step| record.plan.steps.contains(step) && !record.is_done(*step);
-        if ![Step::SettleTarget, Step::StartTarget].iter().any(is_left) {
+        let starts = record.plan.steps.contains(&Step::StartTarget);
+        if record.has_worked() || (!starts && record.is_done(Step::SettleTarget)) {
             return Ok(());
         }
-        let Ok(Target::Copy(copy)) = facts::target(record, &*self.target).await else { return Ok(()) };
+        let Target::Copy(copy) = facts::target(record, &*self.target).await? else { return Ok(()) };
         self.look_whether_it_ran(record, &copy).await?;
         let (source, taken_up) = match facts::source(record, &*self.source).await {
             Ok(Source::Own(own)) => {
@@ -173,8 +175,15 @@ impl Mover {
             let mut changes = ContainerUpdate::hold(true);
             changes.restart = self.target.capabilities().restart_policy.then_some(RestartPolicy::Never);
             match container.update(&changes).await {
-                // What its engine refuses to change it may still end; and it is deleted in a moment.
-                Err(error) if error.kind() == ErrorKind::NotFound || !is_definite(&error) => return Err(error),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::NotFound | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+                    ) =>
+                {
+                    return Err(error);
+                }
+                // What its engine refuses to change, for want of space perhaps, it may still end; and it is deleted in a moment.
                 _ => {}
             }
         }
@@ -206,7 +215,7 @@ impl Mover {
     pub(super) async fn delete_source(&self, record: &mut MoveRecord) -> Result<()> {
         // Never before the copy was seen once more.
         if let Err(error) = self.copy_there(record).await {
-            if record.is_done(Step::StartTarget) && starts_by_itself(record.restart) && !is_definite(&error) {
+            if record.is_done(Step::StartTarget) && record.starts_by_itself() && !is_definite(&error) {
                 // Its engine may have been killed, and it with it.
                 record.begin(Step::StartTarget);
             }

@@ -11,7 +11,6 @@ use super::log::MoveLog;
 use super::observer::{Canceller, Observer, Unobserved};
 use super::record::{CopyState, MoveFailure, MoveRecord, MoveState};
 use super::step::{Phase, Point, Step};
-use crate::container::RestartPolicy;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::layers::{Deadline, wrap};
 use crate::node::Node;
@@ -124,8 +123,7 @@ impl Mover {
                 return Err(facts::lost(&record));
             }
         };
-        let known = record.is_done(Step::RetireSource);
-        if known && let Err(error) = self.left_to_the_copy(&mut record).await {
+        if committed && let Err(error) = self.left_to_the_copy(&mut record).await {
             return self.stopped(record, error).await;
         }
         match self.forward(&mut record, committed).await {
@@ -225,8 +223,7 @@ impl Mover {
     }
 
     async fn forward(&self, record: &mut MoveRecord, committed: bool) -> Result<()> {
-        // What was seen to stay up by the try that then only could not delete the source is its owner's.
-        let was_up = record.failure.as_ref().is_some_and(|failure| failure.step == Step::DeleteSource);
+        let worked = record.has_worked();
         record.state = MoveState::Moving;
         record.failure = None;
         self.save(record).await?;
@@ -256,8 +253,6 @@ impl Mover {
                 return Err(called_off());
             }
         }
-        // What has run and is not started again by its engine either has done its work: it is not done twice.
-        let worked = record.is_done(Step::StartTarget) && (was_up || !starts_by_itself(record.restart));
         for step in REST {
             let done = match step {
                 Step::RetireSource => committed,
@@ -341,11 +336,6 @@ fn going_back(record: &mut MoveRecord) {
     if record.state == MoveState::Moving && !record.is_done(Step::RetireSource) {
         record.state = MoveState::RollingBack;
     }
-}
-
-/// Whether its engine starts it again whatever its end was.
-pub(super) fn starts_by_itself(policy: RestartPolicy) -> bool {
-    matches!(policy, RestartPolicy::Always | RestartPolicy::UnlessStopped)
 }
 
 /// Whether the engine has refused, so that trying again brings the same answer.

@@ -223,6 +223,18 @@ impl MoveRecord {
         self.steps.iter().any(|record| record.step == step && record.finished_at.is_some())
     }
 
+    /// Whether the copy needs no start any more. What has run and is not started again by its engine either has done its work: it
+    /// is not done twice. And what was seen to stay up, by a try that then only could not delete the source, is its owner's.
+    pub(super) fn has_worked(&self) -> bool {
+        let was_up = self.failure.as_ref().is_some_and(|failure| failure.step == Step::DeleteSource);
+        self.is_done(Step::StartTarget) && (was_up || !self.starts_by_itself())
+    }
+
+    /// Whether the engine starts the container again whatever its end was.
+    pub(super) fn starts_by_itself(&self) -> bool {
+        matches!(self.restart, RestartPolicy::Always | RestartPolicy::UnlessStopped)
+    }
+
     /// The step that was begun last and is not done; between two steps the next one.
     #[must_use]
     pub fn current(&self) -> Step {

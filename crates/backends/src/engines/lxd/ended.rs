@@ -25,6 +25,13 @@ pub(super) struct End {
     stage: Stage,
 }
 
+impl End {
+    /// Whether its exit code was told.
+    pub(super) fn is_known(&self) -> bool {
+        self.stage >= Stage::Coded
+    }
+}
+
 /// What stands in the log after the end, which the library writes in this order within a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {

@@ -32,7 +32,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// Containers with one of these keys may still be in the making by a move.
 const MOVED: [&str; 2] = ["user.roadstead.copy", "user.roadstead.move"];
 /// Another container that is made in this moment may have the address of this one for so long, until it looks.
-const UNSETTLED: Duration = Duration::from_secs(5);
+const UNSETTLED: Duration = Duration::from_secs(10);
 /// Picked ports that turn out to be taken are picked again so often.
 const PICKS: usize = 5;
 /// The exit code of what was killed.
@@ -122,7 +122,7 @@ async fn ran_since(lxd: &Lxd, before: &Instance) -> Result<bool> {
     };
     // A start that came to nothing leaves the log of an earlier one. And what a server takes back, because a device could not be
     // started after the process, it kills.
-    let end = ended::read(lxd, &before.name).await?.filter(|end| end.exit_code != KILLED);
+    let end = ended::read(lxd, &before.name).await?.filter(|end| end.is_known() && end.exit_code != KILLED);
     Ok(end.and_then(|end| end.at).is_some_and(|at| at >= started))
 }
 

@@ -2,7 +2,7 @@
 //! joins the other.
 
 use super::once::once;
-use super::worked::committed_without_its_target;
+use super::worked::{committed_without_its_target, given_up};
 use super::*;
 use crate::memory::Fault;
 
@@ -74,13 +74,7 @@ async fn a_copy_that_ran_before_we_started_it_and_rests_under_another_name_is_no
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_is_given_up_is_held_before_the_source_has_its_name_again() {
     let rig = Rig::new(true, By::Files).await;
-    let target = Arc::clone(&rig.target);
-    let refuses = once(Step::StartTarget, Phase::Before, move || async move {
-        target.faults().script("container.start", Fault::Refuse(ErrorKind::InvalidInput), 1).unwrap();
-        target.faults().script("container.delete", Fault::Refuse(ErrorKind::Unavailable), 1).unwrap();
-    });
-    rig.mover().observed_by(refuses).apply(rig.planned().await).await.unwrap_err();
-    let stuck = rig.kept().await;
+    let stuck = given_up(&rig).await;
     assert!(stuck.restored, "{stuck:#?}");
     rig.one_runnable_copy(&stuck).await;
 }
@@ -109,4 +103,35 @@ async fn a_copy_that_its_engine_starts_again_and_again_gives_the_name_back() {
         }
         rig.back(&record).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_whose_engine_refuses_every_change_gives_the_name_back() {
+    let rig = Rig::new(true, By::Files).await;
+    let target = Arc::clone(&rig.target);
+    let full = once(Step::StartTarget, Phase::Before, move || async move {
+        target.faults().script("container.start", Fault::Refuse(ErrorKind::InvalidInput), 1).unwrap();
+        target.faults().script("container.update", Fault::Refuse(ErrorKind::ResourceExhausted), 9).unwrap();
+    });
+    rig.mover().observed_by(full).apply(rig.planned().await).await.unwrap_err();
+    rig.target.faults().clear();
+    rig.back(&rig.kept().await).await;
+}
+
+/// The server dies before it deletes the source, and the target's engine forgets to start the copy again.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_up_once_is_not_started_again_beside_a_source_that_runs() {
+    let rig = Rig::new(true, By::Files).await;
+    let source = Arc::clone(&rig.source);
+    let leaves = once(Step::DeleteSource, Phase::Before, move || async move { source.faults().leave() });
+    rig.mover().observed_by(leaves).apply(rig.planned().await).await.unwrap_err();
+    rig.come_back();
+    let mut record = rig.kept().await;
+    assert!(record.is_done(Step::StartTarget), "{record:#?}");
+    record.failure = None;
+    rig.target.container(NAME).stop(&StopOptions::after_seconds(0)).await.unwrap();
+    rig.source.container(&record.retired_name()).rename(NAME).await.unwrap();
+    rig.source.container(NAME).start().await.unwrap();
+    assert_eq!(rig.mover().apply(record).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(runs(&rig.source, NAME).await && !runs(&rig.target, NAME).await);
 }

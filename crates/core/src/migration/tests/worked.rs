@@ -151,16 +151,20 @@ async fn a_copy_that_ran_and_ends_at_once_now_keeps_the_source() {
 }
 
 /// The copy could not be started, the source is the container again, and the target went away before the copy was deleted.
-#[tokio::test(start_paused = true)]
-async fn a_source_that_was_put_back_and_renamed_is_not_joined_by_its_copy() {
-    let rig = Rig::new(true, By::Files).await;
+pub(super) async fn given_up(rig: &Rig) -> MoveRecord {
     let target = Arc::clone(&rig.target);
     let refuses = once(Step::StartTarget, Phase::Before, move || async move {
         target.faults().script("container.start", Fault::Refuse(ErrorKind::InvalidInput), 1).unwrap();
         target.faults().script("container.delete", Fault::Refuse(ErrorKind::Unavailable), 1).unwrap();
     });
     rig.mover().observed_by(refuses).apply(rig.planned().await).await.unwrap_err();
-    let stuck = rig.kept().await;
+    rig.kept().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_was_put_back_and_renamed_is_not_joined_by_its_copy() {
+    let rig = Rig::new(true, By::Files).await;
+    let stuck = given_up(&rig).await;
     assert_eq!((stuck.state, stuck.restored, stuck.copy), (MoveState::RollingBack, true, CopyState::Useless));
     rig.source.container(NAME).rename("elsewhere").await.unwrap();
     let error = rig.mover().apply(stuck).await.unwrap_err();
@@ -284,13 +288,7 @@ async fn what_its_engine_ended_while_the_source_was_to_be_deleted_is_started_aga
 #[tokio::test(start_paused = true)]
 async fn the_step_at_which_a_copy_was_given_up_is_told_though_the_commit_is_taken_back() {
     let rig = Rig::new(true, By::Files).await;
-    let target = Arc::clone(&rig.target);
-    let refuses = once(Step::StartTarget, Phase::Before, move || async move {
-        target.faults().script("container.start", Fault::Refuse(ErrorKind::InvalidInput), 1).unwrap();
-        target.faults().script("container.delete", Fault::Refuse(ErrorKind::Unavailable), 1).unwrap();
-    });
-    rig.mover().observed_by(refuses).apply(rig.planned().await).await.unwrap_err();
-    let stuck = rig.kept().await;
+    let stuck = given_up(&rig).await;
     let failure = stuck.failure.as_ref().map(|failure| (failure.step, failure.code));
     assert_eq!(failure, Some((Step::StartTarget, ErrorKind::Unavailable)), "{stuck:#?}");
 }
