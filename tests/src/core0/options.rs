@@ -30,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) max_jobs: usize,
     pub(crate) max_containers: usize,
     pub(crate) log_length: isize,
-    /// Whether what cannot be pushed to Redis is held until it can, or lost. No source says what a node does.
+    /// Whether what cannot be pushed to Redis is held until it can, or lost, as a node of G3 does.
     pub(crate) holds: bool,
 }
 

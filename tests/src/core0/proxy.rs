@@ -65,7 +65,7 @@ struct Proxy {
     tokens: Option<Tokens>,
     places: Semaphore,
     idle: Mutex<Vec<BufReader<UnixStream>>>,
-    /// Whether these are used as they are. No source says what a node's proxy does.
+    /// Whether these are used as they are, without the question of a node's proxy whether they still work.
     blind: bool,
 }
 
