@@ -29,6 +29,9 @@ const STOP_DEFAULT_SECONDS: u32 = 10;
 /// A server is busy with a container for some seconds after its end: cleaning up, it says.
 const BUSY: Duration = Duration::from_secs(30);
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// What serves files and cannot be reached ends by itself when nobody has asked for some seconds. Asked again and again Incus was
+/// seen to say so for half a minute: the end of each takes the place of the next one away.
+const FILE_SERVER_PAUSE: Duration = Duration::from_secs(12);
 /// Containers with one of these keys may still be in the making by a move.
 const MOVED: [&str; 2] = ["user.roadstead.copy", "user.roadstead.move"];
 /// Another container that is made in this moment may have the address of this one for so long, until it looks.
@@ -43,6 +46,9 @@ pub(super) async fn patient<T, F: Future<Output = Result<T>>>(mut call: impl FnM
     let end = Instant::now() + BUSY;
     loop {
         match call().await {
+            Err(error) if error.message().contains(FILE_SERVER) && Instant::now() < end => {
+                sleep(FILE_SERVER_PAUSE).await;
+            }
             Err(error) if is_busy(&error) && Instant::now() < end => sleep(BUSY_PAUSE).await,
             result => return result,
         }
@@ -54,7 +60,6 @@ fn is_busy(error: &Error) -> bool {
     // Of a container that has ended, Incus may say for a moment that it runs, though it has said already that it is stopped.
     error.kind() == ErrorKind::Conflict && message.contains("busy running")
         || message.contains("Cannot export a running instance")
-        || message.contains(FILE_SERVER)
 }
 
 /// Whether somebody else has the address of a container's interface.
