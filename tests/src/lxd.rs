@@ -11,6 +11,8 @@ use crate::raw::Request;
 
 /// How long it is tried to delete an instance.
 const CLEANING: Duration = Duration::from_secs(15);
+/// How often a client is told what others disturbed.
+const ATTEMPTS: usize = 5;
 
 /// The lists of one daemon from which tests delete what is theirs, with the member that bears the name.
 const LISTS: [(&str, &str); 6] = [
@@ -66,13 +68,23 @@ impl TestEngine {
         command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
     }
 
-    /// What the product's own client prints to these arguments.
+    /// What the product's own client prints to these arguments. Incus looks at every interface of the machine when it makes or
+    /// deletes a network, and gives up when one went away meanwhile, which those of other tests do: then it is told again.
     ///
     /// # Panics
     /// When it fails.
     #[must_use]
     pub fn client_text(&self, arguments: &[&str]) -> String {
-        let output = self.client(arguments);
+        let disturbed = |output: &Output| {
+            let words = String::from_utf8_lossy(&output.stderr);
+            !output.status.success() && words.contains("link show") && words.contains("does not exist")
+        };
+        let mut output = self.client(arguments);
+        for _ in 1..ATTEMPTS {
+            if disturbed(&output) {
+                output = self.client(arguments);
+            }
+        }
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
