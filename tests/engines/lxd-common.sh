@@ -67,6 +67,16 @@ make_identity() {
   ) 8>"$base/client.lock"
 }
 
+# Incus gives up when an interface of another daemon vanishes while it looks at all there are, and takes back what it did.
+make_network() {
+  local body=$1 try
+  for try in 1 2 3 4; do
+    if (must POST /1.0/networks "$body"); then return 0; fi
+    echo "$name: its network was not made, trying again ($try)" >&2
+  done
+  must POST /1.0/networks "$body"
+}
+
 # No rules in the machine's packet filter, and no forwarding: containers reach each other and this machine.
 configure() {
   local octet images certificate
@@ -75,7 +85,7 @@ configure() {
     config: ({"core.https_address": $address, "images.auto_update_interval": "0"}
       + if $product == "lxd" then {"core.trust_password": $password} else {} end)}')"
   has /1.0/storage-pools/default || must POST /1.0/storage-pools '{"name": "default", "driver": "dir"}'
-  has "/1.0/networks/$bridge" || must POST /1.0/networks "$(jq --null-input --arg name "$bridge" --arg address "10.$octet.0.1/24" '{
+  has "/1.0/networks/$bridge" || make_network "$(jq --null-input --arg name "$bridge" --arg address "10.$octet.0.1/24" '{
     $name, type: "bridge", config: {
       "ipv4.address": $address, "ipv4.nat": "false", "ipv4.firewall": "false", "ipv4.routing": "false",
       "ipv6.address": "none"}}')"
