@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use roadstead_core::{ContainerSpec, DeleteOptions, NetworkAttachment, NetworkSpec, Subnet};
+use roadstead_core::{
+    ContainerSpec, CreatedContainer, DeleteOptions, ErrorKind, NetworkAttachment, NetworkSpec, Node, Retry, Subnet,
+};
 use roadstead_tests::TestEngine;
 use roadstead_tests::engines::image;
 use tokio::task::JoinSet;
@@ -18,6 +20,7 @@ on_lxd_and_incus! {
 
 /// In a network of 13 free addresses some of so many find the same one.
 const AT_ONCE: usize = 8;
+const ATTEMPTS: usize = 3;
 
 async fn containers_made_at_once_have_addresses_of_their_own(engine: &TestEngine) {
     let _cleaner = engine.cleaner();
@@ -35,7 +38,7 @@ async fn containers_made_at_once_have_addresses_of_their_own(engine: &TestEngine
         spec.networks = vec![NetworkAttachment::new(&network.name)];
         let node = Arc::clone(&node);
         makers.spawn(async move {
-            let made = node.create_container(&spec).await.expect("it is made");
+            let made = create(&*node, &spec).await;
             node.container(&made.id).start().await.expect("it starts");
             made.id
         });
@@ -53,4 +56,15 @@ async fn containers_made_at_once_have_addresses_of_their_own(engine: &TestEngine
     }
     node.delete_network(&network.name).await.expect("nobody uses it");
     assert_eq!(addresses.len(), AT_ONCE, "{addresses:?}");
+}
+
+/// Incus may lose what serves a container's files while it is made, which is said to be safe to repeat.
+async fn create(node: &dyn Node, spec: &ContainerSpec) -> CreatedContainer {
+    for _ in 1..ATTEMPTS {
+        match node.create_container(spec).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable && error.retry() == Retry::Safe => {}
+            made => return made.expect("it is made"),
+        }
+    }
+    node.create_container(spec).await.expect("it is made")
 }
