@@ -14,8 +14,8 @@ on_lxd_and_incus! {
 }
 
 const SOON: Duration = Duration::from_secs(60);
-/// So often some ends come in the middle of their starts.
-const IN_A_ROW: usize = 12;
+/// Some ends come in the middle of their starts.
+const IN_A_ROW: usize = 4;
 
 async fn what_ends_at_once_was_started_and_can_be_deleted(engine: &TestEngine) {
     let _cleaner = engine.cleaner();

@@ -281,6 +281,8 @@ async fn remove(lxd: &Lxd, id: &str, by_force: bool) -> Result<()> {
         };
         match Instance::read(lxd, id).await {
             Ok(instance) if !instance.state().has_processes() => sleep(BUSY_PAUSE).await,
+            // For a moment Incus says so of the state, too. The log begins anew with every start, so its end is of this one.
+            Ok(_) if !by_force && ended::read(lxd, id).await?.is_some() => sleep(BUSY_PAUSE).await,
             // Somebody started it between the looks.
             Ok(_) if !by_force => return Err(refused),
             Ok(_) => force(lxd, id).await?,
