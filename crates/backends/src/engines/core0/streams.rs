@@ -42,7 +42,7 @@ const KEPT: usize = 1000;
 const ANSWER: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(200);
 /// The first pause after a look that brought nothing, and the longest: where many commands are read it is a moment for each, so
-/// that a node is asked about a thousand lists in a second, however many there are.
+/// that a node is asked about a thousand lists in a second when nobody writes, however many there are.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const EACH: Duration = Duration::from_millis(1);

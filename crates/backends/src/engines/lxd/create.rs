@@ -68,32 +68,20 @@ pub(super) async fn create(
         let body = json!({"name": volume, "description": "made for a container"});
         Request::post(&["storage-pools", &around.pool, "volumes", "custom"]).body(&body).done(&lxd.client).await?;
     }
-    let mut made = make(lxd, &name, &source, &plan, options).await;
-    for _ in 0..PICKS {
-        if !made.as_ref().is_err_and(|error| is_taken_address(error) && !asks_for_addresses(spec)) {
-            break;
-        }
-        made = match surroundings::ask(lxd, spec, options.profiles.as_deref()).await {
-            Ok(now) => {
-                around.networks = now.networks;
-                match planned(&around) {
-                    Ok(again) => {
-                        plan = again;
-                        make(lxd, &name, &source, &plan, options).await
-                    }
-                    Err(error) => Err(error),
-                }
+    let finished = async {
+        let mut picks = 0;
+        while let Err(error) = make(lxd, &name, &source, &plan, options).await {
+            if picks == PICKS || !is_taken_address(&error) || asks_for_addresses(spec) {
+                return Err(error);
             }
-            Err(error) => Err(error),
-        };
+            picks += 1;
+            around.networks = surroundings::ask(lxd, spec, options.profiles.as_deref()).await?.networks;
+            plan = planned(&around)?;
+        }
+        have_own_addresses(lxd, &name, spec, &around).await?;
+        inside::finish(lxd, &name, spec, &plan).await
     }
-    let finished = match made {
-        Ok(()) => match have_own_addresses(lxd, &name, spec, &around).await {
-            Ok(()) => inside::finish(lxd, &name, spec, &plan).await,
-            Err(error) => Err(error),
-        },
-        Err(error) => Err(error),
-    };
+    .await;
     if let Err(error) = finished {
         // A name that is taken is somebody else's, and half a container is none.
         if error.kind() != ErrorKind::AlreadyExists {

@@ -29,8 +29,8 @@ const STOP_DEFAULT_SECONDS: u32 = 10;
 /// A server is busy with a container for some seconds after its end: cleaning up, it says.
 const BUSY: Duration = Duration::from_secs(30);
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
-/// What serves files and cannot be reached ends by itself when nobody has asked for some seconds. Asked again and again Incus was
-/// seen to say so for half a minute: the end of each takes the place of the next one away.
+/// Incus was seen not to reach what serves the files of a container for half a minute, whether it was asked ten times a second or
+/// in such steps; why, and what would tell of its end, is not known. So it is at least not asked for nothing.
 const FILE_SERVER_PAUSE: Duration = Duration::from_secs(12);
 /// Containers with one of these keys may still be in the making by a move.
 const MOVED: [&str; 2] = ["user.roadstead.copy", "user.roadstead.move"];
