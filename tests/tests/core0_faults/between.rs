@@ -11,13 +11,15 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::AbortHandle;
 
 /// What a proxy says that does not reach its Redis.
-const REFUSED: &[u8] = b"-dial unix /var/run/redis.sock: connect: connection refused\r\n";
+const REFUSED: &str = "dial unix /var/run/redis.sock: connect: connection refused";
 
 /// How it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     /// The command is not carried out, and the client is told so, as a node's proxy does.
     Refuse,
+    /// The same, in the words of a Redis that is there.
+    Say(&'static str),
     /// The command is carried out, and the connection closed in place of the answer.
     Swallow,
 }
@@ -123,6 +125,11 @@ impl Between {
         state.answered.clear();
     }
 
+    /// How often it broke so far.
+    pub(crate) fn broken(&self) -> usize {
+        self.state.lock().expect("the state").broken
+    }
+
     /// Breaks no more; how often it did.
     pub(crate) fn mend(&self) -> usize {
         let mut state = self.state.lock().expect("the state");
@@ -142,8 +149,13 @@ async fn serve(client: TcpStream, redis: PathBuf, state: Arc<Mutex<State>>) {
             state.pushes(&words);
             state.breaks(&words)
         };
-        if breaks == Some(How::Refuse) {
-            if client.write_all(REFUSED).await.is_err() {
+        let refusal = match breaks {
+            Some(How::Refuse) => Some(REFUSED),
+            Some(How::Say(words)) => Some(words),
+            _ => None,
+        };
+        if let Some(words) = refusal {
+            if client.write_all(format!("-{words}\r\n").as_bytes()).await.is_err() {
                 return;
             }
             continue;

@@ -114,4 +114,10 @@ async fn a_start_whose_claim_was_not_answered_can_be_repeated() {
     assert_eq!(between.mend(), 2);
     starts.start().await.expect("its own claim holds it up no more");
     assert_eq!(state(&*starts).await, (ContainerState::Running, None));
+    starts.stop(&StopOptions::after_seconds(0)).await.expect("it stops");
+    // Nor when that it begins was written down, and nobody said so.
+    between.breaks(Rule { how: How::Swallow, word: r#"{"number":3"#, after: None, every: 1, times: 1 });
+    starts.start().await.expect("it is written once more");
+    assert_eq!(between.mend(), 1);
+    assert_eq!(state(&*starts).await, (ContainerState::Running, None));
 }

@@ -13,6 +13,7 @@ mod between;
 mod containers;
 mod harsh;
 mod output;
+mod refused;
 mod states;
 mod world;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use roadstead_backends::engines::core0::Core0Node;
-use roadstead_core::{ContainerFilter, ContainerState, ErrorKind, Node, StopOptions};
+use roadstead_core::{ContainerFilter, ContainerState, DeleteOptions, ErrorKind, Node, StopOptions};
 use roadstead_tests::engines::OwnEngine;
 use serde_json::json;
 
@@ -55,6 +55,20 @@ async fn a_container_that_does_not_answer_hides_no_other() {
     assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded), "{error:?}");
     drop(frozen);
     assert_eq!(state(&*node.container(&id)).await, (ContainerState::Running, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_does_not_answer_can_be_deleted_by_force() {
+    let Some(engine) = OwnEngine::core0("silent-gone") else { return };
+    let node = connect(engine.engine().uri()).await;
+    let id = container(&node, "silent", "sleep 600").await;
+    let key = format!("roadstead:container:{}", mark(&node, &id).await);
+    let _frozen = Frozen::new(&node, &id).await;
+    redis::cmd("DEL").arg(&key).query_async::<()>(&mut direct(&engine).await).await.expect("it goes");
+    let silent = node.container(&id);
+    silent.delete(&DeleteOptions::default()).await.expect_err("it may run");
+    silent.delete(&DeleteOptions::force()).await.expect("whatever it does");
+    assert!(node.list_containers(&ContainerFilter::all()).await.expect("a list").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,8 +40,9 @@ const OUTAGE: Duration = Duration::from_secs(60);
 /// A result follows its command's end within this, or somebody has taken it.
 const FOLLOWS: Duration = Duration::from_secs(3);
 
-/// When jobs were listed, and their ids; who asks meanwhile waits for the answer.
-type Listing = Arc<tokio::sync::Mutex<Option<(Instant, Arc<BTreeSet<String>>)>>>;
+/// When jobs were listed, and their ids, or why they could not be; who asks meanwhile waits for the answer.
+type Listing = Arc<tokio::sync::Mutex<Option<(Instant, Listed)>>>;
+type Listed = Result<Arc<BTreeSet<String>>, Arc<Error>>;
 
 /// One node's commands and results.
 #[derive(Debug)]
@@ -179,9 +180,10 @@ impl Client {
             None => self.links.ask::<(i64,)>(&push).await.map(|(length,)| (length, None)),
         };
         match pushed {
-            Ok((_, result)) => match result.map_or(Ok(None), |result| own(id, &result))? {
-                Some(outcome) => Ok(outcome),
-                None => self.wait(id, until, Acceptance::Open).await,
+            Ok((_, result)) => match result.map_or(Ok(None), |result| own(id, &result)) {
+                Ok(Some(outcome)) => Ok(outcome),
+                Ok(None) => self.wait(id, until, Acceptance::Open).await,
+                Err(error) => Err(error.with_retry(Retry::Unknown)),
             },
             // Whether it was pushed, its flag or its result tells.
             Err(error) if is_broken(&error) && error.retry() == Retry::Unknown => {
@@ -328,21 +330,29 @@ impl Client {
         Ok(told.chunks(if own_words { 2 } else { 1 }).map(flag).collect())
     }
 
-    /// The ids of the jobs that a node, or a container, knows, as they were two seconds ago or less.
+    /// The ids of the jobs that a node, or a container, knows, as they were two seconds ago or less. That they could not be told
+    /// holds for as long, so that of many who ask not each waits for its own silence, one after another.
     pub(super) async fn listed(&self, scope: Scope) -> Result<Arc<BTreeSet<String>>> {
         let listing = self.listing(scope);
         let mut listing = listing.lock().await;
         if let Some((at, listed)) = &*listing
             && at.elapsed() < LISTING_KEPT
         {
-            return Ok(Arc::clone(listed));
+            return told(listed);
         }
-        let at = Instant::now();
+        let asked = Instant::now();
+        let listed = self.list(scope).await.map(Arc::new).map_err(Arc::new);
+        // A list is as old as its question; a silence is known at its end.
+        let at = if listed.is_ok() { asked } else { Instant::now() };
+        let answer = told(&listed);
+        *listing = Some((at, listed));
+        answer
+    }
+
+    async fn list(&self, scope: Scope) -> Result<BTreeSet<String>> {
         let jobs: Vec<Value> = self.run(scope, &Command::new("job.list", ())?, LISTING).await?.value()?;
         let id = |job: &Value| Some(job.get("cmd")?.get("id")?.as_str()?.to_owned());
-        let listed: Arc<BTreeSet<String>> = Arc::new(jobs.iter().filter_map(id).collect());
-        *listing = Some((at, Arc::clone(&listed)));
-        Ok(listed)
+        Ok(jobs.iter().filter_map(id).collect())
     }
 
     /// The place for a list, when those that are old and that nobody waits for have been let go of.
@@ -361,6 +371,7 @@ impl Client {
         &self.streams
     }
 
+    /// Whatever error it gives, the command was or may have been pushed: the advice is always `unknown`.
     async fn wait(&self, id: &str, mut until: Until, mut acceptance: Acceptance) -> Result<Outcome> {
         let begun = Instant::now();
         let mut accepts = Until { at: begun + ACCEPTANCE, outage: until.outage };
@@ -390,12 +401,12 @@ impl Client {
                     sleep(AGAIN).await;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.with_retry(Retry::Unknown)),
             }
             let flag = match self.flags(&[id.to_owned()]).await {
                 Ok(flags) => flags.first().copied(),
                 Err(error) if is_broken(&error) => None,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.with_retry(Retry::Unknown)),
             };
             ended = if flag == Some(Flag::Ended) { ended.or_else(|| Some(Instant::now())) } else { None };
             let gone = match flag {
@@ -420,7 +431,7 @@ impl Client {
                 Some(gone) => match self.peek(id).await {
                     Ok(last_look) => return last_look.ok_or(gone),
                     Err(error) if is_broken(&error) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.with_retry(Retry::Unknown)),
                 },
             }
         }
@@ -449,6 +460,13 @@ impl Client {
         }
         Ok(found)
     }
+}
+
+/// What a list says, to one of those who asked for it.
+fn told(listed: &Listed) -> Result<Arc<BTreeSet<String>>> {
+    listed.as_ref().map(Arc::clone).map_err(|error| {
+        Error::new(error.kind(), error.message().to_owned()).with_retry(error.retry()).with_source(Arc::clone(error))
+    })
 }
 
 /// The result of this command; nothing when the document is that of another one, which says nothing about this one.
@@ -541,4 +559,28 @@ fn unanswered(error: Error) -> Error {
 fn taken(id: &str) -> Error {
     let words = "the command has ended, but its result is not there: another client has taken it";
     Error::new(ErrorKind::NotFound, words).with_retry(Retry::Unknown).with_context("job", id)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::super::commands::replay::node::Node;
+    use super::*;
+
+    #[tokio::test]
+    async fn many_who_ask_for_a_list_that_cannot_be_had_do_not_wait_for_one_another() {
+        let node = Node::start().await;
+        let client = node.client();
+        let answer =
+            |state: &str, data: &str| json!({"id": "x", "state": state, "level": 20, "code": 500, "data": data});
+        node.script(&[("job.list", answer("ERROR", r#""no""#)), ("job.list", answer("SUCCESS", "[]"))]);
+        for told in join_all((0..100).map(|_| client.listed(Scope::Host))).await {
+            let error = told.unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Unexpected, "no"));
+        }
+        assert_eq!(node.pushed().len(), 1, "it is asked once for all of them");
+        sleep(LISTING_KEPT).await;
+        assert!(client.listed(Scope::Host).await.unwrap().is_empty(), "and again after a while");
+    }
 }

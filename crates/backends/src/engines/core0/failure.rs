@@ -11,8 +11,18 @@ use crate::tls::Mistrust;
 /// Something that Redis, or the proxy in front of it, says; or that its connection broke.
 pub(super) fn of(error: &RedisError) -> Error {
     let words = error.to_string();
+    let error = meant(error, &words);
+    // Of commands that were sent together those before the first one that was refused have been carried out.
+    let is_partial = words.starts_with("Pipeline failure") && !words.contains("(Index 0, ");
+    if is_partial { error.with_retry(Retry::Unknown) } else { error }
+}
+
+fn meant(error: &RedisError, words: &str) -> Error {
     let lower = words.to_lowercase();
-    let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    // The first word of an answer is quoted, as if it were a code.
+    let plain = lower.replace("\": ", " ").replace('"', "");
+    let says = |parts: &[&str]| parts.iter().any(|part| plain.contains(part));
+    let answers = |codes: &[&str]| codes.iter().any(|code| lower.contains(code));
     if let Some(mistrust) = mistrust(error) {
         return mistrust;
     }
@@ -33,7 +43,7 @@ pub(super) fn of(error: &RedisError) -> Error {
         return Error::new(ErrorKind::ResourceExhausted, format!("the node's Redis cannot write: {words}"));
     }
     // What the proxy could not ask its Redis it answers with Go's words for why: of whatever it was asked nothing is known.
-    if says(&["\"eof\"", "\"unexpected\": eof", "\"dial\": ", "\"read\": ", "\"write\": ", "\"redigo:\""]) {
+    if answers(&["\"eof\"", "\"unexpected\": eof", "\"dial\": ", "\"read\": ", "\"write\": ", "\"redigo:\""]) {
         let error = Error::new(ErrorKind::Unavailable, format!("the node's proxy does not reach its Redis: {words}"));
         // Unless there was no connection for it, nor thus for the first of what was asked.
         let never = words.starts_with("\"dial\": ") || words.contains("(Index 0, error: \"dial\": ");
@@ -80,6 +90,7 @@ fn mistrust(error: &(dyn StdError + 'static)) -> Option<Error> {
 mod tests {
     use redis::Value;
 
+    use super::super::commands::replay::node::Node;
     use super::*;
 
     fn said(words: &str) -> Error {
@@ -107,5 +118,25 @@ mod tests {
         for words in ["ERR unknown command `READ`", "WRONGTYPE Operation against a key", "READONLY You can't write"] {
             assert_eq!(said(words).kind(), ErrorKind::Unexpected, "{words}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_alone_or_among_others_is_told_apart() {
+        let node = Node::start().await;
+        let links = &node.client().links;
+        let pushes = |count| {
+            let mut pipeline = redis::Pipeline::new();
+            (0..count).for_each(|_| drop(pipeline.cmd("RPUSH").arg("a").arg("b")));
+            pipeline
+        };
+        let _: () = node.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+        for count in [1, 2] {
+            let refused = links.ask::<Vec<i64>>(&pushes(count)).await.unwrap_err();
+            assert_eq!((refused.kind(), refused.retry()), (ErrorKind::ResourceExhausted, Retry::Safe), "{refused:?}");
+        }
+        let mut partial = redis::Pipeline::new();
+        partial.cmd("PING").cmd("RPUSH").arg("a").arg("b");
+        let refused = links.ask::<Vec<Value>>(&partial).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.retry()), (ErrorKind::ResourceExhausted, Retry::Unknown), "{refused:?}");
     }
 }

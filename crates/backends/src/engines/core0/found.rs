@@ -114,18 +114,30 @@ pub(super) async fn all(core0: &Arc<Core0>) -> Result<Vec<Found>> {
 
 /// The container with this id or name.
 pub(super) async fn one(core0: &Arc<Core0>, id: &str) -> Result<Found> {
+    with(core0, Look::One, id).await
+}
+
+/// The container with this id or name, for one to whom what it does is no matter: where it does not answer, its state is
+/// unknown or what was written down last.
+pub(super) async fn even_silent(core0: &Arc<Core0>, id: &str) -> Result<Found> {
+    with(core0, Look::All, id).await
+}
+
+async fn with(core0: &Arc<Core0>, look: Look, id: &str) -> Result<Found> {
     let container = look_up(core0, id).await?.ok_or_else(|| Error::not_found("container", id))?;
-    let found = join(core0, Look::One, vec![container]).await?.pop();
+    let found = join(core0, look, vec![container]).await?.pop();
     found.ok_or_else(|| Error::not_found("container", id))
 }
 
 /// The container with this number.
 pub(super) async fn again(core0: &Arc<Core0>, before: &Found) -> Result<Found> {
-    let id = before.id();
-    let found = one(core0, &id).await?;
-    // A node that was started anew counts from the beginning.
-    let same = found.kept.as_ref().map(|kept| &kept.mark) == before.kept.as_ref().map(|kept| &kept.mark);
-    if same { Ok(found) } else { Err(Error::not_found("container", &id)) }
+    same(before, one(core0, &before.id()).await?)
+}
+
+/// A container by its number. A node that was started anew counts from the beginning.
+pub(super) fn same(before: &Found, now: Found) -> Result<Found> {
+    let is_same = now.kept.as_ref().map(|kept| &kept.mark) == before.kept.as_ref().map(|kept| &kept.mark);
+    if is_same { Ok(now) } else { Err(Error::not_found("container", &before.id())) }
 }
 
 async fn look_up(core0: &Core0, id: &str) -> Result<Option<Container>> {

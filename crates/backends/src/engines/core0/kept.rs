@@ -5,6 +5,7 @@
 //! anywhere else. A container with that file is ours.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use roadstead_core::{ContainerSpec, Error, Mount, MountKind, NetworkAttachment, Result, Timestamp, names};
 use serde::{Deserialize, Serialize};
@@ -20,13 +21,20 @@ const NONE: &str = "none";
 const DEFAULT: &str = "default";
 
 /// What is kept of a container of ours.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kept {
     version: u32,
     /// A UUID, under which its record stands.
     pub(super) mark: String,
     pub(super) created_at: Timestamp,
     pub(super) spec: ContainerSpec,
+}
+
+/// Without the specification, whose words and variables may be secret.
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("mark", &self.mark).field("created_at", &self.created_at).finish_non_exhaustive()
+    }
 }
 
 impl Kept {

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use roadstead_core::{ContainerState, DeleteOptions, Error, ErrorKind, Result, Retry, Signal, StopOptions, Timestamp};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::command::Command;
 use super::commands::cgroup::Subsystem;
+use super::commands::corex::Container;
 use super::found::{self, Found};
 use super::kept::Kept;
 use super::link::is_broken;
@@ -25,6 +26,8 @@ use super::{Scope, create, ended, following, outliving, settle, watching};
 
 /// Between stop signal and kill where nobody says.
 const STOP_SECONDS: u32 = 10;
+/// A container that is to go by force may take so long to end what is in it.
+const RESISTS: Duration = Duration::from_secs(10);
 /// A process that was killed is gone within this.
 const KILLED: Duration = Duration::from_secs(20);
 /// A process is there, or has failed to start, within this.
@@ -93,18 +96,21 @@ async fn deliver(core0: &Arc<Core0>, found: &Found, kept: &Kept, job: &str, sign
 
 /// C90 to C92.
 pub(super) async fn delete(core0: &Arc<Core0>, id: &str, options: &DeleteOptions) -> Result<()> {
-    let found = found::one(core0, id).await?;
     let force = options.force;
+    let found = look(core0, id, force).await?;
     let core0 = Arc::clone(core0);
     whole(async move {
         let mark = found.kept.as_ref().map(|kept| kept.mark.clone()).unwrap_or_default();
         let _one_at_a_time = core0.lock(&mark).await;
-        let found = if found.kept.is_some() { found::again(&core0, &found).await? } else { found };
+        let found = match found.kept {
+            Some(_) => found::same(&found, look(&core0, &found.id(), force).await?)?,
+            None => found,
+        };
         if !force && found.state.has_processes() {
             let words = "the container runs: stop it first, or delete it by force";
             return Err(Error::new(ErrorKind::Conflict, words));
         }
-        core0.host.containers().terminate(found.container.id).await?;
+        terminate(&core0, &found.container, force).await?;
         if let Some(kept) = &found.kept
             && let Err(error) = clear_away(&core0, kept).await
         {
@@ -115,6 +121,36 @@ pub(super) async fn delete(core0: &Arc<Core0>, id: &str, options: &DeleteOptions
         Ok(())
     })
     .await
+}
+
+/// A container that is to go. By force it goes although it does not say whether it runs.
+async fn look(core0: &Arc<Core0>, id: &str, force: bool) -> Result<Found> {
+    if force { found::even_silent(core0, id).await } else { found::one(core0, id).await }
+}
+
+/// Ends a container with all that is in it. A node asks its agent to end everything and waits for that, for ever if need be; by
+/// force the agent itself is killed after a while, and with it whatever is left.
+async fn terminate(core0: &Core0, container: &Container, force: bool) -> Result<()> {
+    let containers = core0.host.containers();
+    let mut terminated = pin!(containers.terminate(container.id));
+    if !force {
+        return terminated.await;
+    }
+    if let Ok(told) = timeout(RESISTS, &mut terminated).await {
+        return told;
+    }
+    let killed = async {
+        let all = containers.list().await?;
+        // A node that was started anew counts from the beginning.
+        match all.iter().find(|now| now.id == container.id && now.pid == container.pid && now.pid > 1) {
+            Some(now) => core0.host.commands().processes().kill(now.pid, Signal::KILL).await,
+            None => Ok(()),
+        }
+    };
+    if let Err(error) = killed.await {
+        tracing::debug!(container = container.id, %error, "a container that resists could not be killed");
+    }
+    terminated.await
 }
 
 /// Removes what is kept of a container that is gone: its record last, without which nobody would find its group.

@@ -179,7 +179,7 @@ impl Links {
         answer.map_err(unknown)
     }
 
-    /// The same for what only reads: asked once more on a new connection where one broke.
+    /// The same for what only reads, and for what may be done twice: asked once more on a new connection where one broke.
     pub(super) async fn read<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
         match self.ask_on(self.shared(false).await?, pipeline).await {
             Err(error) if is_broken(&error) => self.ask(pipeline).await.map_err(|error| error.with_retry(Retry::Safe)),

@@ -136,7 +136,8 @@ async fn write(links: &Links, mark: &str, key: String, document: &impl Serialize
     pipeline.cmd("SET").arg(key).arg(text(document)?).ignore();
     // Should the Redis have lost the mark, or the container be gone just now: what has no mark nobody would sweep.
     pipeline.cmd("SADD").arg(MARKS).arg(mark).ignore();
-    links.ask::<()>(&pipeline).await
+    // Written twice it is the same.
+    links.read::<()>(&pipeline).await
 }
 
 /// A container that nobody has started yet.
@@ -182,15 +183,23 @@ pub(super) async fn write_signal(links: &Links, mark: &str, run: u64, signal: u8
 }
 
 /// Claims the run with this number for this program; false when another one has. The caller holds the container's lock, so
-/// that a claim of its own is one whose answer was lost, and asking twice does no harm.
+/// that a claim of its own is one whose answer was lost, and asking twice does no harm. Who asks in vain does not keep the
+/// claim of a program alive that may be gone.
 pub(super) async fn claim(links: &Links, mark: &str, run: u64, program: &str) -> Result<bool> {
     let key = format!("roadstead:container:{mark}:claim:{run}");
     let mut pipeline = Pipeline::new();
     pipeline.cmd("SETNX").arg(&key).arg(program).ignore();
-    pipeline.cmd("EXPIRE").arg(&key).arg(CLAIM_SECONDS).ignore();
+    pipeline.cmd("TTL").arg(&key);
     pipeline.cmd("GET").arg(&key);
-    let (claimed,): (Option<String>,) = links.read(&pipeline).await?;
-    Ok(claimed.as_deref() == Some(program))
+    let (seconds, claimed): (i64, Option<String>) = links.read(&pipeline).await?;
+    let is_ours = claimed.as_deref() == Some(program);
+    // One without an end is that of a program which broke off here.
+    if is_ours || seconds == -1 {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("EXPIRE").arg(&key).arg(CLAIM_SECONDS).ignore();
+        links.read::<()>(&pipeline).await?;
+    }
+    Ok(is_ours)
 }
 
 /// Whose records have been compared with their containers since the Redis was started.
@@ -317,6 +326,7 @@ pub(super) async fn settle(links: &Links, kept: &[&str], gone: &[&str]) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use super::super::commands::replay::node::Node;
     use super::*;
 
     #[test]
@@ -328,6 +338,25 @@ mod tests {
         let next = Record { run: run(2), ..record.clone() };
         assert_eq!((next.end(), next.signal()), (None, None));
         assert_eq!(Record { run: None, ..record }.end(), None);
+    }
+
+    #[tokio::test]
+    async fn a_claim_lasts_as_long_as_its_program_gave_it() {
+        let node = Node::start().await;
+        let links = &node.client().links;
+        let key = "roadstead:container:m:claim:1";
+        assert!(claim(links, "m", 1, "one").await.unwrap());
+        assert!(claim(links, "m", 1, "one").await.unwrap(), "its answer may have been lost");
+        let seconds = || async { node.ask::<i64>(&["TTL", key]).await };
+        let _: i64 = node.ask(&["EXPIRE", key, "7"]).await;
+        assert!(!claim(links, "m", 1, "other").await.unwrap());
+        assert!((0..=7).contains(&seconds().await), "who asks in vain does not keep it alive");
+        let _: i64 = node.ask(&["PERSIST", key]).await;
+        assert!(!claim(links, "m", 1, "other").await.unwrap());
+        assert!((8..=60).contains(&seconds().await), "that of a program which broke off in between ends, too");
+        let _: i64 = node.ask(&["DEL", key]).await;
+        assert!(claim(links, "m", 1, "other").await.unwrap());
+        assert!(claim(links, "m", 2, "one").await.unwrap(), "each run has its own");
     }
 
     #[test]

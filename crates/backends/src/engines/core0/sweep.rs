@@ -82,8 +82,12 @@ async fn sweep(core0: &Core0) -> Result<()> {
         record::forget_compared(links, &compared.life, &gone).await?;
     }
     for mark in forgotten {
-        if core0.capabilities.limit_memory {
-            core0.host.cgroups().remove(&Subsystem::Memory, &create::group(mark)).await?;
+        if core0.capabilities.limit_memory
+            && let Err(error) = core0.host.cgroups().remove(&Subsystem::Memory, &create::group(mark)).await
+        {
+            // Its mark stays, so that it is tried again; the others are looked at all the same.
+            tracing::debug!(node = core0.name, mark, %error, "the group of a container that is gone could not be removed");
+            continue;
         }
         record::forget(links, mark).await?;
     }

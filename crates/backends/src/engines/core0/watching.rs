@@ -170,9 +170,12 @@ impl Watch {
             match self.look(&core0, &mut main).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                // A connection that is broken comes back.
-                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => {}
-                Err(error) => return Err(error),
+                // The container is gone.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+                // A connection that is broken comes back; a Redis that is full, or wants another token, may answer again.
+                Err(error) => {
+                    tracing::debug!(container = self.container, %error, "a main process cannot be looked after now");
+                }
             }
         }
     }

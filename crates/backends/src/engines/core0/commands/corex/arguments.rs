@@ -64,24 +64,21 @@ record! {
     }
 }
 
+/// Without what may hold a password: addresses, variables, files, tags.
 impl fmt::Debug for ContainerArguments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ContainerArguments")
-            .field("root", &self.root)
-            .field("mount", &self.mount)
+            .field("name", &self.name)
+            .field("hostname", &self.hostname)
+            .field("mount", &self.mount.values())
             .field("host_network", &self.host_network)
-            .field("identity", &self.identity)
             .field("nics", &self.nics)
             .field("port", &self.port)
             .field("privileged", &self.privileged)
-            .field("hostname", &self.hostname)
-            .field("storage", &self.storage)
-            .field("name", &self.name)
             .field("env", &self.env.keys())
             .field("cgroups", &self.cgroups)
             .field("config", &self.config.keys())
-            .field("tags", &self.tags)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -209,6 +206,10 @@ mod tests {
         let mut arguments = ContainerArguments::new("/x.flist");
         arguments.env.insert("TOKEN".to_owned(), "hunter2".to_owned());
         arguments.config.insert("/etc/secret".to_owned(), "hunter2".to_owned());
+        arguments.mount.insert("/data?hunter2".to_owned(), "/data".to_owned());
+        arguments.root = "https://me:hunter2@host/x.flist".to_owned();
+        arguments.storage = "ardb://:hunter2@host".to_owned();
+        arguments.tags.push("hunter2".to_owned());
         let shown = format!("{arguments:?} {arguments:#?}");
         assert!(shown.contains("TOKEN") && shown.contains("/etc/secret") && !shown.contains("hunter2"), "{shown}");
     }

@@ -1,6 +1,7 @@
 //! What a virtual machine is created with. Nodes repeat it in their lists, so that it is written and read.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::super::writing::plain;
 record! {
     /// What a virtual machine is created with: a name, processors, memory, and a disk or a flist to start from.
     #[derive(Serialize)]
-    pub struct MachineArguments {
+    pub secret struct MachineArguments {
         /// Its name.
         name: String = "name";
         /// How many processors it has.
@@ -53,6 +54,24 @@ record! {
         /// Its tags, which go with the command itself.
         #[serde(skip_serializing)]
         tags: Vec<String> = "tags" in tags;
+    }
+}
+
+/// Without what may hold a password: addresses, files, the kernel's command line, tags.
+impl fmt::Debug for MachineArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MachineArguments")
+            .field("name", &self.name)
+            .field("cpu", &self.cpu)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("media", &self.media.len())
+            .field("nics", &self.nics.len())
+            .field("port", &self.port)
+            .field("mount", &self.mount.len())
+            .field("config", &self.config.keys())
+            .field("share_cache", &self.share_cache)
+            .field("kvm", &self.kvm)
+            .finish_non_exhaustive()
     }
 }
 

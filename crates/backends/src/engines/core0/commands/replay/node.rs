@@ -100,7 +100,7 @@ impl Node {
     }
 
     /// Any command of Redis.
-    pub(super) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(in crate::engines::core0) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         ask(&mut self.redis.clone(), words).await
     }
 
