@@ -126,7 +126,9 @@ mod tests {
         let links = &node.client().links;
         let pushes = |count| {
             let mut pipeline = redis::Pipeline::new();
-            (0..count).for_each(|_| drop(pipeline.cmd("RPUSH").arg("a").arg("b")));
+            for _ in 0..count {
+                pipeline.cmd("RPUSH").arg("a").arg("b");
+            }
             pipeline
         };
         let _: () = node.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
