@@ -53,6 +53,23 @@ impl Resp {
         self.answer().await
     }
 
+    /// Appends entries to a list and keeps the last thousand, in one write, as a node does with output.
+    ///
+    /// # Errors
+    /// As of [`Resp::ping`].
+    pub async fn push_and_trim(&mut self, key: &str, entries: &[String]) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut push = vec!["RPUSH", key];
+        push.extend(entries.iter().map(String::as_str));
+        let mut bytes = words(&push);
+        bytes.extend(words(&["LTRIM", key, "-1000", "-1"]));
+        self.stream.get_mut().write_all(&bytes).await?;
+        self.answer().await?;
+        self.answer().await
+    }
+
     async fn answer(&mut self) -> Result<()> {
         let mut line = String::new();
         self.stream.read_line(&mut line).await?;

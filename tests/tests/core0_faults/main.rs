@@ -12,6 +12,7 @@
 mod between;
 mod containers;
 mod harsh;
+mod many;
 mod output;
 mod refused;
 mod states;

@@ -28,6 +28,7 @@ mod outliving;
 mod ports;
 mod processes;
 mod progress;
+mod readers;
 mod record;
 mod settle;
 mod shared;

@@ -23,8 +23,10 @@ use super::streams::Entry;
 const LOOK: Duration = Duration::from_secs(3);
 /// The result follows the last entry within this.
 const RESULT: Duration = Duration::from_secs(15);
-/// The rest of the output follows a result within this.
+/// The rest of the output follows a result, each entry within this, where the node has nothing more; and all of it within this of
+/// waiting, after which a node has it no more either.
 const REST: Duration = Duration::from_secs(1);
+const WHOLE_REST: Duration = Duration::from_secs(60);
 /// A node that cannot be reached for so long is gone, for all that can be known, and the command with it (J20).
 const AWAY: Duration = Duration::from_secs(60);
 /// So many looks in a row that say that it runs are believed; then the node is asked whether it knows it: a node whose agent
@@ -56,9 +58,20 @@ pub(super) struct Progress {
     away_since: Option<Instant>,
     believed: u32,
     pending: VecDeque<Step>,
+    /// The result, which came before the end of the output.
+    ending: Option<Ending>,
     over: bool,
     /// What was written so far, as much as a result may repeat: standard output and standard error.
     written: [Tail; 2],
+}
+
+/// A result that waits for the rest of the output.
+#[derive(Debug)]
+struct Ending {
+    outcome: Outcome,
+    /// For how long it may still wait, and since when nothing came.
+    left: Duration,
+    quiet_since: Instant,
 }
 
 impl Progress {
@@ -77,6 +90,7 @@ impl Progress {
             away_since: None,
             believed: 0,
             pending: VecDeque::new(),
+            ending: None,
             over: false,
             written: [Tail::default(), Tail::default()],
         }
@@ -90,6 +104,10 @@ impl Progress {
             }
             if self.over {
                 return Ok(None);
+            }
+            if self.ending.is_some() {
+                self.rest().await;
+                continue;
             }
             let Some(entries) = &mut self.entries else {
                 match self.client.result(&self.id, RESULT).await {
@@ -151,8 +169,7 @@ impl Progress {
 
     async fn look_once(&mut self) -> Result<()> {
         if let Some(outcome) = self.client.peek(&self.id).await? {
-            self.drain(&outcome).await;
-            self.end(outcome);
+            self.begin_to_end(outcome);
             return Ok(());
         }
         let flag = self.client.flags(std::slice::from_ref(&self.id)).await?.first().copied();
@@ -187,8 +204,7 @@ impl Progress {
                 return Err(Error::new(ErrorKind::NotFound, words).with_retry(Retry::Unknown).with_source(error));
             }
         };
-        self.drain(&outcome).await;
-        self.end(outcome);
+        self.begin_to_end(outcome);
         Ok(())
     }
 
@@ -210,22 +226,48 @@ impl Progress {
         self.scope != Scope::Host && self.client.listed(Scope::Host).await.is_ok()
     }
 
-    /// Takes what is left of the output; what is lost of it is taken from the result, which repeats the end.
-    async fn drain(&mut self, outcome: &Outcome) {
-        let until = Instant::now() + REST;
-        while let Some(entries) = &mut self.entries {
-            match timeout(until.saturating_duration_since(Instant::now()), entries.recv()).await {
+    /// The command has ended: its output is looked at now, whenever that was to be.
+    fn begin_to_end(&mut self, outcome: Outcome) {
+        self.client.streams().hurry(&self.id);
+        self.ending = Some(Ending { outcome, left: WHOLE_REST, quiet_since: Instant::now() });
+    }
+
+    /// Takes one more entry of what is left of the output, or the end; what is lost of it is taken from the result, which repeats
+    /// the end.
+    async fn rest(&mut self) {
+        let Some(ending) = &mut self.ending else { return };
+        if let Some(entries) = &mut self.entries {
+            let begun = Instant::now();
+            let received = timeout(REST.min(ending.left), entries.recv()).await;
+            ending.left = ending.left.saturating_sub(begun.elapsed());
+            match received {
                 Ok(Some(entry)) => {
+                    ending.quiet_since = Instant::now();
                     let ends = entry.end.is_some() && !self.again;
                     self.take(entry);
-                    if ends {
-                        self.entries = None;
+                    if ends && let Some(Ending { outcome, .. }) = self.ending.take() {
+                        self.end(outcome);
+                    }
+                    return;
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    // Nothing came, which says nothing unless the node was asked meanwhile.
+                    let asked = self.client.streams().had_nothing(&self.id);
+                    if !ending.left.is_zero() && asked.is_none_or(|asked| asked < ending.quiet_since) {
+                        self.client.streams().hurry(&self.id);
                         return;
                     }
                 }
-                Ok(None) | Err(_) => break,
             }
         }
+        let Some(Ending { outcome, .. }) = self.ending.take() else { return };
+        self.repeat(&outcome);
+        self.end(outcome);
+    }
+
+    /// What of the end that the result repeats was not told.
+    fn repeat(&mut self, outcome: &Outcome) {
         if self.again {
             return;
         }
@@ -322,6 +364,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::address::Address;
+    use super::super::commands::replay::narrow::{Link, Narrow};
     use super::super::commands::replay::node::Node;
     use super::*;
 
@@ -388,6 +431,48 @@ mod tests {
             assert_eq!(progress.away_since.is_some(), is_away, "{scope:?}: {answers:?}");
             assert_eq!(node.pushed().len(), answers.len());
         }
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_long_output_is_waited_for_on_a_slow_link() {
+        const LINES: usize = 1000;
+        let node = Node::start().await;
+        // So slow that it takes longer than is waited for one entry.
+        let link = Link::to(&node, Narrow { delay: REST / 4, most: usize::MAX }).await;
+        let entry = |number: usize| json!({"core": 0, "command": "a", "message": {"message": format!("{number}\n"), "epoch": number, "meta": 65_537}});
+        let entries: Vec<String> = (1..=LINES).map(|number| entry(number).to_string()).collect();
+        let result = json!({"id": "a", "command": "core.system", "state": "SUCCESS", "level": 0, "streams": ["", ""]});
+        // The last entry is lost; the result repeats nothing.
+        node.put("stream:a", &entries).await;
+        node.put("result:a", &[result.to_string()]).await;
+        let mut progress = Progress::begin(&link.client(), Scope::Host, "a", false);
+        progress.look().await.expect("it has ended");
+        let mut told = 0;
+        loop {
+            match progress.next().await.expect("a step").expect("the end first") {
+                Step::Entry(entry) => {
+                    told += 1;
+                    assert_eq!(entry.text, format!("{told}\n"));
+                }
+                Step::Ended(_) => break,
+            }
+        }
+        assert_eq!(told, LINES, "all that was there");
+        assert!(progress.next().await.expect("nothing more").is_none());
+    }
+
+    #[tokio::test]
+    async fn an_output_that_cannot_be_read_holds_up_no_end() {
+        let node = Node::start().await;
+        let result =
+            json!({"id": "a", "command": "core.system", "state": "SUCCESS", "level": 0, "streams": ["one\n", ""]});
+        let _: String = node.ask(&["SET", "stream:a", "no list"]).await;
+        node.put("result:a", &[result.to_string()]).await;
+        let mut progress = Progress::begin(&node.client(), Scope::Host, "a", false);
+        progress.look().await.expect("it has ended");
+        let told = timeout(WHOLE_REST, progress.next()).await.expect("it is not waited for long").expect("a step");
+        assert!(matches!(told, Some(Step::Entry(entry)) if entry.text == "one\n"), "what the result repeats");
+        assert!(matches!(progress.next().await.expect("a step"), Some(Step::Ended(_))));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod connections;
 mod files;
 mod host;
 mod ledis;
+pub(in crate::engines::core0) mod narrow;
 pub(in crate::engines::core0) mod node;
 mod output;
 mod proxy;

@@ -72,6 +72,11 @@ impl Node {
         Client::new(Address::read(&uri, &roadstead_core::ConnectOptions::default()).unwrap())
     }
 
+    /// Where its Redis listens.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Answers what comes with this from now on, and forgets what came before.
     pub(super) fn expect(&self, exchange: &Exchange) {
         *self.known.lock().unwrap() = Known { answer: Some(exchange.clone()), ..Known::default() };
