@@ -89,7 +89,7 @@ async fn serve(options: Options) -> Result<(), String> {
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
 
     let redis =
-        RedisLink::new(&options.redis, password.as_deref(), options.holds).map_err(|error| error.to_string())?;
+        RedisLink::new(&options.redis, password.as_deref(), options.when_away).map_err(|error| error.to_string())?;
     let redis = Arc::new(redis);
     let sink = Sink::new(redis.clone());
     let logs = Logs::start(redis.clone(), options.log_length);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::redis_link::WhenAway;
+
 const USAGE: &str = "\
 Usage: core0-stand-in --redis URL --directory DIR [OPTION...]
   --redis URL              unix:/path, or redis://host:port
@@ -14,7 +16,10 @@ Usage: core0-stand-in --redis URL --directory DIR [OPTION...]
   --max-jobs N             jobs that run at once; 524288 when absent
   --max-containers N       containers; 1000 when absent
   --log-length N           entries of a list that is subscribed to; 50000 when absent
-  --when-away hold|drop    what becomes of results and output while Redis is away; they are held when absent";
+  --when-away KIND         what becomes of results and output while Redis is away; drop when absent
+    drop                   they are lost, as on a node of G3
+    hold                   they are pushed when it is back
+    blind                  they are lost, and so is what is pushed afterwards over connections that nobody knows to be broken";
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -30,8 +35,7 @@ pub(crate) struct Options {
     pub(crate) max_jobs: usize,
     pub(crate) max_containers: usize,
     pub(crate) log_length: isize,
-    /// Whether what cannot be pushed to Redis is held until it can, or lost, as a node of G3 does.
-    pub(crate) holds: bool,
+    pub(crate) when_away: WhenAway,
 }
 
 impl Options {
@@ -49,7 +53,7 @@ impl Options {
             max_jobs: 524_288,
             max_containers: 1000,
             log_length: 50_000,
-            holds: true,
+            when_away: WhenAway::Drop,
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value\n{USAGE}"))?;
@@ -67,7 +71,7 @@ impl Options {
                 "--max-jobs" => options.max_jobs = value.parse().map_err(|_| wrong())?,
                 "--max-containers" => options.max_containers = value.parse().map_err(|_| wrong())?,
                 "--log-length" => options.log_length = value.parse().map_err(|_| wrong())?,
-                "--when-away" => options.holds = held(&value).ok_or_else(wrong)?,
+                "--when-away" => options.when_away = WhenAway::named(&value).ok_or_else(wrong)?,
                 _ => return Err(format!("no option {name}\n{USAGE}")),
             }
         }
@@ -75,14 +79,6 @@ impl Options {
             return Err(USAGE.to_owned());
         }
         Ok(options)
-    }
-}
-
-fn held(text: &str) -> Option<bool> {
-    match text {
-        "hold" => Some(true),
-        "drop" => Some(false),
-        _ => None,
     }
 }
 

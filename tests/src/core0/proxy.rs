@@ -1,7 +1,8 @@
 //! What a node has before its Redis: TLS, and tokens instead of passwords.
 //!
-//! Commands of all clients go over one pool of connections, in whatever state somebody left them; that is why a client may
-//! not switch the protocol of its connection, and why it holds one of them for as long as it waits.
+//! Commands of all clients go over one pool of connections; that is why a client holds one of them for as long as it waits. Here
+//! they are used again, in whatever state somebody left them, so that a client may not switch the protocol of its connection. A
+//! node's pool keeps none idle and makes each anew, which clients cannot rely on.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,7 +66,7 @@ struct Proxy {
     tokens: Option<Tokens>,
     places: Semaphore,
     idle: Mutex<Vec<BufReader<UnixStream>>>,
-    /// Whether these are used as they are, without the question of a node's proxy whether they still work.
+    /// Whether these are used as they are, without asking whether they still work: harsher than a node's proxy.
     blind: bool,
 }
 

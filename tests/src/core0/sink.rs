@@ -55,10 +55,9 @@ impl Sink {
         };
         let mut asked = Pipeline::new();
         asked.exists(flag_of(&command.id));
-        match self.redis.send::<(bool,)>(&asked).await {
-            Ok((false,)) => {}
-            Ok((true,)) => return eprintln!("core0: dropped {}: its id is known", command.id),
-            Err(_) => return,
+        // Where that cannot be asked, a node takes it for a no.
+        if matches!(self.redis.send::<(bool,)>(&asked).await, Ok((true,))) {
+            return eprintln!("core0: dropped {}: its id is known", command.id);
         }
         self.flag(&command.id).await;
         if engine.run(command.clone()).is_err() {
@@ -73,13 +72,21 @@ impl Sink {
         let _ = self.redis.send::<()>(&flag).await;
     }
 
-    /// Reports a result, once; when Redis is away, as soon as it is back, or never where nothing is held.
+    /// Reports a result, once. Whether the flag could be given its time is of no matter, and the result goes by itself.
     pub(crate) async fn forward(&self, result: &JobResult) {
         let Ok(document) = serde_json::to_string(result) else { return };
         let list = format!("result:{}", result.id);
-        let mut push = Pipeline::new();
-        push.expire(flag_of(&result.id), KEPT).rpush(&list, document).expire(&list, KEPT);
-        let _ = self.redis.send::<()>(&push).await;
+        let (mut unflag, mut push, mut expire) = (Pipeline::new(), Pipeline::new(), Pipeline::new());
+        unflag.expire(flag_of(&result.id), KEPT);
+        push.rpush(&list, document);
+        expire.expire(&list, KEPT);
+        let _ = self.redis.send::<()>(&unflag).await;
+        match self.redis.send::<()>(&push).await {
+            Ok(()) => {
+                let _ = self.redis.send::<()>(&expire).await;
+            }
+            Err(error) => eprintln!("core0: lost the result of {}: {error}", result.id),
+        }
         if result.state == UNKNOWN_CMD {
             eprintln!("core0: {}: no command {}", result.id, result.command);
         }
