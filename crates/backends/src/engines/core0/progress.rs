@@ -448,14 +448,9 @@ mod tests {
         let mut progress = Progress::begin(&link.client(), Scope::Host, "a", false);
         progress.look().await.expect("it has ended");
         let mut told = 0;
-        loop {
-            match progress.next().await.expect("a step").expect("the end first") {
-                Step::Entry(entry) => {
-                    told += 1;
-                    assert_eq!(entry.text, format!("{told}\n"));
-                }
-                Step::Ended(_) => break,
-            }
+        while let Step::Entry(entry) = progress.next().await.expect("a step").expect("the end first") {
+            told += 1;
+            assert_eq!(entry.text, format!("{told}\n"));
         }
         assert_eq!(told, LINES, "all that was there");
         assert!(progress.next().await.expect("nothing more").is_none());
