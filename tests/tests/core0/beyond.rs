@@ -99,18 +99,33 @@ fn containers_do_not_outlive_a_killed_node() {
     until("the container's end", || !runs(pid));
 }
 
-#[test]
-fn what_ends_while_redis_is_away_is_reported_once() {
-    let Some(mut node) = node("core0 without Redis", &[]) else { return };
-    let command =
-        json!({"id": "meanwhile", "command": "bash", "arguments": {"script": "sleep 1; echo done; touch /opt/done"}});
+/// Runs a job that ends while the Redis is away, which comes back after that.
+fn ends_meanwhile(node: &mut Replayer, has_ended: impl Fn(&Replayer) -> bool) {
+    let command = json!({"id": "meanwhile", "command": "bash", "arguments": {"script": "sleep 1; echo done"}});
     node.push(&command.to_string());
     assert_eq!(node.flagged("meanwhile").as_deref(), Some(""));
     assert_eq!(node.ask::<String>(&["SAVE"]), "OK");
     node.world.kill("redis.log");
-    std::thread::sleep(Duration::from_millis(1500));
+    until("its end", || has_ended(node));
     node.world.start_redis();
     node.redis = node.world.connect();
+}
+
+#[test]
+fn what_ends_while_redis_is_away_is_lost() {
+    let Some(mut node) = node("core0 without Redis", &[]) else { return };
+    ends_meanwhile(&mut node, |node| node.world.log().contains("lost the result of meanwhile:"));
+    value(&node.run("core.ping", &json!({})));
+    assert_eq!(node.ask::<i64>(&["LLEN", "result:meanwhile"]), 0);
+    assert_eq!(node.ask::<i64>(&["TTL", "result:meanwhile:flag"]), -1, "its flag says that it runs");
+}
+
+#[test]
+fn what_ends_while_redis_is_away_is_reported_once_where_it_is_held() {
+    let Some(mut node) = node("core0 that holds", &["--when-away", "hold"]) else { return };
+    let begun = Instant::now();
+    // An end that is held is told by nothing before the Redis is back.
+    ends_meanwhile(&mut node, |_| begun.elapsed() > Duration::from_millis(2500));
     let result = node.result("meanwhile");
     assert_eq!((&result["state"], &result["streams"][0]), (&json!("SUCCESS"), &json!("done\n")));
     value(&node.run("core.ping", &json!({})));
