@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use roadstead_core::{ContainerState, Error, ErrorKind, Result, Timestamp};
-use tokio::time::timeout;
 
 use super::client::Flag;
 use super::commands::corex::Container;
@@ -225,25 +224,19 @@ async fn compare_one(
     };
     let (container, number) = (found.container.id, found.run.number);
     let question = since(core0, container, &mark, number);
-    let told = match look {
-        Look::One => timeout(silent::PATIENCE, question).await.map_or(Ok(None), |told| told.map(Some)),
-        Look::All => silent::ask(core0, &mark, question).await,
-    };
-    let (known, end) = match told {
-        Ok(Some(since)) => since,
-        // Whoever looks next may know.
-        untold => {
-            tracing::debug!(container, ?untold, "what runs in a container is not known");
-            return Ok((found, None));
-        }
-    };
+    // One who asks about this one is not told what may be wrong.
+    let Some((known, end)) = look.ask(core0, &mark, question).await? else { return Ok((found, None)) };
     if let Some(known) = known {
-        // Nobody holds the container's lock here, and whoever has written meanwhile knew more.
+        // Nobody holds the container's lock here, and whoever has written meanwhile may know that this run has ended, too.
         let links = &core0.client.links;
-        if !record::is_in(links, &mark, &found.run).await? {
-            return Ok((found, None));
+        let now = record::read(links, &[&mark]).await?.pop().unwrap_or_default();
+        if now.run.as_ref() == Some(&found.run) {
+            record::write_run(links, &mark, &known).await?;
+        } else if let Some(end) = now.end().filter(|end| end.run >= known.number) {
+            (found.end, found.state) = (Some(end.clone()), ContainerState::Stopped);
+            found.run = now.run.unwrap_or(known);
+            return Ok((found, Some(mark)));
         }
-        record::write_run(links, &mark, &known).await?;
         (found.run, found.end, found.state) = (known, None, ContainerState::Running);
         watching::watch(core0, &mark, container, found.run.number);
     } else if let Some(end) = end {

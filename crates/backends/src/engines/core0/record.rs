@@ -166,12 +166,6 @@ pub(super) async fn write_run(links: &Links, mark: &str, run: &Run) -> Result<()
     write(links, mark, key(mark), run).await
 }
 
-/// Whether that is still the run which the container is in: nobody has written another one since this was read.
-pub(super) async fn is_in(links: &Links, mark: &str, run: &Run) -> Result<bool> {
-    let now = read(links, &[mark]).await?.pop().unwrap_or_default();
-    Ok(now.run.as_ref() == Some(run))
-}
-
 /// Writes how a run ended.
 pub(super) async fn write_end(links: &Links, mark: &str, end: &End) -> Result<()> {
     write(links, mark, end_key(mark), end).await

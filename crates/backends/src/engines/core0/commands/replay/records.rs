@@ -16,28 +16,6 @@ async fn nothing_is_written_of_a_container_that_nobody_would_sweep() {
 }
 
 #[tokio::test]
-async fn a_claim_is_one_programs_own() {
-    let node = Node::start().await;
-    let client = node.client();
-    let claim = async |run, program| record::claim(&client.links, "mark", run, program).await.unwrap();
-    assert!(claim(1, "one").await && !claim(1, "other").await);
-    assert!(claim(1, "one").await, "its answer may have been lost");
-    assert!(claim(2, "other").await && !claim(2, "one").await);
-}
-
-#[tokio::test]
-async fn a_record_that_was_written_meanwhile_is_another_one() {
-    let node = Node::start().await;
-    let client = node.client();
-    let (run, next) = (record::Run::ended(1), record::Run { confirmed: false, ..record::Run::ended(1) });
-    assert!(!record::is_in(&client.links, "mark", &run).await.unwrap(), "there is none");
-    record::write_run(&client.links, "mark", &run).await.unwrap();
-    assert!(record::is_in(&client.links, "mark", &run).await.unwrap());
-    record::write_run(&client.links, "mark", &next).await.unwrap();
-    assert!(!record::is_in(&client.links, "mark", &run).await.unwrap());
-}
-
-#[tokio::test]
 async fn what_was_compared_was_so_in_this_life_of_the_redis() {
     let node = Node::start().await;
     let client = node.client();
