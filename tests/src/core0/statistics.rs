@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Pipeline;
+use redis::{Pipeline, RedisResult};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -122,11 +122,12 @@ impl Statistics {
         Statistics { redis, keys: Mutex::default() }
     }
 
-    async fn load(&self, key: &str) -> Option<Metric> {
+    /// What is known of a metric; an error where Redis does not tell.
+    async fn load(&self, key: &str) -> RedisResult<Option<Metric>> {
         let mut get = Pipeline::new();
         get.get(key);
-        let (document,) = self.redis.send::<(Option<String>,)>(&get).await.ok()?;
-        serde_json::from_str(&document?).ok()
+        let (document,) = self.redis.send::<(Option<String>,)>(&get).await?;
+        Ok(document.and_then(|document| serde_json::from_str(&document).ok()))
     }
 
     /// Takes a measurement.
@@ -136,7 +137,8 @@ impl Statistics {
         let key = format!("state:{name}:{}", hash(&tags));
         let mut keys = self.keys.lock().await;
         keys.insert(key.clone(), Instant::now());
-        let mut metric = self.load(&key).await.unwrap_or_else(|| Metric::new(&operation));
+        let Ok(known) = self.load(&key).await else { return };
+        let mut metric = known.unwrap_or_else(|| Metric::new(&operation));
         if !tags.is_empty() {
             metric.tags = tags;
         }
@@ -182,7 +184,7 @@ impl Statistics {
             let Some(name) = key.split(':').nth(1).filter(|name| wanted.is_empty() || *name == wanted) else {
                 continue;
             };
-            let Some(metric) = self.load(&key).await else { continue };
+            let Ok(Some(metric)) = self.load(&key).await else { continue };
             if !tags.iter().all(|(key, value)| metric.tags.iter().any(|tag| tag.key == *key && tag.value == *value)) {
                 continue;
             }
