@@ -29,7 +29,7 @@ async fn ids(node: &Arc<dyn Node>) -> Vec<String> {
 }
 
 /// The seconds that each record of a container has left.
-async fn records(engine: &OwnEngine) -> Vec<i64> {
+pub(crate) async fn records(engine: &OwnEngine) -> Vec<i64> {
     let mut redis = direct(engine).await;
     let keys: Vec<String> =
         redis::cmd("KEYS").arg("roadstead:container:*").query_async(&mut redis).await.expect("keys");

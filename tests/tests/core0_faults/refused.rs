@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use roadstead_core::{ContainerFilter, ContainerSpec, ContainerState, ErrorKind, Retry};
+use roadstead_core::{ContainerFilter, ContainerSpec, ContainerState, ErrorKind, Retry, StopOptions};
 use roadstead_tests::engines::{OwnEngine, flist};
 
 use crate::between::{Between, How, Rule};
+use crate::containers::records;
 use crate::world::{SOON, connect, container, inside, left, mark, state};
 
 const REFUSALS: [(&str, ErrorKind); 3] = [
@@ -45,13 +46,41 @@ async fn what_was_pushed_is_in_doubt_though_the_rest_is_refused() {
         assert_eq!(all.len(), number + 1, "each is there once");
         let mine = all.iter().find(|one| one.name == format!("made-{number}")).expect("it is there");
         assert_eq!(state(&*beside.container(&mine.id)).await.0, ContainerState::Created, "and has its record");
-        // Where the push itself is refused nothing was done.
-        between.breaks(Rule { how: How::Say(words), word: "RPUSH", after: None, every: 1, times: usize::MAX });
+        // Where the push itself is refused nothing was done, and what was prepared is taken away.
+        between.breaks(Rule { how: How::Say(words), word: "RPUSH", after, every: 1, times: 1 });
         let error = node.create_container(&spec.name("not-made")).await.expect_err("it is refused");
         assert_eq!(error.kind(), kind, "{error:?}");
         assert_ne!(error.retry(), Retry::Unknown, "{error:?}");
-        between.mend();
+        assert_eq!(between.mend(), 1);
         assert_eq!(beside.list_containers(&ContainerFilter::all()).await.expect("a list").len(), number + 1);
+        assert_eq!(records(&engine).await.len(), number + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_started_or_stopped_is_in_doubt_though_the_rest_is_refused() {
+    let Some(engine) = OwnEngine::core0("refused-start") else { return };
+    let beside = connect(engine.engine().uri()).await;
+    for (number, (words, kind)) in REFUSALS.into_iter().enumerate() {
+        let between = Between::start(&engine).await;
+        let node = connect(&between.uri).await;
+        let spec = ContainerSpec::new(flist()).name(format!("starts-{number}")).command(["sleep", "600"]);
+        let id = node.create_container(&spec).await.expect("it is created").id;
+        let refuses = |word, every, times| Rule { how: How::Say(words), word, after: None, every, times };
+        // That it runs is written down twice: before it is pushed, and when it was seen.
+        between.breaks(refuses(r#"{"number":1,"job""#, 2, 1));
+        let started = node.container(&id).start().await.expect_err("it is not told");
+        assert_eq!(started.kind(), kind, "{started:?}");
+        assert_ne!(started.retry(), Retry::Safe, "{started:?}");
+        assert_eq!(between.mend(), 1);
+        assert_eq!(state(&*beside.container(&id)).await.0, ContainerState::Running);
+        // The end cannot be written down.
+        between.breaks(refuses(r#"{"run":1,"finished_at""#, 1, usize::MAX));
+        let stopped = node.container(&id).stop(&StopOptions::after_seconds(0)).await.expect_err("it is not written");
+        assert_eq!(stopped.kind(), kind, "{stopped:?}");
+        assert_ne!(stopped.retry(), Retry::Safe, "{stopped:?}");
+        assert!(between.mend() > 0);
+        assert_eq!(state(&*beside.container(&id)).await.0, ContainerState::Stopped);
     }
 }
 

@@ -227,18 +227,20 @@ async fn compare_one(
     // One who asks about this one is not told what may be wrong.
     let Some((known, end)) = look.ask(core0, &mark, question).await? else { return Ok((found, None)) };
     if let Some(known) = known {
-        // Nobody holds the container's lock here, and whoever has written meanwhile may know that this run has ended, too.
+        // Nobody holds the container's lock here, and whoever has written meanwhile may know more.
         let links = &core0.client.links;
         let now = record::read(links, &[&mark]).await?.pop().unwrap_or_default();
-        if now.run.as_ref() == Some(&found.run) {
+        let end = now.end().cloned();
+        let written = now.run.filter(|run| run.number > known.number || (run.number == known.number && end.is_some()));
+        if written.is_none() {
             record::write_run(links, &mark, &known).await?;
-        } else if let Some(end) = now.end().filter(|end| end.run >= known.number) {
-            (found.end, found.state) = (Some(end.clone()), ContainerState::Stopped);
-            found.run = now.run.unwrap_or(known);
-            return Ok((found, Some(mark)));
         }
-        (found.run, found.end, found.state) = (known, None, ContainerState::Running);
-        watching::watch(core0, &mark, container, found.run.number);
+        found.end = written.as_ref().and(end);
+        found.run = written.unwrap_or(known);
+        found.state = if found.end.is_some() { ContainerState::Stopped } else { ContainerState::Running };
+        if found.main_job().is_some() {
+            watching::watch(core0, &mark, container, found.run.number);
+        }
     } else if let Some(end) = end {
         settle::soon(core0, &mark, container, &end);
         found.run = Run { job: Some(settle::job_id(&mark, end.run)), ..Run::ended(end.run) };

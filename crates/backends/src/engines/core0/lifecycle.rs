@@ -4,13 +4,14 @@
 //! these verbs are about that job. Containers of others have none: they run until they are deleted.
 
 use std::cmp::Ordering;
-use std::pin::pin;
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_core::{ContainerState, DeleteOptions, Error, ErrorKind, Result, Retry, Signal, StopOptions, Timestamp};
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::command::Command;
 use super::commands::cgroup::Subsystem;
@@ -57,7 +58,8 @@ pub(super) async fn restart(core0: &Arc<Core0>, id: &str, options: &StopOptions)
     let options = options.clone();
     change(core0, id, Err(foreign("restarting")), |core0, found, kept| async move {
         end(&core0, &found, &kept, &options).await?;
-        begin(&core0, &found::again(&core0, &found).await?, &kept).await
+        let began = async { begin(&core0, &found::again(&core0, &found).await?, &kept).await };
+        began.await.map_err(|error| if found.state == ContainerState::Running { in_doubt(error) } else { error })
     })
     .await
 }
@@ -132,25 +134,29 @@ async fn look(core0: &Arc<Core0>, id: &str, force: bool) -> Result<Found> {
 /// force the agent itself is killed after a while, and with it whatever is left.
 async fn terminate(core0: &Core0, container: &Container, force: bool) -> Result<()> {
     let containers = core0.host.containers();
-    let mut terminated = pin!(containers.terminate(container.id));
-    if !force {
-        return terminated.await;
-    }
-    if let Ok(told) = timeout(RESISTS, &mut terminated).await {
-        return told;
-    }
-    let killed = async {
-        let all = containers.list().await?;
-        // A node that was started anew counts from the beginning.
-        match all.iter().find(|now| now.id == container.id && now.pid == container.pid && now.pid > 1) {
-            Some(now) => core0.host.commands().processes().kill(now.pid, Signal::KILL).await,
-            None => Ok(()),
+    let kills = async {
+        if !force {
+            return pending::<Infallible>().await;
         }
+        sleep(RESISTS).await;
+        let killed = async {
+            let all = containers.list().await?;
+            // A node that was started anew counts from the beginning.
+            match all.iter().find(|now| now.id == container.id && now.pid == container.pid && now.pid > 1) {
+                Some(now) => core0.host.commands().processes().kill(now.pid, Signal::KILL).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = killed.await {
+            tracing::debug!(container = container.id, %error, "a container that resists could not be killed");
+        }
+        pending().await
     };
-    if let Err(error) = killed.await {
-        tracing::debug!(container = container.id, %error, "a container that resists could not be killed");
+    // Neither stands still while the other goes on: they share connections, and what one holds of them the other may wait for.
+    tokio::select! {
+        told = containers.terminate(container.id) => told,
+        never = kills => match never {},
     }
-    terminated.await
 }
 
 /// Removes what is kept of a container that is gone: its record last, without which nobody would find its group.
@@ -242,8 +248,13 @@ async fn begin(core0: &Arc<Core0>, found: &Found, kept: &Kept) -> Result<()> {
     }
     following::follow(core0, mark, container, number);
     watching::watch(core0, mark, container, number);
-    let begun_at = begun(core0, container, &command.id, number, mark).await?;
-    record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await
+    let begun_at = begun(core0, container, &command.id, number, mark).await.map_err(in_doubt)?;
+    record::write_run(links, mark, &Run { begun_at, confirmed: true, ..run }).await.map_err(in_doubt)
+}
+
+/// An error of something that came after a change: that it changed nothing itself does not make the whole safe to repeat.
+fn in_doubt(error: Error) -> Error {
+    if error.retry() == Retry::Safe { error.with_retry(Retry::Unknown) } else { error }
 }
 
 /// Whether what is said to run does. A Redis that got an older day's data back says so of what has ended: that is written down
@@ -311,7 +322,7 @@ async fn end(core0: &Arc<Core0>, found: &Found, kept: &Kept, options: &StopOptio
     let Some(job) = found.main_job() else {
         let run = found.run.number;
         let ended = record::End { run, finished_at: Some(Timestamp::now()), exit_code: Some(0), error: None };
-        return settle::finish(core0, &kept.mark, container, &ended).await;
+        return settle::finish(core0, &kept.mark, container, &ended).await.map_err(in_doubt);
     };
     let seconds = options.timeout_seconds.or(kept.spec.stop_timeout_seconds).unwrap_or(STOP_SECONDS);
     let mut signal = kept.spec.stop_signal.unwrap_or(Signal::TERM);
@@ -319,24 +330,26 @@ async fn end(core0: &Arc<Core0>, found: &Found, kept: &Kept, options: &StopOptio
     if seconds == 0 {
         (signal, patience) = (Signal::KILL, KILLED);
     }
+    let mut is_signalled = send(core0, found, &kept.mark, job, signal).await?;
     loop {
-        if !send(core0, found, &kept.mark, job, signal).await? && !runs(core0, found, kept).await? {
+        if !is_signalled && !runs(core0, found, kept).await.map_err(in_doubt)? {
             // There may be a later run, which the record did not know of.
-            let now = found::again(core0, found).await?;
-            return Box::pin(end(core0, &now, kept, options)).await;
+            let now = found::again(core0, found).await.map_err(in_doubt)?;
+            return Box::pin(end(core0, &now, kept, options)).await.map_err(in_doubt);
         }
         match outcome(core0, container, job, patience).await {
             Ok(outcome) => {
                 let run = found.run.number;
                 let ended = outcome
                     .map_or_else(|| ended::unknown(run), |outcome| ended::of(run, &outcome, Some(signal.number())));
-                return settle::finish(core0, &kept.mark, container, &ended).await;
+                return settle::finish(core0, &kept.mark, container, &ended).await.map_err(in_doubt);
             }
             Err(error) if error.kind() == ErrorKind::DeadlineExceeded && signal != Signal::KILL => {
                 (signal, patience) = (Signal::KILL, KILLED);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(in_doubt(error)),
         }
+        is_signalled = send(core0, found, &kept.mark, job, signal).await.map_err(in_doubt)?;
     }
 }
 
@@ -368,18 +381,24 @@ async fn outcome(core0: &Core0, container: u64, job: &str, patience: Duration) -
 /// The result of the main process, as the node tells it. Children that it leaves behind, and that the node would wait for, are
 /// ended.
 async fn result(core0: &Core0, container: u64, job: &str, patience: Duration) -> Result<Outcome> {
-    let mut result = pin!(core0.client.result(job, patience));
     let inside = core0.inside(container);
-    tokio::select! {
-        biased;
-        result = &mut result => return result,
-        outlived = outliving::outlived(&inside, job) => match outlived {
+    let clears = async {
+        match outliving::outlived(&inside, job).await {
             Ok(true) => settle::clear(core0, container).await?,
             Ok(false) => {}
             Err(error) => tracing::debug!(container, %error, "what a main process has left behind is not known"),
-        },
+        }
+        pending::<Result<Infallible>>().await
+    };
+    // Neither stands still while the other goes on, as in `terminate`.
+    tokio::select! {
+        biased;
+        result = core0.client.result(job, patience) => result,
+        failed = clears => {
+            let Err(error) = failed;
+            Err(error)
+        }
     }
-    result.await
 }
 
 /// Sends the main process a signal. That it has ended meanwhile is no error: false then.

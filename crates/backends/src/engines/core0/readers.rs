@@ -105,6 +105,15 @@ fn pauses(many: usize) -> (Duration, Duration) {
     (FIRST_PAUSE.max(all / 4), LONGEST_PAUSE.max(all))
 }
 
+/// Waits until one of these has room, or its reader is gone; for ever when there are none.
+async fn room(full: &[mpsc::Sender<Entry>]) {
+    if full.is_empty() {
+        return pending().await;
+    }
+    let waits = full.iter().map(|entries| Box::pin(async { drop(entries.reserve_many(ROOM).await) }));
+    select_all(waits).await;
+}
+
 impl Readers {
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Reader>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
@@ -203,7 +212,14 @@ impl Readers {
 
     /// Waits until there may be one to look at.
     pub(super) async fn wait(&self) {
-        let next = self.all().values().filter(|reader| reader.has_room()).map(|reader| reader.due).min();
+        // In one look at all, so that one that gets room meanwhile is among those that are waited for.
+        let (next, full) = {
+            let readers = self.all();
+            let (with_room, full): (Vec<&Reader>, Vec<&Reader>) =
+                readers.values().partition(|reader| reader.has_room());
+            let full: Vec<_> = full.into_iter().map(|reader| reader.entries.clone()).collect();
+            (with_room.into_iter().map(|reader| reader.due).min(), full)
+        };
         let due = async {
             match next {
                 Some(due) => sleep_until(due).await,
@@ -213,19 +229,8 @@ impl Readers {
         tokio::select! {
             () = due => {}
             () = self.changed.notified() => {}
-            () = self.room() => {}
+            () = room(&full) => {}
         }
-    }
-
-    /// Waits until one that had no room has some, or is gone; for ever when all have.
-    async fn room(&self) {
-        let full: Vec<mpsc::Sender<Entry>> =
-            self.all().values().filter(|reader| !reader.has_room()).map(|reader| reader.entries.clone()).collect();
-        if full.is_empty() {
-            return pending().await;
-        }
-        let waits = full.iter().map(|entries| Box::pin(async { drop(entries.reserve_many(ROOM).await) }));
-        select_all(waits).await;
     }
 
     /// Gives entries to whom they belong, who has room for them; how many of them have been dealt with.
