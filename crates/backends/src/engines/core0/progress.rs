@@ -329,6 +329,12 @@ impl Tail {
 
     /// What of `whole` was not written yet: `whole` is the end of everything.
     fn missing<'a>(&self, whole: &'a str) -> &'a str {
+        // What it begins with may be further back than is known here.
+        if self.0.len() >= Self::MAX
+            && let Some(at) = whole.rfind(&self.0)
+        {
+            return whole.get(at + self.0.len()..).unwrap_or(whole);
+        }
         // Both begin with whole characters, so what they have in common ends with one.
         whole.get(overlap(self.0.as_bytes(), whole.as_bytes())..).unwrap_or(whole)
     }
@@ -498,6 +504,12 @@ mod tests {
         again.push("ab\nab\nab\n");
         assert_eq!(again.missing("ab\nab\nabc\n"), "abc\n");
         assert_eq!(again.missing("ab\nab\nab\nab\n"), "ab\n");
+        // It may repeat more than is known here of what was written.
+        let numbers: Vec<String> = (0..100_000).map(|number| format!("ö line {number}\n")).collect();
+        let mut long = Tail::default();
+        numbers.iter().for_each(|line| long.push(line));
+        assert!(long.0.len() < numbers.concat().len());
+        assert_eq!(long.missing(&(numbers.concat() + "last\n")), "last\n");
         for _ in 0..100_000 {
             tail.push("ö line\n");
         }
