@@ -580,7 +580,9 @@ mod tests {
             assert_eq!((error.kind(), error.message()), (ErrorKind::Unexpected, "no"));
         }
         assert_eq!(node.pushed().len(), 1, "it is asked once for all of them");
-        sleep(LISTING_KEPT).await;
+        tokio::time::pause();
+        tokio::time::advance(LISTING_KEPT).await;
+        tokio::time::resume();
         assert!(client.listed(Scope::Host).await.unwrap().is_empty(), "and again after a while");
     }
 }

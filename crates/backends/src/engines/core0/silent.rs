@@ -12,7 +12,7 @@ use super::Scope;
 use super::shared::Core0;
 
 /// A container that does not answer within this is passed over.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// For so long it is not asked again.
 const SILENCE: Duration = Duration::from_secs(60);
 
