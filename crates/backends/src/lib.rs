@@ -10,13 +10,15 @@
 
 #[cfg(any(feature = "core0", feature = "docker", feature = "lxd"))]
 mod archive;
+#[cfg(any(feature = "lxd", feature = "roadstead"))]
+mod broken;
 pub mod engines;
-#[cfg(any(feature = "docker", feature = "lxd"))]
+#[cfg(any(feature = "docker", feature = "lxd", feature = "roadstead"))]
 mod flow;
 pub mod host;
 #[cfg(any(feature = "core0", feature = "lxd"))]
 mod link;
-#[cfg(any(feature = "core0", feature = "lxd"))]
+#[cfg(any(feature = "core0", feature = "lxd", feature = "roadstead"))]
 mod tls;
 
 /// Every engine that was compiled in, by its URI schemes; the in-memory one for trying things out is always there.
@@ -29,5 +31,7 @@ pub fn registry() -> roadstead_core::Registry {
     let registry = registry.with(engines::lxd::LxdEngine::default());
     #[cfg(feature = "core0")]
     let registry = registry.with(engines::core0::Core0Engine::default());
+    #[cfg(feature = "roadstead")]
+    let registry = registry.with(engines::roadstead::RoadsteadEngine::default());
     registry
 }

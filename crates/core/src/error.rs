@@ -330,6 +330,13 @@ impl Error {
         self
     }
 
+    /// Names the field of the input at fault; a field that is already named stays.
+    #[must_use]
+    pub fn with_field(mut self, field: impl Into<String>) -> Self {
+        self.0.field.get_or_insert_with(|| field.into());
+        self
+    }
+
     /// Sets the advice on repeating the call.
     #[must_use]
     pub fn with_retry(mut self, retry: Retry) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! What core can say comes from core's one table. The few conditions that only HTTP knows stand in [`HTTP_ROWS`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use actix_web::http::{StatusCode, header};
@@ -60,6 +61,9 @@ pub struct Document {
     pub resource: Option<String>,
     /// Whether the request may be repeated as it is.
     pub retry: Retry,
+    /// Further facts that help to find the cause, by name; never secrets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub context: BTreeMap<String, String>,
     /// The methods that the route has, for 405.
     #[serde(skip)]
     pub allow: Option<String>,
@@ -106,6 +110,7 @@ impl Problem {
             node: None,
             resource: None,
             retry,
+            context: BTreeMap::new(),
             allow: None,
         }))
     }
@@ -157,6 +162,7 @@ impl From<Error> for Problem {
         problem.0.operation = error.operation().map(str::to_owned);
         problem.0.node = error.node().map(str::to_owned);
         problem.0.resource = error.resource().map(str::to_owned);
+        problem.0.context = error.context().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         problem
     }
 }
@@ -209,6 +215,15 @@ mod tests {
             assert_eq!((problem.status, problem.code.as_str()), (row.status, row.code));
             assert_eq!(problem.status_code().as_u16(), row.status);
         }
+    }
+
+    #[test]
+    fn the_facts_of_an_error_are_told() {
+        let error = Error::unsupported("freezing").with_context("capability", "freeze");
+        let told = serde_json::to_value(Problem::from(error)).unwrap();
+        assert_eq!(told["context"], serde_json::json!({"capability": "freeze"}));
+        let none = serde_json::to_value(Problem::from(Error::new(ErrorKind::Conflict, "x"))).unwrap();
+        assert!(none.get("context").is_none());
     }
 
     #[test]

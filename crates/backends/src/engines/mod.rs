@@ -6,3 +6,5 @@ pub mod core0;
 pub mod docker;
 #[cfg(feature = "lxd")]
 pub mod lxd;
+#[cfg(feature = "roadstead")]
+pub mod roadstead;

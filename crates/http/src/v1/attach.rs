@@ -4,7 +4,7 @@
 //! 2 standard error), the rest is what was written. A text message is a problem document; the connection ends after it.
 //! From the client: binary messages go to standard input; text messages are JSON, either
 //! `{"type":"resize","columns":80,"rows":24}` or `{"type":"close_stdin"}`. When the process ends the server closes with
-//! code 1000.
+//! code 1000; when the server itself ends, and the process goes on, with 1001.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,8 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// From the server: binary messages, the first byte says where it was written (0 a terminal, 1 standard output,
 /// 2 standard error), the rest is what was written; a text message is a problem document, and the last.
 /// From the client: binary messages go to standard input; text messages are JSON, either
-/// `{"type":"resize","columns":80,"rows":24}` or `{"type":"close_stdin"}`.
+/// `{"type":"resize","columns":80,"rows":24}` or `{"type":"close_stdin"}`. The server closes with code 1000 when the process
+/// ends, and with 1001 when the server itself ends.
 #[utoipa::path(tag = "containers", operation_id = "containers_attach", params(AttachQuery), responses((status = 101, description = "The WebSocket.")))]
 #[get("/nodes/{node}/containers/{container}/attach")]
 pub(crate) async fn attach(
@@ -83,12 +84,13 @@ pub(crate) async fn attach(
         let mut ws = session.clone();
         let talk = talk(container, attachment, session, messages, deadline);
         let result = tokio::select! {
-            result = talk => result,
-            () = ending => Ok(()),
+            result = talk => result.map(|()| CloseCode::Normal),
+            // The process goes on.
+            () = ending => Ok(CloseCode::Away),
         };
         // Whether the client hears of the end does not matter any more.
         match result {
-            Ok(()) => drop(ws.close(Some(CloseReason::from(CloseCode::Normal))).await),
+            Ok(code) => drop(ws.close(Some(CloseReason::from(code))).await),
             Err(error) => {
                 let problem = serde_json::to_string(&Problem::from(error)).unwrap_or_default();
                 let _ = ws.text(problem).await;

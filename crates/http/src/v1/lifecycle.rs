@@ -134,16 +134,26 @@ pub(crate) async fn rename(
     done()
 }
 
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UpdateQuery {
+    /// True: the engine leaves it alone when the engine itself is started, whatever it is configured to do. False: it does
+    /// as it is configured again. Moves hold what is not the one runnable copy.
+    hold: Option<bool>,
+}
+
 /// Changes the limits and the restart policy of a container; absent members stay as they are.
-#[utoipa::path(tag = "lifecycle", operation_id = "containers_update", request_body = ContainerUpdate, responses((status = 204, description = "They are in effect.")))]
+#[utoipa::path(tag = "lifecycle", operation_id = "containers_update", params(UpdateQuery), request_body = ContainerUpdate, responses((status = 204, description = "They are in effect.")))]
 #[post("/nodes/{node}/containers/{container}/update")]
 pub(crate) async fn update(
     app: web::Data<App>,
     path: web::Path<(String, String)>,
-    _: Query<Nothing>,
-    Json(changes): Json<ContainerUpdate>,
+    Query(query): Query<UpdateQuery>,
+    Json(mut changes): Json<ContainerUpdate>,
 ) -> Answer {
     changes.validate()?;
+    changes.hold = query.hold;
     let container = app.container(&path.0, &path.1).await?;
     container.update(&changes).await?;
     done()
