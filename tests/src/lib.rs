@@ -19,6 +19,7 @@ pub mod moves;
 pub mod outcomes;
 pub mod proxy;
 pub mod raw;
+pub mod served;
 pub mod server;
 pub mod sse;
 pub mod subjects;

@@ -9,6 +9,7 @@ use roadstead_core::memory::{MemoryEngine, MemoryNode, MemoryOptions, PRESET_IMA
 use roadstead_core::{Capability, ConnectOptions, Node, NodeUri, Registry, Result};
 
 use crate::raw::Request;
+use crate::served::Served;
 use crate::{cut, engines};
 
 type Layer = fn(Arc<dyn Node>) -> Arc<dyn Node>;
@@ -20,6 +21,8 @@ pub enum Subject {
     Memory(&'static str, Layer),
     /// The reference engine without what an engine may lack.
     Bare,
+    /// A node of another server, which is the reference engine, or a real one: its name, and that one's kind and variable.
+    Served(&'static str, Option<(&'static str, &'static str)>),
     /// A real engine: its name, the variable that holds its URI, and the kind of way to it.
     Real(&'static str, &'static str, Way),
 }
@@ -36,7 +39,7 @@ pub enum Way {
 }
 
 /// Every column, in order.
-pub const SUBJECTS: [Subject; 17] = [
+pub const SUBJECTS: [Subject; 19] = [
     Subject::Memory("memory", |node| node),
     Subject::Memory("memory+deadline", |node| layers::wrap(node, Deadline::default())),
     Subject::Memory("memory+limit", |node| layers::wrap(node, ConcurrencyLimit::default())),
@@ -44,6 +47,8 @@ pub const SUBJECTS: [Subject; 17] = [
     Subject::Memory("memory+trace", |node| layers::wrap(node, Trace::default())),
     Subject::Memory("memory+standard", layers::standard),
     Subject::Bare,
+    Subject::Served("roadstead", None),
+    Subject::Served("roadstead-docker", Some(("docker", "ROADSTEAD_TEST_DOCKER_URI"))),
     Subject::Real("docker", "ROADSTEAD_TEST_DOCKER_URI", Way::Unix),
     Subject::Real("docker-tls", "ROADSTEAD_TEST_DOCKER_TLS_URI", Way::Tls),
     Subject::Real("docker-ssh", "ROADSTEAD_TEST_SSH_URI", Way::Ssh),
@@ -65,7 +70,7 @@ impl Subject {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Subject::Memory(name, _) | Subject::Real(name, _, _) => name,
+            Subject::Memory(name, _) | Subject::Served(name, _) | Subject::Real(name, _, _) => name,
             Subject::Bare => "memory-bare",
         }
     }
@@ -74,7 +79,7 @@ impl Subject {
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
         match self {
-            Subject::Real(_, name, _) if variable(name).is_none() => Some(name),
+            Subject::Real(_, name, _) | Subject::Served(_, Some((_, name))) if variable(name).is_none() => Some(name),
             _ => None,
         }
     }
@@ -86,6 +91,7 @@ impl Subject {
     pub async fn fixture(&self, clause: &Clause) -> Result<(Fixture, Keep)> {
         match self {
             Subject::Memory(name, layer) => memory(name, &MemoryOptions::default(), *layer, clause).await,
+            Subject::Served(name, behind) => served(name, *behind, clause).await,
             Subject::Bare => memory(self.name(), &bare(), |node| node, clause).await,
             Subject::Real(name, uri, way) => real(name, &variable(uri).unwrap_or_default(), *way, clause).await,
         }
@@ -96,6 +102,53 @@ impl Subject {
 #[derive(Debug, Default)]
 pub struct Keep {
     _directory: Option<tempfile::TempDir>,
+    served: Option<Served>,
+}
+
+impl Keep {
+    /// Ends what has to be ended and not only dropped.
+    ///
+    /// # Errors
+    /// When it had failed by itself.
+    pub async fn end(self) -> Result<()> {
+        match self.served {
+            Some(served) => served.end().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long a job is not given up when its server is away. Short, since one clause waits for that.
+const AWAY: std::time::Duration = std::time::Duration::from_secs(4);
+
+async fn served(name: &str, behind: Option<(&str, &str)>, clause: &Clause) -> Result<(Fixture, Keep)> {
+    let (uri, image, pull) = match behind {
+        None => {
+            let missing = "registry.example/roadstead/missing:none";
+            ("memory:".to_owned(), PRESET_IMAGE.to_owned(), Some(PullReferences::new(REGISTRY_IMAGE, missing)))
+        }
+        Some((kind, uri)) => {
+            let _ = engines::behind(kind);
+            let wanted = clause.wants().contains(&Extra::Registry);
+            let pull = if wanted { pull_references(name) } else { None };
+            (variable(uri).unwrap_or_default(), image(kind), pull)
+        }
+    };
+    let server = Served::start(&[("far", &uri)]).await?;
+    let mut options = ConnectOptions::default();
+    options.reconnect_deadline = AWAY;
+    let node = server.node(name, "", &options).await?;
+    let mut fixture = Fixture::new(node, image).secret(server.token());
+    if let Some(pull) = pull {
+        fixture = fixture.pull(pull);
+    }
+    if clause.wants().contains(&Extra::Outage) {
+        let (detour, cut) = cut::tcp(([127, 0, 0, 1], server.port()).into()).await.expect("a port");
+        let registry = roadstead_backends::registry();
+        let node = registry.connect(name, &server.uri(detour, "far"), &options).await?;
+        fixture = fixture.outage(Outage::new(node, move || cut.cut()));
+    }
+    Ok((fixture, Keep { served: Some(server), ..Keep::default() }))
 }
 
 async fn memory(name: &str, options: &MemoryOptions, layer: Layer, clause: &Clause) -> Result<(Fixture, Keep)> {

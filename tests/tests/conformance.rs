@@ -32,7 +32,14 @@ fn trial(subject: Subject, clause: &'static Clause) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
         match subject.fixture(clause).await {
-            Ok((fixture, _keep)) => conformance::run(clause, &fixture).await,
+            Ok((fixture, keep)) => {
+                let outcome = conformance::run(clause, &fixture).await;
+                drop(fixture);
+                match keep.end().await {
+                    Ok(()) => outcome,
+                    Err(error) => Outcome::Failed(format!("ending: {error:?}")),
+                }
+            }
             Err(error) => Outcome::Failed(format!("connecting: {error:?}")),
         }
     });
