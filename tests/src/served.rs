@@ -2,16 +2,16 @@
 //! certificate.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use roadstead_core::{ConnectOptions, Node, Result};
 use roadstead_http::{Config, NodeConfig, Running, Server};
-use std::sync::Arc;
 
 /// A server that serves nodes to other servers.
 #[derive(Debug)]
 pub struct Served {
     running: Running,
-    _state: tempfile::TempDir,
+    own_state: Option<tempfile::TempDir>,
 }
 
 fn tls(file: &str) -> PathBuf {
@@ -28,9 +28,19 @@ impl Served {
     /// When there is no room for its state.
     pub async fn start(nodes: &[(&str, &str)]) -> Result<Self> {
         let state = tempfile::tempdir().expect("a directory");
+        let mut served = Self::start_in(state.path(), nodes).await?;
+        served.own_state = Some(state);
+        Ok(served)
+    }
+
+    /// Starts one on a state directory that outlives it: the next one there has the same token.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_in(state: &Path, nodes: &[(&str, &str)]) -> Result<Self> {
         let mut config = Config::default();
         config.listen = vec![([127, 0, 0, 1], 0).into()];
-        config.state_dir = state.path().join("state");
+        config.state_dir = state.join("state");
         config.tls_cert = Some(tls("cert.pem"));
         config.tls_key = Some(tls("key.pem"));
         config.drain_timeout_seconds = 1;
@@ -38,7 +48,7 @@ impl Served {
             config.nodes.insert((*name).to_owned(), NodeConfig::Uri((*uri).to_owned()));
         }
         let running = Server::start(config, roadstead_backends::registry()).await?;
-        Ok(Served { running, _state: state })
+        Ok(Served { running, own_state: None })
     }
 
     /// Where it listens.
@@ -85,6 +95,8 @@ impl Served {
     /// # Errors
     /// When it had failed.
     pub async fn end(self) -> Result<()> {
-        self.running.shutdown().await
+        let ended = self.running.shutdown().await;
+        drop(self.own_state);
+        ended
     }
 }

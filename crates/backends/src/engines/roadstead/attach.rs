@@ -27,7 +27,7 @@ use super::shared::Remote;
 use crate::broken::broken;
 
 /// Largest message of a server: pieces of output are far smaller.
-const MESSAGE_MAX: usize = 64 * 1024 * 1024;
+const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 /// Servers take no larger message.
 const PIECE_MAX: usize = 512 * 1024;
 /// Pieces of output that wait for a slow caller.

@@ -94,7 +94,7 @@ impl RemoteContainer {
     /// two requests, an hour after the first; so the next is sent before the one before it ends.
     async fn wait_until(&self, condition: WaitFor, deadline: Duration) -> Result<ContainerExit> {
         let late = || {
-            let words = format!("it did not end within {} s", deadline.as_secs_f64());
+            let words = format!("container {} has not ended within {} s", self.id, deadline.as_secs_f64());
             Error::new(ErrorKind::DeadlineExceeded, words)
         };
         // None: later than any clock shows.
@@ -110,9 +110,11 @@ impl RemoteContainer {
                 }
             }
         };
-        let answer = timeout(deadline, whole).await.unwrap_or_else(|_| Err(late()));
-        // It only looks, whatever the method is called.
-        answer.map_err(crate::broken::nothing_changed)
+        match timeout(deadline, whole).await {
+            // It only looks, whatever HTTP calls it.
+            Ok(answer) => answer.map_err(crate::broken::nothing_changed),
+            Err(_) => Err(late()),
+        }
     }
 }
 

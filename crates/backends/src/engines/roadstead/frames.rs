@@ -18,7 +18,7 @@ use crate::flow::flowing;
 /// Three times the longest silence of a server.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// A frame longer than this is nonsense.
-const FRAME_MAX: usize = 64 * 1024 * 1024;
+const FRAME_MAX: usize = 16 * 1024 * 1024;
 
 /// What a stream says. An `Err` in its place says that the connection broke.
 #[derive(Debug)]

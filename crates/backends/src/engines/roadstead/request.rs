@@ -26,7 +26,7 @@ pub(super) const SLOW_DEADLINE: Duration = Duration::from_secs(660);
 /// Time for an archive to be sent and taken in.
 pub(super) const ARCHIVE_DEADLINE: Duration = Duration::from_secs(3660);
 /// An answer that is to be parsed as a whole is never longer than this.
-const ANSWER_MAX: usize = 256 * 1024 * 1024;
+const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// Of what a server says about a failure, so much is read.
 const WORDS_MAX: usize = 64 * 1024;
 
