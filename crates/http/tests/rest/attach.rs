@@ -64,6 +64,16 @@ async fn input_reaches_the_process_and_its_answer_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_does_not_say_that_the_process_did() {
+    let rig = Rig::start().await;
+    let id = rig.container_with("cat", json!({"command": ["cat"], "stdin": true})).await;
+    let mut socket = Socket::open(&rig, &format!("/v1/nodes/sea/containers/{id}/attach?stdin=true")).await;
+    let (ended, (opcode, reason)) = tokio::join!(rig.running.shutdown(), socket.receive());
+    ended.unwrap();
+    assert_eq!((opcode, reason), (CLOSE, 1001_u16.to_be_bytes().to_vec()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_answered_with_a_problem() {
     let rig = Rig::start().await;
     for (name, bad) in [("c1", r#"{"type":"nope"}"#), ("c2", r#"{"type":"resize","columns":0,"rows":1}"#), ("c3", "x")]

@@ -27,6 +27,10 @@ async fn a_container_lives_and_dies() {
     assert_eq!((&spec["limits"], &spec["restart"]), (&changes["limits"], &changes["restart"]));
     rig.post(&format!("{place}/update"), json!({"restart": {"policy": "never"}})).await.is(204);
     assert_eq!(rig.get(&place).await.json()["spec"]["restart"], json!(null));
+    // The simulation starts nothing by itself, so there is nothing to be held; it is taken all the same.
+    rig.post(&format!("{place}/update?hold=true"), json!({})).await.is(204);
+    rig.post(&format!("{place}/update?hold=false"), json!({"limits": {"pids": 99}})).await.is(204);
+    assert_eq!(rig.get(&place).await.json()["spec"]["limits"]["pids"], 99);
     let stats = rig.get(&format!("{place}/stats")).await.is(200).json();
     assert!(stats["memory"]["usage_bytes"].as_u64().unwrap() > 0);
     let processes = rig.get(&format!("{place}/processes")).await.is(200).json();

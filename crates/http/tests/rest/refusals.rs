@@ -119,6 +119,9 @@ async fn bad_requests_name_the_field() {
         (Method::POST, format!("{c}/rename"), json!({}), 400, "invalid_input", "name"),
         (Method::POST, format!("{c}/update"), json!({"limits": {"cpus": 0}}), 400, "invalid_input", "limits.cpus"),
         (Method::POST, format!("{c}/update"), json!({"cpus": 1}), 400, "invalid_input", "cpus"),
+        (Method::POST, format!("{c}/update"), json!({"hold": true}), 400, "invalid_input", "hold"),
+        (Method::POST, format!("{c}/update?hold=maybe"), json!({}), 400, "invalid_input", "hold"),
+        (Method::POST, format!("{c}/update?held=true"), json!({}), 400, "invalid_input", "held"),
         (Method::POST, format!("{c}/update"), json!({"restart": ["always"]}), 400, "invalid_input", "restart"),
         (
             Method::POST,

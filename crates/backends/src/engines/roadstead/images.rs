@@ -36,10 +36,9 @@ pub(super) async fn inspect_image(remote: &Remote, reference: &str) -> Result<Im
 /// I3, I4.
 pub(super) async fn pull_image(remote: &Arc<Remote>, options: &PullOptions) -> Result<ItemStream<ImageProgress>> {
     options.validate()?;
-    let mut body = json!({"reference": options.reference, "platform": options.platform});
-    if let Some(credentials) = &options.credentials {
-        body["credentials"] = json!({"username": credentials.username, "password": credentials.password.expose()});
-    }
+    let credentials = options.credentials.as_ref();
+    let credentials = credentials.map(|given| json!({"username": given.username, "password": given.password.expose()}));
+    let body = json!({"reference": options.reference, "platform": options.platform, "credentials": credentials});
     let told: Value = Request::post(&remote.path(&["images", "pull"])).body(&body).json(remote).await?;
     let pull = Pull { job: Arc::new(RemoteJob::new(remote, wire::job(remote, told)?)), over: false };
     let chunks = pull.job.output(OutputOptions::follow()).await?;
