@@ -38,11 +38,19 @@ impl Served {
     /// # Errors
     /// When it does not start.
     pub async fn start_in(state: &Path, nodes: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(state, nodes, &(tls("cert.pem"), tls("key.pem"))).await
+    }
+
+    /// The same with another certificate and its key.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_with(state: &Path, nodes: &[(&str, &str)], files: &(PathBuf, PathBuf)) -> Result<Self> {
         let mut config = Config::default();
         config.listen = vec![([127, 0, 0, 1], 0).into()];
         config.state_dir = state.join("state");
-        config.tls_cert = Some(tls("cert.pem"));
-        config.tls_key = Some(tls("key.pem"));
+        config.tls_cert = Some(files.0.clone());
+        config.tls_key = Some(files.1.clone());
         config.drain_timeout_seconds = 1;
         for (name, uri) in nodes {
             config.nodes.insert((*name).to_owned(), NodeConfig::Uri((*uri).to_owned()));
