@@ -37,7 +37,11 @@ pub(crate) fn broken(error: &(dyn StdError + 'static), connecting: bool) -> Erro
     let chain = || std::iter::successors(Some(error), |cause| deeper(*cause));
     if let Some(ours) = chain().find_map(|cause| cause.downcast_ref::<Error>()) {
         // What the caller streams to the engine failed on the caller's side.
-        return Error::new(ours.kind(), ours.message().to_owned()).with_retry(ours.retry());
+        let error = Error::new(ours.kind(), ours.message().to_owned()).with_retry(ours.retry());
+        return match ours.field() {
+            Some(field) => error.with_field(field),
+            None => error,
+        };
     }
     let root = root(error);
     if let Some(tls) = chain().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
@@ -90,6 +94,7 @@ mod tests {
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Unknown));
         assert_eq!(nothing_changed(error).retry(), Retry::Safe);
         let ours = io::Error::other(Error::invalid("archive", "is broken"));
-        assert_eq!(broken(&ours, false).kind(), ErrorKind::InvalidInput);
+        let error = broken(&ours, false);
+        assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidInput, Some("archive")));
     }
 }

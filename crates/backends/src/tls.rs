@@ -1,6 +1,6 @@
 //! TLS towards a server: which certificate is shown, and which certificate of the server is trusted.
 //!
-//! The servers of LXD, Incus and core0 have self-signed certificates, which are trusted one by one: by fingerprint (the SHA-256 of the certificate),
+//! The servers of LXD, Incus, core0 and often Roadstead have self-signed certificates, which are trusted one by one: by fingerprint (the SHA-256 of the certificate),
 //! by a copy of it, or, when asked for in so many words, by whatever is shown first. A trusted certificate is one and the
 //! same, byte by byte; its names and dates then say nothing more. Certificates from an authority are checked as browsers do.
 

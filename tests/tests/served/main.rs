@@ -9,6 +9,7 @@
 )]
 
 mod alike;
+mod archives;
 mod fake;
 mod hostile;
 mod moving;

@@ -285,7 +285,8 @@ async fn what_an_engine_cannot_do_is_told() {
     .await;
     let id = rig.container("web").await;
     assert_eq!(rig.get("/v1/nodes/sea/capabilities").await.is(200).json()["freeze"], false);
-    rig.act(&format!("/v1/nodes/sea/containers/{id}/freeze")).await.problem(501, "unsupported");
+    let frozen = rig.act(&format!("/v1/nodes/sea/containers/{id}/freeze")).await.problem(501, "unsupported");
+    assert_eq!(frozen["context"], json!({"capability": "freeze"}));
     rig.post("/v1/nodes/sea/images/pull", json!({"reference": "a:1"})).await.problem(501, "unsupported");
     rig.post("/v1/nodes/sea/jobs", json!({"command": ["ls"]})).await.problem(501, "unsupported");
 }
