@@ -15,6 +15,9 @@ fn archive(name: &str, pieces: u64) -> ByteStream {
     header.set_path(name).unwrap();
     header.set_size(pieces * PIECE as u64);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_cksum();
     let head = Bytes::copy_from_slice(header.as_bytes());
     let zeros = Bytes::from(vec![0; PIECE]);

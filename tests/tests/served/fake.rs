@@ -17,6 +17,8 @@ pub(crate) enum Say {
     Raw(Vec<u8>),
     /// A head, and then these bytes again and again.
     Endless(&'static str, &'static [u8]),
+    /// Nothing, for as long as the client waits.
+    Silence,
     /// Nothing: the connection ends once the request is there.
     HangUp,
 }
@@ -58,6 +60,7 @@ impl Fake {
         Fake { port, seen, task }
     }
 
+    /// Where its node `far` is.
     pub(crate) fn uri(&self) -> String {
         format!("roadstead+http://:t0ken@127.0.0.1:{}/far", self.port)
     }
@@ -94,6 +97,11 @@ async fn serve(mut client: TcpStream, answer: &(dyn Fn(&str) -> Say + Send + Syn
         answer(&first)
     };
     let bytes = match say {
+        Say::Silence => {
+            // The end of the client's patience.
+            let _ = client.read_u8().await;
+            return;
+        }
         Say::HangUp => return,
         Say::Raw(bytes) => bytes,
         Say::Json(status, value) => {

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use roadstead_core::memory::PRESET_IMAGE;
 use roadstead_core::{
-    ConnectOptions, ContainerFilter, ErrorKind, Event, EventAction, EventOptions, ItemStream, JobSpec, JobState, Node,
-    OutputOptions, Retry,
+    AttachOptions, ConnectOptions, ContainerFilter, ContainerSpec, ErrorKind, Event, EventAction, EventOptions,
+    ItemStream, JobSpec, JobState, Node, OutputOptions, Retry,
 };
 use roadstead_tests::served::Served;
 use tokio::time::timeout;
 
+use crate::fake::{Fake, Say};
 use crate::way::Way;
 use crate::{SOON, sleeper};
 
@@ -141,5 +143,72 @@ async fn a_server_that_stays_away_is_given_up() {
         (ErrorKind::Unavailable, Some("near"), Some("node.events"))
     );
     assert!(events.next().await.is_none());
+    server.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_past_is_not_told_a_break_is() {
+    let server = Served::start(&[("far", "memory:?without=events_since")]).await.unwrap();
+    let mut way = Way::to(server.port()).await;
+    let node = connect(&server, way.port, SOON).await;
+    let mut events = node.events(&EventOptions::default()).await.unwrap();
+    node.create_container(&sleeper("before")).await.unwrap();
+    assert_eq!(next(&mut events).await, created("before"));
+    way.down().await;
+    way.up(server.port()).await;
+    assert_eq!(next(&mut events).await.0, EventAction::Resync);
+    node.create_container(&sleeper("after")).await.unwrap();
+    assert_eq!(next(&mut events).await, created("after"));
+    drop(events);
+    server.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_that_breaks_does_not_look_like_the_end_of_the_process() {
+    let server = Served::start(&[("far", "memory:")]).await.unwrap();
+    let mut way = Way::to(server.port()).await;
+    let mut spec = ContainerSpec::new(PRESET_IMAGE).name("cat").command(["cat"]);
+    spec.stdin = true;
+    let node = connect(&server, way.port, SOON).await;
+    node.create_container(&spec).await.unwrap();
+    let cat = node.container("cat");
+    cat.start().await.unwrap();
+    // Whoever leaves takes the input along, and with it this process; another one goes on.
+    let direct = connect(&server, server.port(), SOON).await;
+    direct.create_container(&sleeper("web")).await.unwrap();
+    let web = direct.container("web");
+    web.start().await.unwrap();
+    let mut options = AttachOptions::default();
+    options.stdin = true;
+    let mut cut = cat.attach(&options).await.unwrap();
+    let input = cut.input.as_mut().unwrap();
+    input.write("hello\n".into()).await.unwrap();
+    let said = timeout(SOON, cut.output.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((said.sequence, &said.data[..]), (1, &b"hello\n"[..]));
+    let mut ended = web.attach(&AttachOptions::default()).await.unwrap();
+    way.down().await;
+    let error = timeout(SOON, cut.output.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.node(), error.resource()), (ErrorKind::Unavailable, Some("near"), Some("cat")));
+    assert!(cut.output.next().await.is_none());
+    assert_eq!(cut.input.as_mut().unwrap().write("more".into()).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    server.end().await.unwrap();
+    let error = timeout(SOON, ended.output.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("the server is ending"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_nothing_holds_back_no_job_of_others() {
+    let silent = Fake::start(|_| Say::Silence).await;
+    let server = Served::start(&[("far", "memory:"), ("silent", &silent.uri())]).await.unwrap();
+    let node = connect(&server, server.port(), SOON).await;
+    node.create_container(&sleeper("web")).await.unwrap();
+    let web = node.container("web");
+    web.start().await.unwrap();
+    let job = web.run(&JobSpec::new(["true"])).await.unwrap();
+    // A third of the time after which the server gives the silent one up.
+    let found = timeout(SOON / 3, node.job(job.id())).await.expect("it is not held back").unwrap();
+    assert_eq!(found.id(), job.id());
+    assert!(silent.seen().iter().any(|line| line.contains("/capabilities")), "the silent one was connected");
     server.end().await.unwrap();
 }

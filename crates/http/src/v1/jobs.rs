@@ -7,7 +7,7 @@ use actix_web::http::header;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use roadstead_core::{Error, ErrorKind, Job, JobSpec, JobStatus, OutputOptions, Result, Signal, TerminalSize, names};
 use serde::Deserialize;
 
@@ -182,7 +182,8 @@ pub(crate) async fn list_all(app: web::Data<App>, Query(query): Query<JobsQuery>
     Ok(paging.respond(listing, key)?)
 }
 
-/// Ids are unique, and every job is in the memory of this process: asking all connected nodes costs little.
+/// Ids are unique. Most jobs are in the memory of this process, but those of nodes of other servers are not: the first node that
+/// has the job answers, so that one that is not well holds back none but its own.
 async fn find(app: &App, id: &str) -> Result<Arc<dyn Job>> {
     names::existing("job", id)?;
     let slots = app.nodes.all();
@@ -190,9 +191,9 @@ async fn find(app: &App, id: &str) -> Result<Arc<dyn Job>> {
         return Ok(job);
     }
     let nodes = slots.iter().filter_map(|slot| slot.connected());
-    let answers = join_all(nodes.map(|node| async move { node.job(id).await })).await;
+    let mut answers: FuturesUnordered<_> = nodes.map(|node| async move { node.job(id).await }).collect();
     let mut failure = None;
-    for answer in answers {
+    while let Some(answer) = answers.next().await {
         match answer {
             Ok(job) => return Ok(job),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {}
