@@ -10,7 +10,7 @@ use roadstead_core::{
     Capability, Error, ErrorKind, ItemStream, Job, JobSpec, JobState, JobStatus, OutputChunk, OutputOptions, Result,
     Signal, TerminalSize, names,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::following;
@@ -165,7 +165,7 @@ impl Job for RemoteJob {
     async fn resize(&self, size: TerminalSize) -> Result<()> {
         let work = async {
             size.validate()?;
-            let body = serde_json::json!({"columns": size.columns, "rows": size.rows});
+            let body = json!({"columns": size.columns, "rows": size.rows});
             Request::post(&self.at(&["resize"])).body(&body).done(self.remote()).await
         };
         self.call("job.resize", work).await
@@ -199,8 +199,7 @@ pub(super) async fn run(remote: &Arc<Remote>, path: &[&str], spec: &JobSpec) -> 
         }
     }
     spec.validate()?;
-    let body = serde_json::to_value(spec).map_err(super::request::nonsense)?;
-    let told: Value = Request::post(path).body(&body).json(remote).await?;
+    let told: Value = Request::post(path).body(&json!(spec)).json(remote).await?;
     Ok(Arc::new(RemoteJob::new(remote, wire::job(remote, told)?)))
 }
 
