@@ -117,6 +117,18 @@ capabilities! {
     stats = Stats, "container statistics";
     /// Processes of a container are listed as typed values.
     processes = Processes, "listing processes of containers";
+    /// What the machine is: processors, disks, interfaces, system.
+    host = Host, "facts of the machine";
+    /// What all running containers use, in one answer.
+    usage = Usage, "usage of all containers";
+    /// What the machine itself uses.
+    usage_machine = UsageMachine, "usage of the machine";
+    /// What was used before is kept and can be read.
+    usage_history = UsageHistory, "usage of the past";
+    /// Processes of all containers are listed in one answer.
+    node_processes = NodeProcesses, "listing processes of the node";
+    /// Open files and connections of processes are told.
+    process_files = ProcessFiles, "open files and connections of processes";
     /// Commands run inside a container as jobs.
     jobs = Jobs, "running jobs in containers";
     /// Jobs take standard input.

@@ -36,6 +36,7 @@ mod static_pool;
 mod stats;
 mod stream;
 mod time;
+pub mod usage;
 mod volume;
 
 pub use capabilities::{Capabilities, Capability};
@@ -53,12 +54,15 @@ pub use job::{Job, JobSpec, JobState, JobStatus, OutputOptions};
 pub use network::{Network, NetworkSpec, Networks, Subnet};
 pub use node::{CreatedContainer, EventOptions, Node, NodeInfo};
 pub use pool::{Listing, NodeAnswer, NodeError, Pool};
-pub use process::{Process, ProcessState};
+pub use process::{Connection, ConnectionFamily, ConnectionKind, OpenFile, Process, ProcessState};
 pub use registry::{ConnectOptions, Discovered, Engine, NodeUri, Registry};
 pub use secret::Secret;
 pub use signal::Signal;
 pub use static_pool::{StaticPool, gather};
-pub use stats::{BlockIoStats, ContainerStats, CpuStats, MemoryStats, NetworkStats, PidsStats};
+pub use stats::{
+    BlockIoStats, ContainerStats, CpuStats, MemoryStats, NetworkStats, PidsStats, Pressure, PressureStats,
+};
 pub use stream::{Attachment, ByteStream, InputSink, ItemStream, LogRecord, OutputChunk, OutputKind, TerminalSize};
 pub use time::Timestamp;
+pub use usage::{Metrics, NodeUsage, ProcessOptions, UsageOptions};
 pub use volume::{Volume, VolumeSpec, Volumes};

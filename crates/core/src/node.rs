@@ -17,6 +17,7 @@ use crate::job::{Job, JobSpec, JobStatus};
 use crate::network::Networks;
 use crate::stream::{ByteStream, ItemStream};
 use crate::time::Timestamp;
+use crate::usage::Metrics;
 use crate::volume::Volumes;
 
 /// What a node is.
@@ -95,7 +96,7 @@ impl EventOptions {
 ///
 /// Every call may be cancelled by dropping its future. A read then has no effect; a write may or may not have happened.
 #[async_trait]
-pub trait Node: Images + Networks + Volumes + Debug + Send + Sync {
+pub trait Node: Images + Networks + Volumes + Metrics + Debug + Send + Sync {
     /// Name under which it is known here.
     fn name(&self) -> &str;
 

@@ -103,6 +103,12 @@ operations! {
     NODE_JOBS = "node.jobs", Node::jobs, Read, Quick;
     NODE_JOB = "node.job", Node::job, Read, Quick;
 
+    METRICS_HOST = "metrics.host", Metrics::host, Read, Quick;
+    METRICS_USAGE = "metrics.usage", Metrics::usage, Read, Quick;
+    METRICS_WATCH = "metrics.watch", Metrics::watch_usage, Read, Quick;
+    METRICS_HISTORY = "metrics.history", Metrics::usage_history, Read, Quick;
+    METRICS_PROCESSES = "metrics.processes", Metrics::list_processes, Read, Quick;
+
     CONTAINER_INSPECT = "container.inspect", Container::inspect, Read, Quick;
     CONTAINER_START = "container.start", Container::start, IdempotentWrite, Quick;
     CONTAINER_STOP = "container.stop", Container::stop, IdempotentWrite, Slow;
@@ -179,6 +185,7 @@ mod tests {
     fn the_list_names_every_method_of_the_traits_once() {
         for (noun, source) in [
             ("Node", include_str!("node.rs")),
+            ("Metrics", include_str!("usage/mod.rs")),
             ("Container", include_str!("container/mod.rs")),
             ("Job", include_str!("job.rs")),
             ("Images", include_str!("image.rs")),

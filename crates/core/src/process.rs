@@ -36,6 +36,96 @@ pub struct Process {
     /// Number of threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
+    /// Path of the program; absent for kernel threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// Processor time since the sample before, in percent of one core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<f64>,
+    /// Swap in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_bytes: Option<u64>,
+    /// Bytes that came from block devices for it since its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bytes: Option<u64>,
+    /// Bytes that went to block devices for it since its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_bytes: Option<u64>,
+    /// Id of the container that it belongs to; absent for the node's own, and where only one container's are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Files that it has open, by ascending number, when asked for and told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<Vec<OpenFile>>,
+    /// Its connections, by ascending number, when asked for and told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Vec<Connection>>,
+}
+
+/// A file that a process has open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct OpenFile {
+    /// The number by which the process knows it.
+    pub fd: u32,
+    /// Its path as the process sees it.
+    pub path: String,
+}
+
+/// A socket that a process has open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct Connection {
+    /// The number by which the process knows it.
+    pub fd: u32,
+    /// Which addresses it has.
+    pub family: ConnectionFamily,
+    /// How it carries data.
+    pub kind: ConnectionKind,
+    /// Address and port on this side; of a unix socket its path, which may be empty.
+    pub local: String,
+    /// Address and port of the other side, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// State of a TCP connection in the kernel's words, for example `established` or `listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// Which addresses a socket has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub enum ConnectionFamily {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// Sockets of this machine alone.
+    Unix,
+    /// Something else.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+/// How a socket carries data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub enum ConnectionKind {
+    /// A stream: TCP.
+    Stream,
+    /// Datagrams: UDP.
+    Datagram,
+    /// Something else.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 /// State of a process, as the kernel tells it.

@@ -22,6 +22,9 @@ pub struct ContainerStats {
     pub networks: Vec<NetworkStats>,
     /// Processes and threads.
     pub pids: PidsStats,
+    /// How long its tasks waited for something, where the kernel tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<PressureStats>,
 }
 
 impl ContainerStats {
@@ -35,6 +38,7 @@ impl ContainerStats {
             block_io: None,
             networks: Vec::new(),
             pids: PidsStats::default(),
+            pressure: None,
         }
     }
 }
@@ -54,6 +58,9 @@ pub struct CpuStats {
     pub online_cpus: Option<u32>,
     /// Seconds in which it was held back by its limit.
     pub throttled_seconds: Option<f64>,
+    /// In how many periods that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_periods: Option<u64>,
 }
 
 /// Memory now.
@@ -69,6 +76,15 @@ pub struct MemoryStats {
     pub limit_bytes: Option<u64>,
     /// Bytes of swap.
     pub swap_bytes: Option<u64>,
+    /// Bytes of processes that no file backs: what is called rss of a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_bytes: Option<u64>,
+    /// Bytes of the page cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_bytes: Option<u64>,
+    /// How often the kernel ended one of its processes for want of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_kills: Option<u64>,
 }
 
 /// Block devices since the container's start.
@@ -101,6 +117,12 @@ pub struct NetworkStats {
     pub receive_errors: u64,
     /// Errors on sending.
     pub send_errors: u64,
+    /// Packets that were dropped on receiving.
+    #[serde(default)]
+    pub receive_dropped: u64,
+    /// Packets that were dropped on sending.
+    #[serde(default)]
+    pub send_dropped: u64,
 }
 
 /// Processes and threads now.
@@ -112,4 +134,37 @@ pub struct PidsStats {
     pub current: u64,
     /// The limit; absent when there is none.
     pub limit: Option<u64>,
+}
+
+/// How long tasks waited for something (PSI of the kernel). What it does not tell is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct PressureStats {
+    /// For a processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Pressure>,
+    /// For memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Pressure>,
+    /// For block devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io: Option<Pressure>,
+}
+
+/// How long tasks waited for one thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct Pressure {
+    /// Of the last ten seconds, in percent, how long some task waited.
+    pub some_percent: f64,
+    /// Seconds in all in which some task waited.
+    pub some_seconds: f64,
+    /// The percentage for all tasks at once, where told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_percent: Option<f64>,
+    /// The seconds for all tasks at once, where told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_seconds: Option<f64>,
 }

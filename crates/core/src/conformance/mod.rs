@@ -42,6 +42,7 @@ mod sick;
 mod snapshots;
 mod table;
 mod tar;
+mod usage;
 mod verbs;
 mod volumes;
 
@@ -125,7 +126,7 @@ macro_rules! declare {
 }
 use declare;
 
-const MODULES: [&[Clause]; 19] = [
+const MODULES: [&[Clause]; 20] = [
     node::CLAUSES,
     create::CLAUSES,
     refusals::CLAUSES,
@@ -138,6 +139,7 @@ const MODULES: [&[Clause]; 19] = [
     snapshots::CLAUSES,
     backups::CLAUSES,
     observe::CLAUSES,
+    usage::CLAUSES,
     io::CLAUSES,
     process_jobs::CLAUSES,
     jobs::CLAUSES,
@@ -147,12 +149,12 @@ const MODULES: [&[Clause]; 19] = [
     pool::CLAUSES,
 ];
 
-/// Every clause, by noun (node, container, snapshots, backups, job, images, networks, volumes, pool) and number.
+/// Every clause, by noun (node, usage, container, snapshots, backups, job, images, networks, volumes, pool) and number.
 pub fn clauses() -> impl Iterator<Item = &'static Clause> {
     let mut all: Vec<&Clause> = MODULES.into_iter().flatten().collect();
     all.sort_by_key(|clause| {
         let (noun, number) = clause.number.split_at_checked(1).unwrap_or_default();
-        ("NCSBJIWVP".find(noun), number.parse::<u32>().ok())
+        ("NUCSBJIWVP".find(noun), number.parse::<u32>().ok())
     });
     all.into_iter()
 }
@@ -217,6 +219,7 @@ mod tests {
     fn every_clause_has_one_test_and_every_test_its_clause() {
         let mut docs: Vec<String> = [
             include_str!("../node.rs"),
+            include_str!("../usage/mod.rs"),
             include_str!("../container/mod.rs"),
             include_str!("../job.rs"),
             include_str!("../image.rs"),

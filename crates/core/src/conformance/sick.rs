@@ -14,7 +14,9 @@ use crate::image::{ImageDetails, ImageProgress, ImageSummary, Images, ImportOpti
 use crate::job::{Job, JobSpec, JobStatus};
 use crate::network::{Network, NetworkSpec, Networks};
 use crate::node::{CreatedContainer, EventOptions, Node, NodeInfo};
+use crate::process::Process;
 use crate::stream::{ByteStream, ItemStream};
+use crate::usage::{HistoryOptions, HostFacts, Metrics, NodeUsage, ProcessOptions, UsageHistory, UsageOptions};
 use crate::volume::{Volume, VolumeSpec, Volumes};
 
 /// What ails the node.
@@ -98,6 +100,25 @@ impl Node for Sick {
         self.ail().await
     }
     async fn job(&self, _: &str) -> Result<Arc<dyn Job>> {
+        self.ail().await
+    }
+}
+
+#[async_trait]
+impl Metrics for Sick {
+    async fn host(&self) -> Result<HostFacts> {
+        self.ail().await
+    }
+    async fn usage(&self, _: &UsageOptions) -> Result<NodeUsage> {
+        self.ail().await
+    }
+    async fn watch_usage(&self, _: &UsageOptions) -> Result<ItemStream<NodeUsage>> {
+        self.ail().await
+    }
+    async fn usage_history(&self, _: &HistoryOptions) -> Result<UsageHistory> {
+        self.ail().await
+    }
+    async fn list_processes(&self, _: &ProcessOptions) -> Result<Vec<Process>> {
         self.ail().await
     }
 }

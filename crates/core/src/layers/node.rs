@@ -18,7 +18,9 @@ use crate::job::{Job, JobSpec, JobStatus};
 use crate::network::{Network, NetworkSpec, Networks};
 use crate::node::{CreatedContainer, EventOptions, Node, NodeInfo};
 use crate::operation::{self, Operation};
+use crate::process::Process;
 use crate::stream::{ByteStream, ItemStream};
+use crate::usage::{HistoryOptions, HostFacts, Metrics, NodeUsage, ProcessOptions, UsageHistory, UsageOptions};
 use crate::volume::{Volume, VolumeSpec, Volumes};
 
 #[derive(Debug)]
@@ -122,6 +124,41 @@ impl<A: Around> Node for LayeredNode<A> {
     async fn job(&self, id: &str) -> Result<Arc<dyn Job>> {
         let job = self.layer.around(self.call(&operation::NODE_JOB, id), || Some(self.inner.job(id))).await?;
         Ok(LayeredJob::wrap(job, self.inner.name(), &self.layer))
+    }
+}
+
+#[async_trait]
+impl<A: Around> Metrics for LayeredNode<A> {
+    async fn host(&self) -> Result<HostFacts> {
+        self.layer.around(self.call(&operation::METRICS_HOST, ""), || Some(self.inner.host())).await
+    }
+
+    async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
+        let call = self.call(&operation::METRICS_USAGE, only(&options.containers));
+        self.layer.around(call, || Some(self.inner.usage(options))).await
+    }
+
+    async fn watch_usage(&self, options: &UsageOptions) -> Result<ItemStream<NodeUsage>> {
+        let call = self.call(&operation::METRICS_WATCH, only(&options.containers)).live(true);
+        let stream = self.layer.around(call, || Some(self.inner.watch_usage(options))).await?;
+        Ok(self.layer.stream(call, stream))
+    }
+
+    async fn usage_history(&self, options: &HistoryOptions) -> Result<UsageHistory> {
+        self.layer.around(self.call(&operation::METRICS_HISTORY, ""), || Some(self.inner.usage_history(options))).await
+    }
+
+    async fn list_processes(&self, options: &ProcessOptions) -> Result<Vec<Process>> {
+        let call = self.call(&operation::METRICS_PROCESSES, only(&options.containers));
+        self.layer.around(call, || Some(self.inner.list_processes(options))).await
+    }
+}
+
+/// The one container that a call is about; nothing when it is about several.
+fn only(containers: &[String]) -> &str {
+    match containers {
+        [one] => one,
+        _ => "",
     }
 }
 

@@ -383,7 +383,7 @@ impl Container for MemoryContainer {
                     usage_bytes: count * RESIDENT_BYTES,
                     working_set_bytes: Some(count * RESIDENT_BYTES),
                     limit_bytes: limits.memory_bytes,
-                    swap_bytes: None,
+                    ..MemoryStats::default()
                 },
                 networks: vec![NetworkStats { name: "eth0".to_owned(), ..NetworkStats::default() }],
                 pids: PidsStats { current: count, limit: limits.pids.map(u64::from) },

@@ -31,6 +31,7 @@ mod state;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod volumes;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -87,6 +87,12 @@ impl MemoryNode {
         capabilities.ports = false;
         // Simulated processes are tasks, which cannot be copied.
         capabilities.snapshots_stateful = false;
+        // There is no machine, and a simulated process opens no files.
+        for capability in
+            [Capability::Host, Capability::UsageMachine, Capability::UsageHistory, Capability::ProcessFiles]
+        {
+            capabilities.set(capability, false);
+        }
         for capability in &options.without {
             capabilities.set(*capability, false);
         }

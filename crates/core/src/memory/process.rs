@@ -346,6 +346,7 @@ impl Process {
             started_at: Some(self.started_at),
             cmdline: self.command.clone(),
             threads: Some(1),
+            ..crate::process::Process::default()
         }
     }
 }

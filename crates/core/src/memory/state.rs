@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) faults: Faults,
     pub(super) events: EventLog,
     pub(super) jobs: JobKeeper,
+    /// What containers used when it was last asked.
+    pub(super) polled: crate::usage::Polled,
     /// References that the simulated registry has.
     pub(super) registry: Vec<String>,
     /// Files of the node itself.
@@ -296,6 +298,7 @@ impl Shared {
             faults: parts.faults,
             events: EventLog::default(),
             jobs: parts.jobs,
+            polled: crate::usage::Polled::new(),
             registry: parts.registry,
             node_files: parts.node_files,
             node_thawed: watch::Sender::new(false),

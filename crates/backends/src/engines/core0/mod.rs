@@ -37,6 +37,7 @@ mod started;
 mod stats;
 mod streams;
 mod sweep;
+mod usage;
 mod wait;
 mod watching;
 

@@ -52,7 +52,7 @@ impl Core0Node {
     }
 
     /// Refuses what the engine lacks (N3), does the work, and names operation, node and resource in its error.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         operation: &'static str,
         needs: Option<Capability>,

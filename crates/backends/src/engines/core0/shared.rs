@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use roadstead_core::jobs::JobKeeper;
+use roadstead_core::usage::Polled;
 use roadstead_core::{Capabilities, Error, ErrorKind, Result};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
@@ -38,6 +39,8 @@ pub(super) struct Core0 {
     pub(super) watched: Watched,
     /// What containers have used so far.
     pub(super) usage: Remembered,
+    /// What containers used when it was last asked.
+    pub(super) polled: Polled,
     pub(super) main_pids: MainPids,
     /// The names that are about to be taken.
     pub(super) claimed_names: Mutex<Vec<String>>,
@@ -66,6 +69,7 @@ impl Core0 {
             followed: Followed::default(),
             watched: Watched::default(),
             usage: Remembered::default(),
+            polled: Polled::new(),
             main_pids: MainPids::default(),
             claimed_names: Mutex::default(),
             swept: Swept::default(),

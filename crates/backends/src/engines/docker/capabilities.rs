@@ -30,6 +30,10 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     let linux = info.os_type.as_deref().is_none_or(|os| os == "linux");
     let mut can = Capabilities::all();
     can.node_jobs = false;
+    can.host = false;
+    can.usage_machine = false;
+    can.usage_history = false;
+    can.process_files = false;
     can.copy = false;
     can.file_owners = owners;
     // A daemon's archives hold `security.capability` and nothing else of the kind.
@@ -42,6 +46,7 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     can.update = reported.updates && reported.api >= (1, 22);
     can.freeze = cgroups;
     can.stats = cgroups;
+    can.usage = cgroups;
     can.limit_memory = told(info.memory_limit);
     can.limit_swap = told(info.swap_limit);
     can.limit_cpu = told(info.cpu_cfs_quota);

@@ -80,6 +80,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         capabilities: Capabilities::default(),
         cores: None,
         jobs: JobKeeper::new(name, limits),
+        polled: roadstead_core::usage::Polled::new(),
         local: false,
         reconnect_deadline: options.reconnect_deadline,
         volume_create: tokio::sync::Mutex::new(()),

@@ -33,6 +33,7 @@ mod system;
 mod tls;
 mod top;
 mod transport;
+mod usage;
 mod volumes;
 mod watch;
 mod wire;

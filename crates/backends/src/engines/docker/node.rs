@@ -27,7 +27,7 @@ impl DockerNode {
     }
 
     /// Names operation and node in an error.
-    async fn call<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn call<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
         work.await.map_err(|error| error.with_operation(operation).with_node(&self.0.name))
     }
 

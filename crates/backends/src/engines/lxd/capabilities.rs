@@ -18,6 +18,10 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     let has = |extension: &str| reported.extensions.contains(extension);
     let mut can = Capabilities::all();
     can.node_jobs = false;
+    can.host = false;
+    can.usage_machine = false;
+    can.usage_history = false;
+    can.process_files = false;
     // What holds processes needs a program on the server that is not told of.
     can.snapshots_stateful = false;
     can.snapshots_expire = has("snapshot_expiry_creation");

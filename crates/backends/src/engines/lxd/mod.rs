@@ -51,6 +51,7 @@ mod surroundings;
 mod transport;
 mod trust;
 mod update;
+mod usage;
 mod volumes;
 mod wait;
 mod watch;

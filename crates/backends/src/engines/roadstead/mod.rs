@@ -29,6 +29,7 @@ mod problem;
 mod request;
 mod shared;
 mod transport;
+mod usage;
 mod wire;
 
 use std::sync::Arc;

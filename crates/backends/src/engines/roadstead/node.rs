@@ -24,7 +24,7 @@ const FILTERS_MAX: usize = 50;
 
 /// A node of another Roadstead server.
 #[derive(Clone, Debug)]
-pub struct RoadsteadNode(Arc<Remote>);
+pub struct RoadsteadNode(pub(super) Arc<Remote>);
 
 impl RoadsteadNode {
     pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions) -> Result<Self> {
@@ -38,7 +38,7 @@ impl RoadsteadNode {
     }
 
     /// Refuses what the node lacks (N3), does the work, and names operation, node and resource in its error.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         operation: &'static str,
         needs: Option<Capability>,

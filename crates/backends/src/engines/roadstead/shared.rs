@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use roadstead_core::Capabilities;
+use roadstead_core::usage::Polled;
 
 use super::transport::Transport;
 
@@ -17,6 +18,8 @@ pub(super) struct Remote {
     pub(super) uri: String,
     pub(super) transport: Transport,
     pub(super) capabilities: Capabilities,
+    /// What containers used when it was last asked.
+    pub(super) polled: Polled,
     /// How long what broke tries to connect again.
     pub(super) reconnect_deadline: Duration,
 }
@@ -59,6 +62,7 @@ pub(super) mod tests {
             uri: uri.to_string(),
             transport: Transport::new(&address, Duration::from_secs(1)).unwrap(),
             capabilities: Capabilities::all(),
+            polled: Polled::new(),
             reconnect_deadline: Duration::from_secs(1),
         }
     }

@@ -54,6 +54,7 @@ impl Daemon {
             uri: "docker+unix:///socket".to_owned(),
             capabilities: Capabilities::all(),
             cores: None,
+            polled: roadstead_core::usage::Polled::new(),
             jobs: JobKeeper::new("n", JobLimits::default()),
             local: true,
             reconnect_deadline: Duration::from_millis(400),

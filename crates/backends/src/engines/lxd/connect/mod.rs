@@ -75,6 +75,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         capabilities,
         extensions,
         jobs: JobKeeper::new(name, limits),
+        polled: roadstead_core::usage::Polled::new(),
         consoles: std::sync::Arc::default(),
         local,
         member: None,

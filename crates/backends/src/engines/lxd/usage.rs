@@ -1,0 +1,50 @@
+//! What the instances of a server use: container by container, as the engine tells it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use roadstead_core::usage::{self, Asked, HistoryOptions, HostFacts, Polled, UsageHistory};
+use roadstead_core::{
+    Capability, Error, ItemStream, Metrics, NodeUsage, Process, ProcessOptions, Result, UsageOptions,
+};
+
+use super::node::LxdNode;
+
+#[async_trait]
+impl Metrics for LxdNode {
+    async fn host(&self) -> Result<HostFacts> {
+        let work = async { Err(Error::unsupported(Capability::Host.text())) };
+        self.call("metrics.host", Some(Capability::Host), "", work).await
+    }
+
+    async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
+        let work = async { self.0.polled.usage(self, options).await };
+        self.call("metrics.usage", Some(Capability::Usage), "", work).await
+    }
+
+    async fn watch_usage(&self, options: &UsageOptions) -> Result<ItemStream<NodeUsage>> {
+        let work = async {
+            options.validate()?;
+            // What is not there, or does not run, is told at once.
+            usage::running(self, &options.containers).await?;
+            Ok(Polled::watch(LxdNode(Arc::clone(&self.0)), options.clone()))
+        };
+        self.call("metrics.watch", Some(Capability::Usage), "", work).await
+    }
+
+    async fn usage_history(&self, _: &HistoryOptions) -> Result<UsageHistory> {
+        let work = async { Err(Error::unsupported(Capability::UsageHistory.text())) };
+        self.call("metrics.history", Some(Capability::UsageHistory), "", work).await
+    }
+
+    async fn list_processes(&self, options: &ProcessOptions) -> Result<Vec<Process>> {
+        self.call("metrics.processes", Some(Capability::NodeProcesses), "", usage::processes(self, options)).await
+    }
+}
+
+#[async_trait]
+impl Asked for LxdNode {
+    async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
+        Metrics::usage(self, options).await
+    }
+}

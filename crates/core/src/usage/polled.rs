@@ -1,0 +1,216 @@
+//! Usage of engines that are asked container by container: all at once, a bounded number at a time, and with what was told before
+//! kept, so that there are rates without a second wait.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::{ContainerUsage, NodeUsage, ProcessOptions, Rates, UsageError, UsageOptions};
+use crate::container::{ContainerFilter, ContainerSummary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::node::Node;
+use crate::process::Process;
+use crate::stats::ContainerStats;
+use crate::stream::ItemStream;
+use crate::time::Timestamp;
+
+/// So many containers are asked about at once.
+const AT_ONCE: usize = 16;
+
+/// From one item of a live usage to the next.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Remembers the last numbers of each container, so that the next ones have rates.
+#[derive(Clone, Debug, Default)]
+pub struct Polled(Arc<Mutex<HashMap<String, ContainerStats>>>);
+
+/// Gives the node anew for each item of a stream that outlives the caller's borrow.
+#[async_trait]
+pub trait Asked: Send + Sync + 'static {
+    /// What is used now.
+    async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage>;
+}
+
+impl Polled {
+    /// Remembers nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Polled::default()
+    }
+
+    /// What the running containers of `node` use, by [`crate::Container::stats`] of each.
+    ///
+    /// # Errors
+    /// Those of the list; `NotFound` and `Conflict` for a container that was asked for. What fails for one container is in the answer.
+    pub async fn usage(&self, node: &dyn Node, options: &UsageOptions) -> Result<NodeUsage> {
+        options.validate()?;
+        let running = running(node, &options.containers).await?;
+        let answers: Vec<_> = stream::iter(running)
+            .map(|container| async move {
+                let stats = node.container(&container.id).stats().await;
+                (container, stats)
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut usage = NodeUsage::at(node.name(), Timestamp::now());
+        for (container, stats) in answers {
+            match stats {
+                Ok(stats) => usage.containers.push(ContainerUsage::new(container.id, container.name, stats)),
+                // It has ended since it was listed.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {}
+                Err(error) => usage.errors.push(UsageError::new(container.id, &error)),
+            }
+        }
+        usage.containers.sort_by(|a, b| a.id.cmp(&b.id));
+        self.compare(&mut usage, options.containers.is_empty());
+        Ok(usage)
+    }
+
+    /// Adds rates since the numbers before, and remembers these.
+    fn compare(&self, usage: &mut NodeUsage, all: bool) {
+        let mut before = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for container in &mut usage.containers {
+            container.rates = before.get(&container.id).and_then(|earlier| Rates::between(earlier, &container.stats));
+        }
+        if all {
+            before.clear();
+        }
+        before.extend(usage.containers.iter().map(|container| (container.id.clone(), container.stats.clone())));
+    }
+
+    /// Asks again and again. An item that cannot be had is an error of the stream, and ends it.
+    #[must_use]
+    pub fn watch(asked: impl Asked, options: UsageOptions) -> ItemStream<NodeUsage> {
+        let state = (asked, options, true);
+        let items = stream::unfold(Some(state), |state| async move {
+            let (asked, mut options, first) = state?;
+            if !first {
+                tokio::time::sleep(INTERVAL).await;
+            }
+            match asked.usage(&options).await {
+                Ok(usage) => Some((Ok(usage), Some((asked, options, false)))),
+                // What ended after the first item is not in the items from then on.
+                Err(error) if !first && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+                    let gone = error.resource().map(str::to_owned);
+                    options.containers.retain(|container| Some(container) != gone.as_ref());
+                    if options.containers.is_empty() {
+                        return None;
+                    }
+                    match asked.usage(&options).await {
+                        Ok(usage) => Some((Ok(usage), Some((asked, options, false)))),
+                        Err(error) => Some((Err(error), None)),
+                    }
+                }
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        items.boxed()
+    }
+}
+
+/// The running containers of `node`, or those of them that are named.
+///
+/// # Errors
+/// Those of the list; `NotFound` for a named container that is not there, `Conflict` for one that does not run.
+pub async fn running(node: &dyn Node, named: &[String]) -> Result<Vec<ContainerSummary>> {
+    let all = node.list_containers(&ContainerFilter::all()).await?;
+    select(all, named)
+}
+
+/// Those of `all` that have processes, or the named ones of them.
+///
+/// # Errors
+/// As of [`running`].
+pub fn select(all: Vec<ContainerSummary>, named: &[String]) -> Result<Vec<ContainerSummary>> {
+    let has_processes = |container: &ContainerSummary| container.state.has_processes();
+    if named.is_empty() {
+        return Ok(all.into_iter().filter(has_processes).collect());
+    }
+    let mut chosen: Vec<ContainerSummary> = Vec::with_capacity(named.len());
+    for name in named {
+        let found = find(&all, name)?;
+        if !has_processes(found) {
+            return Err(Error::new(ErrorKind::Conflict, "the container does not run").with_resource(name));
+        }
+        if chosen.iter().all(|container| container.id != found.id) {
+            chosen.push(found.clone());
+        }
+    }
+    Ok(chosen)
+}
+
+/// By id or name, or by the beginning of an id as engines take it.
+fn find<'a>(all: &'a [ContainerSummary], name: &str) -> Result<&'a ContainerSummary> {
+    if let Some(found) = all.iter().find(|container| container.id == name || container.name == name) {
+        return Ok(found);
+    }
+    let mut beginning = all.iter().filter(|container| container.id != container.name && container.id.starts_with(name));
+    match (beginning.next(), beginning.next()) {
+        (Some(found), None) => Ok(found),
+        (Some(_), Some(_)) => {
+            Err(Error::invalid("containers", format!("{name:?} is the beginning of several ids")).with_resource(name))
+        }
+        _ => Err(Error::not_found("container", name)),
+    }
+}
+
+/// The processes of the running containers of `node`, or of those that are named, by [`crate::Container::processes`] of each.
+///
+/// # Errors
+/// As of [`running`], and the first that is not about a container which has ended meanwhile.
+pub async fn processes(node: &dyn Node, options: &ProcessOptions) -> Result<Vec<Process>> {
+    options.validate()?;
+    let running = running(node, &options.containers).await?;
+    let answers: Vec<_> = stream::iter(running)
+        .map(|container| async move { (node.container(&container.id).processes().await, container.id) })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let mut all = Vec::new();
+    for (answer, id) in answers {
+        match answer {
+            Ok(processes) => all.extend(processes.into_iter().map(|mut process| {
+                process.container = Some(id.clone());
+                process
+            })),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    all.sort_by_key(|process| process.pid);
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::ContainerState;
+
+    fn container(id: &str, name: &str, state: ContainerState) -> ContainerSummary {
+        ContainerSummary { id: id.to_owned(), name: name.to_owned(), state, ..ContainerSummary::default() }
+    }
+
+    #[test]
+    fn the_named_ones_are_found_as_engines_find_them() {
+        let all = || {
+            vec![
+                container("abc1", "web", ContainerState::Running),
+                container("abd2", "db", ContainerState::Stopped),
+                container("lx", "lx", ContainerState::Frozen),
+            ]
+        };
+        let ids = |named: &[&str]| {
+            let named: Vec<_> = named.iter().map(|name| (*name).to_owned()).collect();
+            select(all(), &named).map(|found| found.into_iter().map(|container| container.id).collect::<Vec<_>>())
+        };
+        assert_eq!(ids(&[]).unwrap(), ["abc1", "lx"]);
+        assert_eq!(ids(&["lx", "web", "abc", "abc1"]).unwrap(), ["lx", "abc1"]);
+        let kinds = [ids(&["db"]), ids(&["nope"]), ids(&["ab"]), ids(&["l"])].map(|found| found.unwrap_err().kind());
+        assert_eq!(kinds, [ErrorKind::Conflict, ErrorKind::NotFound, ErrorKind::InvalidInput, ErrorKind::NotFound]);
+    }
+}

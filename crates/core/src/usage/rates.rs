@@ -1,0 +1,111 @@
+//! What counters mean for the time between two samples.
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::ContainerStats;
+
+/// What was used per second, and how much of the processor, between two samples. Members whose counters are not told are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct Rates {
+    /// The time between the two samples, in seconds.
+    pub interval_seconds: f64,
+    /// Processor time in percent of one core: two busy cores are 200.
+    pub cpu_percent: f64,
+    /// Of the time, in percent, how long its limit held it back; several threads add up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_percent: Option<f64>,
+    /// Bytes read from block devices per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bytes_per_second: Option<f64>,
+    /// Bytes written to block devices per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_bytes_per_second: Option<f64>,
+    /// Bytes received per second, all interfaces together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_bytes_per_second: Option<f64>,
+    /// Bytes sent per second, all interfaces together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_bytes_per_second: Option<f64>,
+}
+
+impl Rates {
+    /// Between two samples of one container. A counter that went down began anew: then what it shows came since.
+    ///
+    /// `None` when no time is between them.
+    #[must_use]
+    pub fn between(earlier: &ContainerStats, later: &ContainerStats) -> Option<Self> {
+        let seconds = later.observed_at.since(earlier.observed_at).as_secs_f64();
+        if seconds <= 0.0 {
+            return None;
+        }
+        let io = |stats: &ContainerStats| stats.block_io.clone().unwrap_or_default();
+        let both_io = earlier.block_io.is_some() && later.block_io.is_some();
+        let network = |of: fn(&crate::stats::NetworkStats) -> u64| {
+            let sum = |stats: &ContainerStats| stats.networks.iter().map(of).fold(0_u64, u64::saturating_add);
+            let both = !earlier.networks.is_empty() && !later.networks.is_empty();
+            both.then(|| Rates::of_counters(sum(earlier), sum(later), seconds))
+        };
+        let throttled = earlier.cpu.throttled_seconds.zip(later.cpu.throttled_seconds);
+        Some(Rates {
+            interval_seconds: seconds,
+            cpu_percent: grown(earlier.cpu.total_seconds, later.cpu.total_seconds) / seconds * 100.0,
+            throttled_percent: throttled.map(|(earlier, later)| grown(earlier, later) / seconds * 100.0),
+            read_bytes_per_second: both_io
+                .then(|| Rates::of_counters(io(earlier).read_bytes, io(later).read_bytes, seconds)),
+            written_bytes_per_second: both_io
+                .then(|| Rates::of_counters(io(earlier).written_bytes, io(later).written_bytes, seconds)),
+            received_bytes_per_second: network(|network| network.received_bytes),
+            sent_bytes_per_second: network(|network| network.sent_bytes),
+        })
+    }
+
+    /// How fast a counter grew, per second.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a rate has no more digits than a double")]
+    pub fn of_counters(earlier: u64, later: u64, seconds: f64) -> f64 {
+        later.checked_sub(earlier).unwrap_or(later) as f64 / seconds
+    }
+}
+
+fn grown(earlier: f64, later: f64) -> f64 {
+    if later >= earlier { later - earlier } else { later }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{BlockIoStats, NetworkStats};
+    use crate::time::Timestamp;
+
+    fn sample(second: i64, cpu: f64, bytes: u64) -> ContainerStats {
+        let mut stats = ContainerStats::at(Timestamp::from_unix_seconds(second).unwrap());
+        stats.cpu.total_seconds = cpu;
+        stats.block_io = Some(BlockIoStats { read_bytes: bytes, written_bytes: 2 * bytes });
+        stats.networks =
+            vec![NetworkStats { received_bytes: bytes, sent_bytes: 3 * bytes, ..NetworkStats::default() }; 2];
+        stats
+    }
+
+    #[test]
+    fn what_was_used_between_two_samples() {
+        let rates = Rates::between(&sample(10, 1.0, 100), &sample(12, 4.0, 300)).unwrap();
+        assert!((rates.cpu_percent - 150.0).abs() < 1e-9 && (rates.interval_seconds - 2.0).abs() < 1e-9);
+        let numbers = [
+            rates.read_bytes_per_second,
+            rates.written_bytes_per_second,
+            rates.received_bytes_per_second,
+            rates.sent_bytes_per_second,
+            rates.throttled_percent,
+        ];
+        assert_eq!(numbers, [Some(100.0), Some(200.0), Some(200.0), Some(600.0), None]);
+        assert_eq!(Rates::between(&sample(10, 1.0, 1), &sample(10, 2.0, 2)), None);
+    }
+
+    #[test]
+    fn a_counter_that_began_anew_is_no_negative_rate() {
+        let rates = Rates::between(&sample(10, 9.0, 900), &sample(11, 0.5, 50)).unwrap();
+        assert_eq!((rates.cpu_percent, rates.read_bytes_per_second), (50.0, Some(50.0)));
+    }
+}
