@@ -97,6 +97,15 @@ pub struct PartitionFacts {
     pub name: String,
     /// Its size.
     pub size_bytes: u64,
+    /// Its unique id in the table of partitions, if told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// Label of its file system, if told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Kind of its file system, if told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<String>,
 }
 
 /// What is mounted somewhere.

@@ -52,6 +52,7 @@ fn capabilities(groups: bool, limits: &JobLimits) -> Capabilities {
         &mut can.logs_split,
         &mut can.log_times,
         &mut can.stats,
+        &mut can.host,
         &mut can.usage,
         &mut can.processes,
         &mut can.node_processes,

@@ -22,6 +22,7 @@ mod kept;
 mod lifecycle;
 mod link;
 mod logs;
+mod machine;
 mod node;
 mod outcome;
 mod outliving;

@@ -8,12 +8,13 @@ use roadstead_core::{
     Capability, Error, ItemStream, Metrics, NodeUsage, Process, ProcessOptions, Result, UsageOptions,
 };
 
+use super::machine;
 use super::node::Core0Node;
 
 #[async_trait]
 impl Metrics for Core0Node {
     async fn host(&self) -> Result<HostFacts> {
-        let work = async { Err(Error::unsupported(Capability::Host.text())) };
+        let work = machine::facts(&self.0);
         self.call("metrics.host", Some(Capability::Host), "", work).await
     }
 
