@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 use procfs::process::Process as ProcessFiles;
 
+use super::named::{GroupName, containers};
+
 /// Ids shorter than this could be part of a path by chance.
 const ID_MIN: usize = 12;
 
@@ -41,6 +43,11 @@ impl Cgroup {
     #[must_use]
     pub fn named(pid: u32, name: &str) -> Option<Self> {
         Cgroup::below(pid, |path| up_to_name(path, name))
+    }
+
+    /// The cgroup that has this name in the path of process `pid`'s; nothing when the process has ended.
+    pub(super) fn of_group(pid: u32, name: &GroupName) -> Option<Self> {
+        Cgroup::below(pid, |path| containers(path).find(|(_, found)| found == name).map(|(own, _)| own.to_owned()))
     }
 
     /// The cgroup of process `pid`, of whose path `kept` says which part is the container's.
@@ -123,7 +130,7 @@ fn collect_pids(directory: &Path, pids: &mut Vec<u32>) -> io::Result<()> {
 }
 
 /// The kernel says "no such device" when a cgroup vanishes under an open file.
-pub(super) fn gone(error: io::Error) -> io::Error {
+fn gone(error: io::Error) -> io::Error {
     if error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32) { io::ErrorKind::NotFound.into() } else { error }
 }
 

@@ -5,13 +5,31 @@
 //! that a process id that an engine tells really belongs to the container, so that a daemon that is elsewhere after all
 //! is never mistaken for one here.
 //!
-//! Every function reads files of `/proc` and `/sys` at once and without waiting; none starts a thread or a process.
+//! Who wants to know again and again asks the [`Sampler`], a thread that looks at everything for all. Every other function reads files
+//! of `/proc` and `/sys` at once and without waiting; none starts a thread or a process.
 
 mod cgroup;
+mod facts;
+mod files;
+mod groups;
+mod history;
+mod kept;
+mod machine;
+mod members;
+mod named;
+mod numbers;
+mod opened;
+mod pace;
 mod process;
+mod sampler;
+mod table;
 mod usage;
 
 pub use cgroup::Cgroup;
+pub use facts::facts;
+pub(crate) use members::{Members, Owner, OwnerName};
+pub use named::GroupName;
+pub use sampler::{GroupSample, Sample, Sampler, SamplerOptions};
 
 /// The name of this machine.
 #[must_use]

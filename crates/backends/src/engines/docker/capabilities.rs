@@ -13,6 +13,8 @@ pub(super) struct Reported<'a> {
     pub(super) updates: bool,
     pub(super) version: &'a Version,
     pub(super) info: &'a Info,
+    /// Whether the daemon is on this machine, so that its processes are ours to see.
+    pub(super) local: bool,
 }
 
 /// The capabilities of a daemon.
@@ -30,10 +32,11 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     let linux = info.os_type.as_deref().is_none_or(|os| os == "linux");
     let mut can = Capabilities::all();
     can.node_jobs = false;
-    can.host = false;
-    can.usage_machine = false;
-    can.usage_history = false;
-    can.process_files = false;
+    // The kernel tells these, and only of the machine that we are on.
+    can.host = reported.local;
+    can.usage_machine = reported.local && cgroups;
+    can.usage_history = reported.local && cgroups;
+    can.process_files = reported.local;
     can.copy = false;
     can.file_owners = owners;
     // A daemon's archives hold `security.capability` and nothing else of the kind.
@@ -71,7 +74,7 @@ mod tests {
     fn derived(version: &str, info: &str, updates: bool) -> Capabilities {
         let version: Version = serde_json::from_str(version).unwrap();
         let info: Info = serde_json::from_str(info).unwrap();
-        derive(&Reported { api: (1, 41), updates, version: &version, info: &info }, &JobLimits::default())
+        derive(&Reported { api: (1, 41), updates, version: &version, info: &info, local: true }, &JobLimits::default())
     }
 
     #[test]

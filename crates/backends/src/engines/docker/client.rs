@@ -1,5 +1,6 @@
 //! What every call on one connected daemon shares: the connection, its bounds in time, the node's name.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_core::jobs::JobKeeper;
@@ -8,6 +9,7 @@ use roadstead_core::{Capabilities, Error};
 
 use super::error;
 use super::transport::Transport;
+use crate::host::Members;
 
 /// One connected daemon.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Client {
     pub(super) jobs: JobKeeper,
     /// What containers used when it was last asked.
     pub(super) polled: Polled,
+    /// What its containers use, where they are on this machine.
+    pub(super) members: Option<Arc<Members>>,
     /// Whether the daemon seems to be on this machine. What reads kernel files for a container makes sure, per process,
     /// that the process is the container's ([`crate::host`]).
     pub(super) local: bool,

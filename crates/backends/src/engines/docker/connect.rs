@@ -11,6 +11,7 @@
 //! here, so that a URI means the same everywhere; [`super::config`] turns them into a URI.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bollard::ClientVersion;
 use http_body_util::BodyExt;
@@ -81,18 +82,21 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         cores: None,
         jobs: JobKeeper::new(name, limits),
         polled: roadstead_core::usage::Polled::new(),
+        members: None,
         local: false,
         reconnect_deadline: options.reconnect_deadline,
         volume_create: tokio::sync::Mutex::new(()),
     };
     let info: Info = Request::get("/info").within(deadline).json(&client).await?;
-    let reported = capabilities::Reported { api, updates: updates(&client).await?, version: &version, info: &info };
-    client.capabilities = capabilities::derive(&reported, &limits);
-    client.cores = capabilities::cores(&reported);
     client.local = match socket {
         Some(path) => is_this_machine(&path, &info).await,
         None => false,
     };
+    let (updates, local) = (updates(&client).await?, client.local);
+    let reported = capabilities::Reported { api, updates, version: &version, info: &info, local };
+    client.capabilities = capabilities::derive(&reported, &limits);
+    client.cores = capabilities::cores(&reported);
+    client.members = local.then(|| Arc::new(host::Members::new(host::Sampler::shared())));
     tracing::debug!(node = name, api = %client_version, local = client.local, "connected");
     Ok(client)
 }

@@ -1,26 +1,34 @@
-//! What the containers of a daemon use: container by container, as the engine tells it.
-
-use std::sync::Arc;
+//! What the machine, its containers and its processes use: from the kernel where the daemon is on this machine, otherwise
+//! container by container from the daemon.
 
 use async_trait::async_trait;
 use roadstead_core::usage::{self, Asked, HistoryOptions, HostFacts, Polled, UsageHistory};
 use roadstead_core::{
-    Capability, Error, ItemStream, Metrics, NodeUsage, Process, ProcessOptions, Result, UsageOptions,
+    Capability, ContainerFilter, ContainerSummary, Error, ItemStream, Metrics, NodeUsage, Process, ProcessOptions,
+    Result, UsageOptions,
 };
 
 use super::node::DockerNode;
+use super::{inspect, list, stats};
+use crate::host::{Cgroup, Owner, OwnerName};
 
 #[async_trait]
 impl Metrics for DockerNode {
     async fn host(&self) -> Result<HostFacts> {
-        let work = async { Err(Error::unsupported(Capability::Host.text())) };
-        self.call("metrics.host", work).await
+        self.call("metrics.host", async {
+            self.0.capabilities.require(Capability::Host)?;
+            crate::host::facts().await
+        })
+        .await
     }
 
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
         let work = async {
             self.0.capabilities.require(Capability::Usage)?;
-            self.0.polled.usage(self, options).await
+            match &self.0.members {
+                Some(members) => members.usage(self, options).await,
+                None => self.0.polled.usage(self, options).await,
+            }
         };
         self.call("metrics.usage", work).await
     }
@@ -31,20 +39,32 @@ impl Metrics for DockerNode {
             options.validate()?;
             // What is not there, or does not run, is told at once.
             usage::running(self, &options.containers).await?;
-            Ok(Polled::watch(DockerNode(Arc::clone(&self.0)), options.clone()))
+            Ok(match &self.0.members {
+                Some(members) => members.watch(self.clone(), options.clone())?,
+                None => Polled::watch(self.clone(), options.clone()),
+            })
         };
         self.call("metrics.watch", work).await
     }
 
-    async fn usage_history(&self, _: &HistoryOptions) -> Result<UsageHistory> {
-        let work = async { Err(Error::unsupported(Capability::UsageHistory.text())) };
+    async fn usage_history(&self, options: &HistoryOptions) -> Result<UsageHistory> {
+        let work = async {
+            self.0.capabilities.require(Capability::UsageHistory)?;
+            match &self.0.members {
+                Some(members) => members.history(self, options).await,
+                None => Err(Error::unsupported(Capability::UsageHistory.text())),
+            }
+        };
         self.call("metrics.history", work).await
     }
 
     async fn list_processes(&self, options: &ProcessOptions) -> Result<Vec<Process>> {
         let work = async {
             self.0.capabilities.require(Capability::NodeProcesses)?;
-            usage::processes(self, options).await
+            match &self.0.members {
+                Some(members) => members.processes(self, options).await,
+                None => usage::processes(self, options).await,
+            }
         };
         self.call("metrics.processes", work).await
     }
@@ -54,5 +74,22 @@ impl Metrics for DockerNode {
 impl Asked for DockerNode {
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
         Metrics::usage(self, options).await
+    }
+}
+
+#[async_trait]
+impl Owner for DockerNode {
+    async fn containers(&self) -> Result<Vec<ContainerSummary>> {
+        list::list(&self.0, &ContainerFilter::all()).await
+    }
+
+    fn named(&self, container: &ContainerSummary) -> OwnerName {
+        OwnerName::Id(container.id.clone())
+    }
+
+    async fn cgroup(&self, container: &str) -> Result<Option<Cgroup>> {
+        let inspected = inspect::inspect(&self.0, container).await?;
+        inspected.must_have_processes()?;
+        Ok(stats::cgroup(&self.0, &inspected))
     }
 }

@@ -18,10 +18,11 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     let has = |extension: &str| reported.extensions.contains(extension);
     let mut can = Capabilities::all();
     can.node_jobs = false;
-    can.host = false;
-    can.usage_machine = false;
-    can.usage_history = false;
-    can.process_files = false;
+    // The kernel tells these, and only of the machine that we are on.
+    can.host = reported.local;
+    can.usage_machine = reported.local;
+    can.usage_history = reported.local;
+    can.process_files = reported.local;
     // What holds processes needs a program on the server that is not told of.
     can.snapshots_stateful = false;
     can.snapshots_expire = has("snapshot_expiry_creation");

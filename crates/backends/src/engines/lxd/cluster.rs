@@ -115,6 +115,7 @@ impl LxdNode {
             extensions: lxd.extensions.clone(),
             jobs: JobKeeper::new(member, limits),
             polled: roadstead_core::usage::Polled::new(),
+            members: None,
             // What is read of a console by one is gone for the other.
             consoles: Arc::clone(&lxd.consoles),
             // Which processes are on this machine is known of the member that we are connected with only.

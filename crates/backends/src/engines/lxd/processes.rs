@@ -43,11 +43,15 @@ pub(super) fn cgroup(lxd: &Lxd, pid: u32, id: &str) -> Option<Cgroup> {
     if !lxd.local {
         return None;
     }
-    let name = match lxd.client.project() {
+    Cgroup::named(pid, &group_name(lxd, id))
+}
+
+/// The name of the container's cgroup, unless another server on the machine had it first.
+pub(super) fn group_name(lxd: &Lxd, id: &str) -> String {
+    match lxd.client.project() {
         None | Some("default") => format!("lxc.payload.{id}"),
         Some(project) => format!("lxc.payload.{project}_{id}"),
-    };
-    Cgroup::named(pid, &name)
+    }
 }
 
 /// Sends a signal to a process that is known to be the container's.

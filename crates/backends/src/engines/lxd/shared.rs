@@ -9,6 +9,7 @@ use roadstead_core::usage::Polled;
 
 use super::client::Client;
 use super::console::Consoles;
+use crate::host::Members;
 
 /// One connected server.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Lxd {
     pub(super) jobs: JobKeeper,
     /// What containers used when it was last asked.
     pub(super) polled: Polled,
+    /// What its containers use, where they are on this machine.
+    pub(super) members: Option<Arc<Members>>,
     /// What is known of its containers' consoles.
     pub(super) consoles: Arc<Consoles>,
     /// Whether the server seems to be on this machine. What reads kernel files for a container makes sure, per process,

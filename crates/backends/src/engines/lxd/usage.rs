@@ -1,44 +1,73 @@
-//! What the instances of a server use: container by container, as the engine tells it.
-
-use std::sync::Arc;
+//! What the machine, its containers and its processes use: from the kernel where the server is on this machine, otherwise
+//! instance by instance from the server.
 
 use async_trait::async_trait;
 use roadstead_core::usage::{self, Asked, HistoryOptions, HostFacts, Polled, UsageHistory};
 use roadstead_core::{
-    Capability, Error, ItemStream, Metrics, NodeUsage, Process, ProcessOptions, Result, UsageOptions,
+    Capability, ContainerFilter, ContainerSummary, Error, ItemStream, Metrics, NodeUsage, Process, ProcessOptions,
+    Result, UsageOptions,
 };
 
+use super::instance::{Now, not_running};
 use super::node::LxdNode;
+use super::{list, processes};
+use crate::host::{Cgroup, Owner, OwnerName};
 
 #[async_trait]
 impl Metrics for LxdNode {
     async fn host(&self) -> Result<HostFacts> {
-        let work = async { Err(Error::unsupported(Capability::Host.text())) };
-        self.call("metrics.host", Some(Capability::Host), "", work).await
+        self.call("metrics.host", None, "", async {
+            self.0.capabilities.require(Capability::Host)?;
+            crate::host::facts().await
+        })
+        .await
     }
 
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
-        let work = async { self.0.polled.usage(self, options).await };
-        self.call("metrics.usage", Some(Capability::Usage), "", work).await
+        let work = async {
+            self.0.capabilities.require(Capability::Usage)?;
+            match &self.0.members {
+                Some(members) => members.usage(self, options).await,
+                None => self.0.polled.usage(self, options).await,
+            }
+        };
+        self.call("metrics.usage", None, "", work).await
     }
 
     async fn watch_usage(&self, options: &UsageOptions) -> Result<ItemStream<NodeUsage>> {
         let work = async {
+            self.0.capabilities.require(Capability::Usage)?;
             options.validate()?;
             // What is not there, or does not run, is told at once.
             usage::running(self, &options.containers).await?;
-            Ok(Polled::watch(LxdNode(Arc::clone(&self.0)), options.clone()))
+            Ok(match &self.0.members {
+                Some(members) => members.watch(self.clone(), options.clone())?,
+                None => Polled::watch(self.clone(), options.clone()),
+            })
         };
-        self.call("metrics.watch", Some(Capability::Usage), "", work).await
+        self.call("metrics.watch", None, "", work).await
     }
 
-    async fn usage_history(&self, _: &HistoryOptions) -> Result<UsageHistory> {
-        let work = async { Err(Error::unsupported(Capability::UsageHistory.text())) };
-        self.call("metrics.history", Some(Capability::UsageHistory), "", work).await
+    async fn usage_history(&self, options: &HistoryOptions) -> Result<UsageHistory> {
+        let work = async {
+            self.0.capabilities.require(Capability::UsageHistory)?;
+            match &self.0.members {
+                Some(members) => members.history(self, options).await,
+                None => Err(Error::unsupported(Capability::UsageHistory.text())),
+            }
+        };
+        self.call("metrics.history", None, "", work).await
     }
 
     async fn list_processes(&self, options: &ProcessOptions) -> Result<Vec<Process>> {
-        self.call("metrics.processes", Some(Capability::NodeProcesses), "", usage::processes(self, options)).await
+        let work = async {
+            self.0.capabilities.require(Capability::NodeProcesses)?;
+            match &self.0.members {
+                Some(members) => members.processes(self, options).await,
+                None => usage::processes(self, options).await,
+            }
+        };
+        self.call("metrics.processes", None, "", work).await
     }
 }
 
@@ -46,5 +75,21 @@ impl Metrics for LxdNode {
 impl Asked for LxdNode {
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
         Metrics::usage(self, options).await
+    }
+}
+
+#[async_trait]
+impl Owner for LxdNode {
+    async fn containers(&self) -> Result<Vec<ContainerSummary>> {
+        list::list_containers(&self.0, &ContainerFilter::all()).await
+    }
+
+    fn named(&self, container: &ContainerSummary) -> OwnerName {
+        OwnerName::Group(processes::group_name(&self.0, &container.id))
+    }
+
+    async fn cgroup(&self, container: &str) -> Result<Option<Cgroup>> {
+        let pid = Now::read(&self.0, container).await?.pid().ok_or_else(not_running)?;
+        Ok(processes::cgroup(&self.0, pid, container))
     }
 }

@@ -55,6 +55,7 @@ impl Daemon {
             capabilities: Capabilities::all(),
             cores: None,
             polled: roadstead_core::usage::Polled::new(),
+            members: None,
             jobs: JobKeeper::new("n", JobLimits::default()),
             local: true,
             reconnect_deadline: Duration::from_millis(400),

@@ -76,6 +76,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         extensions,
         jobs: JobKeeper::new(name, limits),
         polled: roadstead_core::usage::Polled::new(),
+        members: local.then(|| std::sync::Arc::new(host::Members::new(host::Sampler::shared()))),
         consoles: std::sync::Arc::default(),
         local,
         member: None,

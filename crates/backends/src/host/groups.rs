@@ -1,0 +1,240 @@
+//! What a container uses, read again and again: its group's files and its network's, kept open.
+//!
+//! Which files there are depends on the version of the groups, on the kernel, and on which controllers the engine asked for; what is
+//! not there is absent from the answer. Limits change seldom, and are read anew once in a while only.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::cgroup::{Cgroup, Version};
+use super::files::group::{Cpu, Memory, Pressure, io_of_one, io_of_two, limit, oom_kills, processors};
+use super::files::machine::{Nic, nics};
+use super::files::scan::whole;
+use super::kept::{Buffer, Comes, Kept};
+
+/// Limits are read once in so many reads.
+const LIMITS_EVERY: u32 = 16;
+
+/// What was read of one container at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Counters {
+    pub(super) cpu: Cpu,
+    /// All that the kernel counts for it, in bytes.
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) memory: Memory,
+    pub(super) oom_kills: Option<u64>,
+    /// Bytes read and written.
+    pub(super) io: Option<(u64, u64)>,
+    pub(super) pids: Option<u64>,
+    pub(super) limits: Limits,
+    /// Of processor, memory and devices; in version 1 the kernel has none.
+    pub(super) pressure: [Option<Pressure>; 3],
+    /// Its interfaces but the loopback; nothing where it uses the machine's own network.
+    pub(super) nics: Option<Vec<Nic>>,
+}
+
+/// What it may use at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) pids: Option<u64>,
+    /// How many processors.
+    pub(super) processors: Option<u32>,
+}
+
+/// The kept files of one container.
+#[derive(Debug)]
+pub(super) struct GroupFiles {
+    cpu: CpuFiles,
+    memory: Option<MemoryFiles>,
+    io: Option<(Version, Kept)>,
+    pids: Option<Kept>,
+    pressure: [Option<Kept>; 3],
+    network: Option<Kept>,
+    limits: Limits,
+    limit_paths: [Option<PathBuf>; 3],
+    reads: u32,
+}
+
+#[derive(Debug)]
+enum CpuFiles {
+    One { usage: Kept, each: Option<Kept>, stat: Option<Kept> },
+    Two(Kept),
+}
+
+#[derive(Debug)]
+struct MemoryFiles {
+    version: Version,
+    usage: Kept,
+    stat: Kept,
+    swap: Option<Kept>,
+    kills: Option<Kept>,
+}
+
+impl GroupFiles {
+    /// Opens what there is.
+    ///
+    /// # Errors
+    /// `NotFound` when the container has ended, or the kernel does not count its processor time.
+    pub(super) fn open(group: &Cgroup) -> io::Result<Self> {
+        let one_or = |directory: Option<(Version, &Path)>, one: &str, two: &str| {
+            directory.and_then(|(version, directory)| {
+                let name = if version == Version::One { one } else { two };
+                Some((version, there(&directory.join(name))?))
+            })
+        };
+        let file = |controller: &str, one: &str, two: &str| {
+            one_or(group.directory(controller), one, two).map(|(_, kept)| kept)
+        };
+        let cpu = match group.directory("cpuacct") {
+            Some((Version::One, directory)) => {
+                let stat = match group.directory("cpu") {
+                    Some((Version::One, directory)) => there(&directory.join("cpu.stat")),
+                    _ => None,
+                };
+                let usage = Kept::open(&directory.join("cpuacct.usage"), Comes::Whole)?;
+                CpuFiles::One { usage, each: there(&directory.join("cpuacct.usage_all")), stat }
+            }
+            Some((Version::Two, directory)) => CpuFiles::Two(Kept::open(&directory.join("cpu.stat"), Comes::Whole)?),
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        let memory = one_or(group.directory("memory"), "memory.usage_in_bytes", "memory.current").and_then(
+            |(version, usage)| {
+                Some(MemoryFiles {
+                    version,
+                    usage,
+                    stat: file("memory", "memory.stat", "memory.stat")?,
+                    swap: (version == Version::Two).then(|| file("memory", "", "memory.swap.current")).flatten(),
+                    kills: file("memory", "memory.oom_control", "memory.events"),
+                })
+            },
+        );
+        let io = one_or(group.directory("blkio"), "blkio.throttle.io_service_bytes_recursive", "io.stat")
+            .or_else(|| one_or(group.directory("blkio"), "blkio.throttle.io_service_bytes", "io.stat"));
+        let pressure = ["cpu.pressure", "memory.pressure", "io.pressure"]
+            .map(|name| group.unified.as_deref().and_then(|directory| there(&directory.join(name))));
+        let path = |controller: &str, one: &str, two: &str| {
+            group
+                .directory(controller)
+                .map(|(version, directory)| directory.join(if version == Version::One { one } else { two }))
+        };
+        Ok(GroupFiles {
+            cpu,
+            memory,
+            io,
+            pids: file("pids", "pids.current", "pids.current"),
+            pressure,
+            network: network(group.pid),
+            limits: Limits::default(),
+            limit_paths: [
+                path("memory", "memory.limit_in_bytes", "memory.max"),
+                path("pids", "pids.max", "pids.max"),
+                path("cpuset", "cpuset.effective_cpus", "cpuset.cpus.effective"),
+            ],
+            reads: 0,
+        })
+    }
+
+    /// How many descriptors it keeps.
+    pub(super) fn descriptors(&self) -> usize {
+        let cpu = match &self.cpu {
+            CpuFiles::One { each, stat, .. } => 1 + usize::from(each.is_some()) + usize::from(stat.is_some()),
+            CpuFiles::Two(_) => 1,
+        };
+        let memory = self
+            .memory
+            .as_ref()
+            .map_or(0, |memory| 2 + usize::from(memory.swap.is_some()) + usize::from(memory.kills.is_some()));
+        let one = |is_there: bool| usize::from(is_there);
+        let others = one(self.io.is_some()) + one(self.pids.is_some()) + one(self.network.is_some());
+        cpu + memory + others + self.pressure.iter().flatten().count()
+    }
+
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// `NotFound` when the container has ended.
+    pub(super) fn read(&mut self, buffer: &mut Buffer) -> io::Result<Counters> {
+        let broken = || io::Error::from(io::ErrorKind::InvalidData);
+        let cpu = match &self.cpu {
+            CpuFiles::Two(stat) => Cpu::of_two(stat.read(buffer)?).ok_or_else(broken)?,
+            CpuFiles::One { usage, each, stat } => {
+                // The buffer holds one of them at a time; all three are short.
+                let copy = |file: &Option<Kept>, buffer: &mut Buffer| match file {
+                    Some(file) => file.read(buffer).map(|text| Some(text.to_vec())),
+                    None => Ok(None),
+                };
+                let held = copy(stat, buffer)?;
+                let each = copy(each, buffer)?;
+                Cpu::of_one(usage.read(buffer)?, each.as_deref(), held.as_deref()).ok_or_else(broken)?
+            }
+        };
+        let mut counters = Counters { cpu, ..Counters::default() };
+        if let Some(memory) = &self.memory {
+            counters.memory_bytes = whole(memory.usage.read(buffer)?);
+            let stat = memory.stat.read(buffer)?;
+            counters.memory = match memory.version {
+                Version::One => Memory::of_one(stat),
+                Version::Two => Memory::of_two(stat),
+            };
+            if let Some(swap) = &memory.swap {
+                counters.memory.swap = whole(swap.read(buffer)?);
+            }
+            counters.oom_kills = match &memory.kills {
+                Some(kills) => oom_kills(kills.read(buffer)?),
+                None => None,
+            };
+        }
+        counters.io = match &self.io {
+            Some((Version::One, file)) => Some(io_of_one(file.read(buffer)?)),
+            Some((Version::Two, file)) => Some(io_of_two(file.read(buffer)?)),
+            None => None,
+        };
+        counters.pids = match &self.pids {
+            Some(pids) => whole(pids.read(buffer)?),
+            None => None,
+        };
+        for (pressure, file) in counters.pressure.iter_mut().zip(&self.pressure) {
+            // A kernel may have the file and refuse to fill it.
+            *pressure = file.as_ref().and_then(|file| Some(Pressure::parse(file.read(buffer).ok()?)));
+        }
+        // The process whose network this is may end before the container does.
+        counters.nics = self.network.as_ref().and_then(|network| {
+            let mut all = nics(network.read(buffer).ok()?);
+            all.retain(|nic| nic.name != "lo");
+            Some(all)
+        });
+        if self.reads.is_multiple_of(LIMITS_EVERY) {
+            let [memory, pids, processors] = &self.limit_paths;
+            let read = |path: &Option<PathBuf>| path.as_deref().and_then(|path| std::fs::read(path).ok());
+            self.limits = Limits {
+                memory_bytes: read(memory).and_then(|text| limit(&text)),
+                pids: read(pids).and_then(|text| limit(&text)),
+                processors: read(processors).and_then(|set| self::processors(&set)).or_else(all_processors),
+            };
+        }
+        self.reads = self.reads.wrapping_add(1);
+        counters.limits = self.limits;
+        Ok(counters)
+    }
+}
+
+/// Where no set is told: what this very process may use.
+fn all_processors() -> Option<u32> {
+    std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok())
+}
+
+/// A file that may be there.
+fn there(path: &Path) -> Option<Kept> {
+    Kept::open(path, Comes::Whole).ok()
+}
+
+/// The counters of the interfaces in a process's network, unless that is the machine's own.
+fn network(pid: u32) -> Option<Kept> {
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let theirs = namespace(&pid.to_string())?;
+    if namespace("self")? == theirs {
+        return None;
+    }
+    Kept::open(Path::new(&format!("/proc/{pid}/net/dev")), Comes::InParts).ok()
+}

@@ -1,0 +1,251 @@
+//! What something used over time: at full resolution for a while, then as the least, mean and greatest of longer spans.
+//!
+//! Both are rings of a length that does not change, so that what a container takes is known beforehand. Values are kept as `f32`:
+//! their seven digits are more than a percentage or a rate means, and the exact counters of the last look are kept apart.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A moment, or a span of moments, in tenths of a second since whenever the sampler began.
+pub(super) type Tenths = u32;
+
+/// Values at one moment; a value that is not known is `NAN`.
+pub(super) type Values<const N: usize> = [f32; N];
+
+/// The least, the mean and the greatest of one value over a span; all `NAN` where it never was known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spread {
+    pub(super) min: f32,
+    pub(super) mean: f32,
+    pub(super) max: f32,
+}
+
+/// A span of time, by its beginning, with a spread of each value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Span<const N: usize> {
+    pub(super) at: Tenths,
+    pub(super) spreads: [Spread; N],
+}
+
+/// How long what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Keep {
+    /// At full resolution, at most so many moments.
+    pub(super) fine: usize,
+    /// The length of the spans of what is older.
+    pub(super) span: Tenths,
+    /// At most so many of these.
+    pub(super) spans: usize,
+}
+
+impl Keep {
+    /// Moments for `fine` at this interval, and spans of `span` for `all`.
+    pub(super) fn of(interval: Duration, fine: Duration, span: Duration, all: Duration) -> Self {
+        let count = |all: Duration, each: Duration| {
+            let count = all.as_millis() / each.as_millis().max(1);
+            usize::try_from(count).unwrap_or(usize::MAX).clamp(1, 100_000)
+        };
+        let tenths = Tenths::try_from(span.as_millis() / 100).unwrap_or(Tenths::MAX).max(1);
+        Keep { fine: count(fine, interval), span: tenths, spans: count(all, span) }
+    }
+
+    /// The most bytes that one history takes.
+    #[cfg(test)]
+    pub(super) fn most_bytes<const N: usize>(&self) -> usize {
+        size_of::<History<N>>() + self.fine * size_of::<(Tenths, Values<N>)>() + self.spans * size_of::<Span<N>>()
+    }
+}
+
+/// Adds values up to a spread.
+#[derive(Clone, Copy, Debug)]
+struct Sum {
+    min: f32,
+    max: f32,
+    sum: f64,
+    count: u32,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Sum { min: f32::INFINITY, max: f32::NEG_INFINITY, sum: 0.0, count: 0 }
+    }
+}
+
+impl Sum {
+    /// Adds a spread that stands for so many values.
+    fn add(&mut self, spread: Spread, count: u32) {
+        if spread.mean.is_nan() {
+            return;
+        }
+        self.min = self.min.min(spread.min);
+        self.max = self.max.max(spread.max);
+        self.sum += f64::from(spread.mean) * f64::from(count);
+        self.count += count;
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "the mean of what fits does")]
+    fn spread(&self) -> Spread {
+        if self.count == 0 {
+            return Spread { min: f32::NAN, mean: f32::NAN, max: f32::NAN };
+        }
+        // Rounding must not lead out of what it is the mean of.
+        let mean = (self.sum / f64::from(self.count)) as f32;
+        Spread { min: self.min, mean: mean.clamp(self.min, self.max), max: self.max }
+    }
+}
+
+fn alone(value: f32) -> Spread {
+    Spread { min: value, mean: value, max: value }
+}
+
+/// One thing's history of `N` values.
+#[derive(Clone, Debug)]
+pub(super) struct History<const N: usize> {
+    keep: Keep,
+    fine: VecDeque<(Tenths, Values<N>)>,
+    spans: VecDeque<Span<N>>,
+    /// The span that is not over yet.
+    open: Option<(Tenths, [Sum; N])>,
+}
+
+impl<const N: usize> History<N> {
+    pub(super) fn new(keep: Keep) -> Self {
+        History { keep, fine: VecDeque::new(), spans: VecDeque::new(), open: None }
+    }
+
+    /// Adds what was seen at this moment, which is later than all before.
+    pub(super) fn push(&mut self, at: Tenths, values: Values<N>) {
+        if self.fine.len() == self.keep.fine {
+            self.fine.pop_front();
+        }
+        self.fine.push_back((at, values));
+        let begin = at - at % self.keep.span;
+        if self.open.is_some_and(|(open, _)| open != begin) {
+            self.close();
+        }
+        let (_, sums) = self.open.get_or_insert_with(|| (begin, [Sum::default(); N]));
+        for (sum, value) in sums.iter_mut().zip(values) {
+            sum.add(alone(value), 1);
+        }
+    }
+
+    fn close(&mut self) {
+        let Some((at, sums)) = self.open.take() else { return };
+        if self.spans.len() == self.keep.spans {
+            self.spans.pop_front();
+        }
+        self.spans.push_back(Span { at, spreads: sums.map(|sum| sum.spread()) });
+    }
+
+    /// What was since then, in steps of this length or of that at which it is kept, whichever is longer, oldest first. Each step
+    /// begins at a multiple of its length.
+    pub(super) fn since(&self, since: Tenths, step: Tenths) -> Vec<Span<N>> {
+        let step = step.max(1);
+        let mut steps: Vec<(Tenths, [Sum; N])> = Vec::new();
+        let mut add = |at: Tenths, spreads: [Spread; N]| {
+            let begin = at - at % step;
+            if steps.last().is_none_or(|(last, _)| *last != begin) {
+                steps.push((begin, [Sum::default(); N]));
+            }
+            if let Some((_, sums)) = steps.last_mut() {
+                for (sum, spread) in sums.iter_mut().zip(spreads) {
+                    sum.add(spread, 1);
+                }
+            }
+        };
+        // Spans that are over, as far as not all of them is kept finer, and then what came after these.
+        let fine_from = self.fine.front().map_or(Tenths::MAX, |(at, _)| *at);
+        let mut thin_until = since;
+        for span in self.spans.iter().filter(|span| span.at < fine_from && span.at >= since) {
+            add(span.at, span.spreads);
+            thin_until = span.at.saturating_add(self.keep.span);
+        }
+        for (at, values) in self.fine.iter().filter(|(at, _)| *at >= thin_until) {
+            add(*at, values.map(alone));
+        }
+        steps.into_iter().map(|(at, sums)| Span { at, spreads: sums.map(|sum| sum.spread()) }).collect()
+    }
+
+    /// The bytes that it takes now.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.fine.capacity() * size_of::<(Tenths, Values<N>)>()
+            + self.spans.capacity() * size_of::<Span<N>>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: Keep = Keep { fine: 10, span: 50, spans: 4 };
+
+    fn means(spans: &[Span<1>]) -> Vec<(Tenths, f32)> {
+        spans.iter().map(|span| (span.at, span.spreads[0].mean)).collect()
+    }
+
+    /// A value each second, which is the number of the second.
+    fn seconds(count: u32) -> History<1> {
+        let mut history = History::new(KEEP);
+        (0..count).for_each(|second| history.push(second * 10, [second as f32]));
+        history
+    }
+
+    #[test]
+    fn what_is_new_is_fine_and_what_is_older_is_thin() {
+        let history = seconds(23);
+        let all = history.since(0, 1);
+        // 13 to 22 are fine. Of 10 to 14 there is a span, of which a part is fine: nothing is counted twice, and nothing left out.
+        let thin = [(0, 2.0), (50, 7.0), (100, 12.0)];
+        let fine: Vec<_> = (15_u16..23).map(|second| (u32::from(second) * 10, f32::from(second))).collect();
+        assert_eq!(means(&all), [&thin[..], &fine].concat());
+        assert_eq!(all[1].spreads[0], Spread { min: 5.0, mean: 7.0, max: 9.0 });
+        assert_eq!(means(&history.since(200, 1)), [(200, 20.0), (210, 21.0), (220, 22.0)]);
+    }
+
+    #[test]
+    fn steps_are_as_long_as_asked() {
+        let history = seconds(10);
+        assert_eq!(means(&history.since(0, 40)), [(0, 1.5), (40, 5.5), (80, 8.5)]);
+        assert_eq!(history.since(0, 100)[0].spreads[0], Spread { min: 0.0, mean: 4.5, max: 9.0 });
+        assert_eq!(history.since(0, 0).len(), 10);
+        assert!(history.since(1000, 10).is_empty());
+    }
+
+    #[test]
+    fn it_never_grows_beyond_what_was_said() {
+        let history = seconds(10_000);
+        let rounded_up = |count: usize| count.next_power_of_two();
+        let keep = Keep { fine: rounded_up(KEEP.fine), spans: rounded_up(KEEP.spans), ..KEEP };
+        assert!(history.bytes() <= keep.most_bytes::<1>(), "{} {}", history.bytes(), keep.most_bytes::<1>());
+        assert_eq!(history.spans.len(), KEEP.spans);
+        let day = Keep::of(
+            Duration::from_secs(2),
+            Duration::from_secs(900),
+            Duration::from_secs(300),
+            Duration::from_secs(86400),
+        );
+        assert_eq!((day.fine, day.span, day.spans), (450, 3000, 288));
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_of_means() {
+        let mut history = History::<2>::new(KEEP);
+        for (at, value) in [(0, 1.0), (10, f32::NAN), (20, 3.0)] {
+            history.push(at, [value, f32::NAN]);
+        }
+        let all = history.since(0, 100);
+        assert_eq!(all[0].spreads[0], Spread { min: 1.0, mean: 2.0, max: 3.0 });
+        assert!(all[0].spreads[1].mean.is_nan() && all[0].spreads[1].max.is_nan());
+    }
+
+    #[test]
+    fn a_pause_leaves_no_span() {
+        let mut history = History::<1>::new(KEEP);
+        history.push(0, [1.0]);
+        history.push(1000, [2.0]);
+        history.push(2000, [3.0]);
+        assert_eq!(means(&history.since(0, 50)), [(0, 1.0), (1000, 2.0), (2000, 3.0)]);
+        assert_eq!(history.spans.iter().map(|span| span.at).collect::<Vec<_>>(), [0, 1000]);
+    }
+}

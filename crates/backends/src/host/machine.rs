@@ -1,0 +1,349 @@
+//! What the whole machine uses, read again and again.
+//!
+//! What changes slowly or costs much, file systems and sensors, is read once in a while only. Of file systems only kinds that are on
+//! a disk of this machine are asked: what is behind a network may never answer.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Instant;
+
+use roadstead_core::usage::{
+    CoreUsage, CpuTimes, DiskUsage, FilesystemUsage, MachineCpu, MachineMemory, MachineUsage, Rates, Sensor, SwapUsage,
+};
+
+use super::files::group::Pressure;
+use super::files::machine::{CpuTicks, Disk, Memory, Stat, disks, load, nics};
+use super::files::scan::{fields, fraction, whole};
+use super::kept::{Buffer, Comes, Kept};
+use super::numbers::{network, pressures};
+
+/// Slow things are read once in so many reads.
+const SLOW_EVERY: u64 = 8;
+
+/// Kinds of file systems that answer without a network.
+const ON_DISK: &[&str] = &[
+    "bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "reiserfs", "squashfs",
+    "vfat", "xfs", "zfs",
+];
+
+/// The machine's files, kept open.
+#[derive(Debug)]
+pub(super) struct Machine {
+    stat: Option<Kept>,
+    memory: Option<Kept>,
+    load: Option<Kept>,
+    uptime: Option<Kept>,
+    disks: Option<Kept>,
+    nics: Option<Kept>,
+    pressure: [Option<Kept>; 3],
+    slow: Slow,
+    reads: u64,
+    ticks_per_second: u64,
+    before: Option<(Instant, MachineUsage)>,
+}
+
+/// What is read seldom.
+#[derive(Debug, Default)]
+struct Slow {
+    filesystems: Vec<FilesystemUsage>,
+    sensors: Vec<Sensor>,
+    /// Whole disks.
+    whole: HashSet<String>,
+    /// Those of them that are made of others.
+    made_of_others: HashSet<String>,
+}
+
+impl Machine {
+    /// This one.
+    pub(super) fn new() -> Self {
+        let open = |path: &str, comes| Kept::open(Path::new(path), comes).ok();
+        Machine {
+            stat: open("/proc/stat", Comes::InParts),
+            memory: open("/proc/meminfo", Comes::InParts),
+            load: open("/proc/loadavg", Comes::Whole),
+            uptime: open("/proc/uptime", Comes::Whole),
+            disks: open("/proc/diskstats", Comes::InParts),
+            nics: open("/proc/net/dev", Comes::InParts),
+            pressure: ["cpu", "memory", "io"].map(|what| open(&format!("/proc/pressure/{what}"), Comes::Whole)),
+            slow: Slow::default(),
+            reads: 0,
+            ticks_per_second: procfs::ticks_per_second().max(1),
+            before: None,
+        }
+    }
+
+    /// What it uses now; what cannot be read is absent.
+    pub(super) fn read(&mut self, processes: u64, buffer: &mut Buffer) -> MachineUsage {
+        if self.reads.is_multiple_of(SLOW_EVERY) {
+            self.slow = Slow::read();
+        }
+        self.reads = self.reads.wrapping_add(1);
+        let now = Instant::now();
+        let mut usage = MachineUsage::default();
+        usage.processes = processes;
+        let uptime = text(self.uptime.as_ref(), buffer).and_then(|text| fields(text).next().and_then(fraction));
+        usage.uptime_seconds = uptime.unwrap_or(0.0);
+        if let Some(stat) = text(self.stat.as_ref(), buffer).and_then(Stat::parse) {
+            usage.cpu = self.cpu(&stat);
+        }
+        usage.cpu.load = text(self.load.as_ref(), buffer).and_then(load);
+        if let Some(memory) = text(self.memory.as_ref(), buffer).and_then(Memory::parse) {
+            (usage.memory, usage.swap) = (self::memory(&memory), swap(&memory));
+        }
+        let all = text(self.disks.as_ref(), buffer).map(disks).unwrap_or_default();
+        usage.disks = all.into_iter().filter(|disk| self.slow.whole.contains(&disk.name)).map(disk).collect();
+        usage.nics = text(self.nics.as_ref(), buffer).map(nics).unwrap_or_default().into_iter().map(network).collect();
+        let mut pressure = [None; 3];
+        for (pressure, file) in pressure.iter_mut().zip(&self.pressure) {
+            *pressure = text(file.as_ref(), buffer).map(Pressure::parse);
+        }
+        usage.pressure = pressures(pressure);
+        usage.filesystems.clone_from(&self.slow.filesystems);
+        usage.sensors.clone_from(&self.slow.sensors);
+        if let Some((then, before)) = &self.before {
+            self.compare(before, &mut usage, now.duration_since(*then).as_secs_f64());
+        }
+        self.before = Some((now, usage.clone()));
+        usage
+    }
+
+    fn cpu(&self, stat: &Stat) -> MachineCpu {
+        let mut cpu = MachineCpu::default();
+        cpu.times = self.times(&stat.all);
+        let core = |(number, ticks): &(u32, CpuTicks)| {
+            let mut core = CoreUsage::default();
+            (core.core, core.times) = (*number, self.times(ticks));
+            core
+        };
+        cpu.cores = stat.each.iter().map(core).collect();
+        cpu
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "ticks of centuries fit")]
+    fn times(&self, ticks: &CpuTicks) -> CpuTimes {
+        let seconds = |ticks: u64| ticks as f64 / self.ticks_per_second as f64;
+        let mut times = CpuTimes::default();
+        times.user_seconds = seconds(ticks.user);
+        times.nice_seconds = seconds(ticks.nice);
+        times.system_seconds = seconds(ticks.system);
+        times.idle_seconds = seconds(ticks.idle);
+        times.io_wait_seconds = seconds(ticks.io_wait);
+        times.irq_seconds = seconds(ticks.irq);
+        times.soft_irq_seconds = seconds(ticks.soft_irq);
+        times.steal_seconds = seconds(ticks.steal);
+        times
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "there are never so many processors")]
+    fn compare(&self, before: &MachineUsage, usage: &mut MachineUsage, seconds: f64) {
+        if seconds <= 0.0 {
+            return;
+        }
+        usage.cpu.percent = busy(&before.cpu.times, &usage.cpu.times);
+        for core in &mut usage.cpu.cores {
+            let earlier = before.cpu.cores.iter().find(|earlier| earlier.core == core.core);
+            core.percent = earlier.and_then(|earlier| busy(&earlier.times, &core.times));
+        }
+        let disks = |usage: &MachineUsage, of: fn(&DiskUsage) -> u64| {
+            let real = usage.disks.iter().filter(|disk| !self.slow.made_of_others.contains(&disk.name));
+            real.map(of).fold(0_u64, u64::saturating_add)
+        };
+        let nics = |usage: &MachineUsage, of: fn(&roadstead_core::NetworkStats) -> u64| {
+            usage.nics.iter().filter(|nic| nic.name != "lo").map(of).fold(0_u64, u64::saturating_add)
+        };
+        let mut rates = Rates::default();
+        rates.interval_seconds = seconds;
+        rates.cpu_percent = usage.cpu.percent.unwrap_or(0.0) * usage.cpu.cores.len().max(1) as f64;
+        let rate = |earlier: u64, later: u64| Some(Rates::of_counters(earlier, later, seconds));
+        rates.read_bytes_per_second = rate(disks(before, |disk| disk.read_bytes), disks(usage, |disk| disk.read_bytes));
+        rates.written_bytes_per_second =
+            rate(disks(before, |disk| disk.written_bytes), disks(usage, |disk| disk.written_bytes));
+        rates.received_bytes_per_second =
+            rate(nics(before, |nic| nic.received_bytes), nics(usage, |nic| nic.received_bytes));
+        rates.sent_bytes_per_second = rate(nics(before, |nic| nic.sent_bytes), nics(usage, |nic| nic.sent_bytes));
+        usage.rates = Some(rates);
+    }
+}
+
+fn text<'a>(file: Option<&Kept>, buffer: &'a mut Buffer) -> Option<&'a [u8]> {
+    file?.read(buffer).ok()
+}
+
+/// The part of the time between, in percent, in which something was done; nothing where no time passed.
+fn busy(earlier: &CpuTimes, later: &CpuTimes) -> Option<f64> {
+    let idle = |times: &CpuTimes| times.idle_seconds + times.io_wait_seconds;
+    let worked = |times: &CpuTimes| {
+        times.user_seconds
+            + times.nice_seconds
+            + times.system_seconds
+            + times.irq_seconds
+            + times.soft_irq_seconds
+            + times.steal_seconds
+    };
+    // The kernel may take idle time back.
+    let idled = (idle(later) - idle(earlier)).max(0.0);
+    let worked = (worked(later) - worked(earlier)).max(0.0);
+    let all = idled + worked;
+    (all > 0.0).then(|| worked / all * 100.0)
+}
+
+fn memory(read: &Memory) -> MachineMemory {
+    let mut memory = MachineMemory::default();
+    // Kernels of old do not tell what is available; then it is about this.
+    let available =
+        read.available.unwrap_or_else(|| read.free.saturating_add(read.buffers).saturating_add(read.cached));
+    memory.total_bytes = read.total;
+    memory.used_bytes = read.total.saturating_sub(available);
+    memory.available_bytes = available;
+    memory.free_bytes = read.free;
+    memory.buffers_bytes = read.buffers;
+    memory.cached_bytes = read.cached;
+    memory.shared_bytes = read.shared;
+    memory.active_bytes = read.active;
+    memory.inactive_bytes = read.inactive;
+    memory
+}
+
+fn swap(read: &Memory) -> SwapUsage {
+    let mut swap = SwapUsage::default();
+    swap.total_bytes = read.swap_total;
+    swap.used_bytes = read.swap_total.saturating_sub(read.swap_free);
+    swap
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milliseconds of centuries fit")]
+fn disk(read: Disk) -> DiskUsage {
+    let mut disk = DiskUsage::default();
+    disk.name = read.name;
+    disk.reads = read.reads;
+    disk.writes = read.writes;
+    disk.read_bytes = read.read_bytes;
+    disk.written_bytes = read.written_bytes;
+    disk.busy_seconds = read.busy_ms as f64 / 1e3;
+    disk
+}
+
+impl Slow {
+    fn read() -> Self {
+        let mut slow =
+            Slow { filesystems: filesystems(), sensors: sensors(Path::new("/sys/class/hwmon")), ..Slow::default() };
+        for entry in std::fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let size = std::fs::read(entry.path().join("size")).ok().and_then(|text| whole(&text));
+            if size.is_none_or(|sectors| sectors == 0) {
+                continue;
+            }
+            let has_parts =
+                std::fs::read_dir(entry.path().join("slaves")).is_ok_and(|mut parts| parts.next().is_some());
+            if has_parts || ["loop", "ram", "zram"].iter().any(|kind| name.starts_with(kind)) {
+                slow.made_of_others.insert(name.clone());
+            }
+            slow.whole.insert(name);
+        }
+        slow
+    }
+}
+
+/// Each file system once, where it is mounted first.
+fn filesystems() -> Vec<FilesystemUsage> {
+    let mounts = procfs::process::Process::myself().and_then(|own| own.mountinfo());
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for mount in mounts.into_iter().flat_map(|mounts| mounts.0) {
+        // In a container the root may be laid over the directories of a disk here.
+        let is_root = mount.fs_type == "overlay" && mount.mount_point == Path::new("/");
+        if !(is_root || ON_DISK.contains(&mount.fs_type.as_str())) || !seen.insert(mount.majmin.clone()) {
+            continue;
+        }
+        let Ok(space) = nix::sys::statvfs::statvfs(&mount.mount_point) else { continue };
+        let block = space.fragment_size();
+        let mut usage = FilesystemUsage::default();
+        usage.mountpoint = mount.mount_point.to_string_lossy().into_owned();
+        usage.device = mount.mount_source.unwrap_or_default();
+        usage.kind = mount.fs_type;
+        usage.total_bytes = space.blocks().saturating_mul(block);
+        usage.used_bytes = space.blocks().saturating_sub(space.blocks_free()).saturating_mul(block);
+        usage.available_bytes = space.blocks_available().saturating_mul(block);
+        usage.inodes = space.files();
+        usage.inodes_free = space.files_free();
+        all.push(usage);
+    }
+    all
+}
+
+/// Temperatures, by `tempN_input` in thousandths of a degree.
+fn sensors(root: &Path) -> Vec<Sensor> {
+    let line = |path: &Path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    #[allow(clippy::cast_precision_loss, reason = "degrees fit")]
+    let degrees = |path: &Path| line(path)?.parse::<i64>().ok().map(|thousandths| thousandths as f64 / 1000.0);
+    let mut all = Vec::new();
+    for chip in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let directory = chip.path();
+        let name = line(&directory.join("name")).unwrap_or_default();
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let Some(which) = file.strip_suffix("_input").filter(|which| which.starts_with("temp")) else { continue };
+            let Some(celsius) = degrees(&entry.path()) else { continue };
+            let mut sensor = Sensor::default();
+            sensor.chip.clone_from(&name);
+            sensor.label = line(&directory.join(format!("{which}_label"))).unwrap_or_else(|| which.to_owned());
+            sensor.celsius = celsius;
+            sensor.critical_celsius = degrees(&directory.join(format!("{which}_crit")));
+            all.push(sensor);
+        }
+    }
+    all.sort_by(|a, b| (&a.chip, &a.label).cmp(&(&b.chip, &b.label)));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_tells_of_itself() {
+        let (mut machine, mut buffer) = (Machine::new(), Buffer::default());
+        let first = machine.read(7, &mut buffer);
+        assert!(first.uptime_seconds > 0.0 && first.memory.total_bytes > 0 && !first.cpu.cores.is_empty());
+        assert!(first.memory.used_bytes <= first.memory.total_bytes && first.rates.is_none() && first.processes == 7);
+        let second = machine.read(7, &mut buffer);
+        assert!(second.rates.unwrap().interval_seconds > 0.0);
+        assert!(second.uptime_seconds >= first.uptime_seconds);
+        let busy = second.cpu.percent.unwrap_or(0.0);
+        assert!((0.0..=100.0).contains(&busy), "{busy}");
+    }
+
+    #[test]
+    fn processors_are_busy_for_what_they_did_not_idle() {
+        let times = |user_seconds, idle_seconds| {
+            let mut times = CpuTimes::default();
+            (times.user_seconds, times.idle_seconds) = (user_seconds, idle_seconds);
+            times
+        };
+        assert_eq!(busy(&times(1.0, 1.0), &times(2.0, 4.0)), Some(25.0));
+        assert_eq!(busy(&times(1.0, 1.0), &times(1.0, 1.0)), None);
+        assert_eq!(busy(&times(1.0, 1.0), &times(2.0, 0.5)), Some(100.0));
+    }
+
+    #[test]
+    fn sensors_tell_degrees() {
+        let root = tempfile::tempdir().unwrap();
+        let chip = root.path().join("hwmon0");
+        std::fs::create_dir(&chip).unwrap();
+        for (name, text) in [
+            ("name", "coretemp\n"),
+            ("temp1_input", "41500\n"),
+            ("temp1_label", "Core 0\n"),
+            ("temp1_crit", "100000\n"),
+            ("temp2_input", "-5000\n"),
+            ("temp3_input", "none\n"),
+            ("fan1_input", "900\n"),
+        ] {
+            std::fs::write(chip.join(name), text).unwrap();
+        }
+        let found = sensors(root.path());
+        let told: Vec<_> =
+            found.iter().map(|sensor| (sensor.label.as_str(), sensor.celsius, sensor.critical_celsius)).collect();
+        assert_eq!(told, [("Core 0", 41.5, Some(100.0)), ("temp2", -5.0, None)]);
+    }
+}

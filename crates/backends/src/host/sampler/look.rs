@@ -1,0 +1,190 @@
+//! One look after the other at the whole machine, with what is kept between them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use roadstead_core::usage::{Rates, Sampling};
+use roadstead_core::{ContainerStats, Timestamp};
+
+use super::sample::{GroupSample, ProcessSample, Sample};
+use crate::host::cgroup::Cgroup;
+use crate::host::groups::GroupFiles;
+use crate::host::kept::Buffer;
+use crate::host::machine::Machine;
+use crate::host::named::{self, GroupName};
+use crate::host::numbers::Clock;
+use crate::host::table::Table;
+
+/// Of the descriptors that this process may have, one in so many is kept.
+const SHARE: usize = 3;
+/// Where the bound is not known, or none.
+const DESCRIPTORS_MOST: usize = 60_000;
+
+/// What is kept from look to look.
+#[derive(Debug)]
+pub(super) struct Looker {
+    table: Table,
+    machine: Machine,
+    groups: BTreeMap<Arc<str>, Watched>,
+    /// The containers of each path of a process, so that paths are taken apart once.
+    paths: HashMap<Arc<str>, Known>,
+    buffer: Buffer,
+    clock: Clock,
+    looked: Option<Instant>,
+    look: u64,
+    /// How many descriptors the groups may keep.
+    descriptors: usize,
+    kept: usize,
+}
+
+/// The group path of processes.
+#[derive(Debug)]
+struct Known {
+    containers: Vec<(Arc<str>, GroupName)>,
+    seen: u64,
+}
+
+/// The group of a container.
+#[derive(Debug)]
+struct Watched {
+    name: GroupName,
+    /// One of its processes, the one with the lowest number at this look.
+    pid: u32,
+    cgroup: Arc<Cgroup>,
+    /// Absent where there would be too many descriptors.
+    files: Option<GroupFiles>,
+    before: Option<ContainerStats>,
+    seen: u64,
+}
+
+impl Looker {
+    pub(super) fn new() -> Self {
+        let descriptors = descriptors();
+        Looker {
+            table: Table::new(Path::new("/proc"), descriptors / 3),
+            machine: Machine::new(),
+            groups: BTreeMap::new(),
+            paths: HashMap::new(),
+            buffer: Buffer::default(),
+            clock: Clock::of_this_machine(),
+            looked: None,
+            look: 0,
+            descriptors: descriptors - descriptors / 3,
+            kept: 0,
+        }
+    }
+
+    pub(super) fn page_bytes(&self) -> u64 {
+        self.clock.page_bytes
+    }
+
+    /// Looks at everything. What ends meanwhile is left out.
+    ///
+    /// # Errors
+    /// When the list of processes cannot be read.
+    pub(super) fn look(&mut self, sampling: Sampling) -> io::Result<Sample> {
+        self.look += 1;
+        let now = Instant::now();
+        let observed_at = Timestamp::now();
+        self.table.look(&mut self.buffer)?;
+        let seconds = self.looked.replace(now).map(|before| now.duration_since(before).as_secs_f64());
+        let mut processes = Vec::with_capacity(self.paths.len());
+        for (pid, entry) in self.table.processes() {
+            let path = String::from_utf8_lossy(&entry.group);
+            let group = match self.paths.get_key_value(&*path) {
+                Some((group, _)) => Arc::clone(group),
+                None => {
+                    let group: Arc<str> = Arc::from(&*path);
+                    let own = named::containers(&group).map(|(own, name)| (Arc::from(own), name)).collect();
+                    self.paths.insert(Arc::clone(&group), Known { containers: own, seen: 0 });
+                    group
+                }
+            };
+            if let Some(path) = self.paths.get_mut(&group) {
+                path.seen = self.look;
+                for (own, name) in &path.containers {
+                    find(&mut self.groups, own, name, pid, self.look);
+                }
+            }
+            let used = self.clock.seconds(entry.used_ticks);
+            let cpu_percent = seconds.filter(|seconds| *seconds > 0.0).map(|seconds| used / seconds * 100.0);
+            processes.push(ProcessSample { stat: entry.stat.clone(), group, cpu_percent });
+        }
+        processes.sort_unstable_by_key(|process| process.stat.pid);
+        let look = self.look;
+        self.paths.retain(|_, path| path.seen == look);
+        self.groups.retain(|_, group| group.seen == look);
+        self.kept = self.groups.values().filter_map(|group| group.files.as_ref()).map(GroupFiles::descriptors).sum();
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for (path, watched) in &mut self.groups {
+            groups.extend(watched.read(path, self.descriptors, &mut self.kept, &mut self.buffer));
+        }
+        let count = u64::try_from(processes.len()).unwrap_or(u64::MAX);
+        let machine = self.machine.read(count, &mut self.buffer);
+        Ok(Sample { observed_at, sampling, machine, groups, processes })
+    }
+}
+
+/// Notes that a process is in a group.
+fn find(groups: &mut BTreeMap<Arc<str>, Watched>, own: &Arc<str>, name: &GroupName, pid: u32, look: u64) {
+    if let Some(group) = groups.get_mut(own) {
+        group.pid = if group.seen == look { group.pid.min(pid) } else { pid };
+        group.seen = look;
+        return;
+    }
+    // One that has just ended is looked for again at the next look, if it is there then.
+    if let Some(cgroup) = Cgroup::of_group(pid, name) {
+        let group =
+            Watched { name: name.clone(), pid, cgroup: Arc::new(cgroup), files: None, before: None, seen: look };
+        groups.insert(Arc::clone(own), group);
+    }
+}
+
+impl Watched {
+    /// Reads it; nothing when the container has ended.
+    fn read(&mut self, path: &Arc<str>, most: usize, kept: &mut usize, buffer: &mut Buffer) -> Option<GroupSample> {
+        let observed_at = Timestamp::now();
+        let counters = match self.files.as_mut().map(|files| files.read(buffer)) {
+            Some(Ok(counters)) => counters,
+            old => {
+                if old.is_some() {
+                    // It was ended and made anew under the same name, or is ending now.
+                    let files = self.files.take();
+                    *kept = kept.saturating_sub(files.map_or(0, |files| files.descriptors()));
+                    self.before = None;
+                }
+                if self.cgroup.pid != self.pid {
+                    self.cgroup = Arc::new(Cgroup::of_group(self.pid, &self.name)?);
+                }
+                let mut files = GroupFiles::open(&self.cgroup).ok()?;
+                let counters = files.read(buffer).ok()?;
+                let needs = files.descriptors();
+                if *kept + needs <= most {
+                    *kept += needs;
+                    self.files = Some(files);
+                }
+                counters
+            }
+        };
+        let stats = counters.stats(observed_at);
+        let rates = self.before.as_ref().and_then(|before| Rates::between(before, &stats));
+        self.before = Some(stats.clone());
+        Some(GroupSample {
+            path: Arc::clone(path),
+            name: self.name.clone(),
+            cgroup: Arc::clone(&self.cgroup),
+            stats,
+            rates,
+        })
+    }
+}
+
+/// How many descriptors may be kept in all.
+fn descriptors() -> usize {
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+    let soft = limit.ok().and_then(|(soft, _)| usize::try_from(soft).ok()).unwrap_or(DESCRIPTORS_MOST);
+    soft.min(DESCRIPTORS_MOST) / SHARE
+}
