@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use procfs::process::Process as ProcessFiles;
+use procfs::process::{MountInfo, Process as ProcessFiles};
 
+use super::files::pid::memberships;
 use super::named::{GroupName, containers};
 
 /// Ids shorter than this could be part of a path by chance.
@@ -45,25 +46,32 @@ impl Cgroup {
         Cgroup::below(pid, |path| up_to_name(path, name))
     }
 
-    /// The cgroup that has this name in the path of process `pid`'s; nothing when the process has ended.
-    pub(super) fn of_group(pid: u32, name: &GroupName) -> Option<Self> {
-        Cgroup::below(pid, |path| containers(path).find(|(_, found)| found == name).map(|(own, _)| own.to_owned()))
+    /// The cgroup that has this name in the path of process `pid`'s; nothing when the process has ended. `proc` is where processes
+    /// are.
+    pub(super) fn of_group(proc: &Path, mounts: &Mounts, pid: u32, name: &GroupName) -> Option<Self> {
+        Cgroup::among(proc, mounts, pid, |path| {
+            containers(path).find(|(_, found)| found == name).map(|(own, _)| own.to_owned())
+        })
     }
 
     /// The cgroup of process `pid`, of whose path `kept` says which part is the container's.
     fn below(pid: u32, kept: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        let memberships = ProcessFiles::new(i32::try_from(pid).ok()?).and_then(|process| process.cgroups()).ok()?;
+        Cgroup::among(Path::new("/proc"), &Mounts::here(), pid, kept)
+    }
+
+    fn among(proc: &Path, mounts: &Mounts, pid: u32, kept: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let text = std::fs::read(proc.join(format!("{pid}/cgroup"))).ok()?;
         let mut found = Cgroup { pid, controllers: BTreeMap::new(), unified: None };
-        let mounts = Mounts::here();
-        for membership in memberships.0 {
+        for (controllers, path) in memberships(&text) {
             // A process of the container may be in a cgroup below the container's own.
-            let Some(path) = kept(&membership.pathname) else { continue };
-            if membership.controllers.iter().all(String::is_empty) {
+            let Some(path) = std::str::from_utf8(path).ok().and_then(&kept) else { continue };
+            if controllers.is_empty() {
                 found.unified = mounts.unified.as_ref().and_then(|mount| mount.directory(&path));
+                continue;
             }
-            for controller in membership.controllers {
-                if let Some(directory) = mounts.controllers.get(&controller).and_then(|mount| mount.directory(&path)) {
-                    found.controllers.insert(controller, directory);
+            for controller in String::from_utf8_lossy(controllers).split(',') {
+                if let Some(directory) = mounts.controllers.get(controller).and_then(|mount| mount.directory(&path)) {
+                    found.controllers.insert(controller.to_owned(), directory);
                 }
             }
         }
@@ -164,7 +172,7 @@ fn up_to_name(path: &str, name: &str) -> Option<String> {
 
 /// Where the hierarchies are mounted. They do not move while the machine runs.
 #[derive(Debug, Default)]
-struct Mounts {
+pub(super) struct Mounts {
     controllers: BTreeMap<String, Mount>,
     unified: Option<Mount>,
 }
@@ -185,32 +193,37 @@ impl Mount {
 }
 
 impl Mounts {
-    fn here() -> &'static Mounts {
-        static HERE: OnceLock<Mounts> = OnceLock::new();
-        HERE.get_or_init(|| {
-            let mut mounts = Mounts::default();
+    pub(super) fn here() -> Arc<Mounts> {
+        static HERE: OnceLock<Arc<Mounts>> = OnceLock::new();
+        let read = || {
             let infos = ProcessFiles::myself().and_then(|process| process.mountinfo());
-            for info in infos.into_iter().flat_map(|infos| infos.0) {
-                let mount = || Mount { point: info.mount_point.clone(), root: info.root.clone() };
-                match info.fs_type.as_str() {
-                    "cgroup2" if mounts.unified.is_none() => mounts.unified = Some(mount()),
-                    "cgroup" => {
-                        for (option, value) in &info.super_options {
-                            // A hierarchy without controllers is called `name=systemd` here and in `/proc/PID/cgroup`.
-                            let name = match value {
-                                None => option.clone(),
-                                Some(value) => format!("{option}={value}"),
-                            };
-                            if !matches!(name.as_str(), "rw" | "ro") {
-                                mounts.controllers.entry(name).or_insert_with(mount);
-                            }
+            Arc::new(Mounts::of(infos.into_iter().flat_map(|infos| infos.0)))
+        };
+        Arc::clone(HERE.get_or_init(read))
+    }
+
+    pub(super) fn of(infos: impl IntoIterator<Item = MountInfo>) -> Self {
+        let mut mounts = Mounts::default();
+        for info in infos {
+            let mount = || Mount { point: info.mount_point.clone(), root: info.root.clone() };
+            match info.fs_type.as_str() {
+                "cgroup2" if mounts.unified.is_none() => mounts.unified = Some(mount()),
+                "cgroup" => {
+                    for (option, value) in &info.super_options {
+                        // A hierarchy without controllers is called `name=systemd` here and in `/proc/PID/cgroup`.
+                        let name = match value {
+                            None => option.clone(),
+                            Some(value) => format!("{option}={value}"),
+                        };
+                        if !matches!(name.as_str(), "rw" | "ro") {
+                            mounts.controllers.entry(name).or_insert_with(mount);
                         }
                     }
-                    _ => {}
                 }
+                _ => {}
             }
-            mounts
-        })
+        }
+        mounts
     }
 }
 

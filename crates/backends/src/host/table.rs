@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::pid::Stat;
+use super::files::pid::{Stat, memberships};
 use super::files::scan::number;
 use super::kept::{Buffer, Comes, Kept};
 use super::named::is_of_container;
@@ -121,13 +121,7 @@ pub(super) fn group_of(pid: u32) -> Option<String> {
 fn group(root: &Path, pid: u32, buffer: &mut Buffer) -> Option<Vec<u8>> {
     let file = Kept::open(&root.join(format!("{pid}/cgroup")), Comes::InParts).ok()?;
     let text = file.read(buffer).ok()?;
-    let paths = || {
-        super::files::scan::lines(text).filter_map(|line| {
-            // The hierarchy's number, its controllers, the path, which may have colons.
-            let mut parts = line.splitn(3, |byte| *byte == b':');
-            Some((parts.nth(1)?, parts.next()?))
-        })
-    };
+    let paths = || memberships(text);
     // Where both versions are mounted, an engine may have made a group in one of them only.
     let container = paths().map(|(_, path)| path).find(|path| is_of_container(path));
     let unified =

@@ -1,6 +1,6 @@
 //! The files of one process: `stat`, `status`, `io`. Source: proc(5).
 
-use super::scan::{fields, number, pairs};
+use super::scan::{fields, lines, number, pairs};
 
 /// What `stat` tells. Times are in clock ticks, sizes in bytes or pages as said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(in crate::host) struct Status {
 impl Status {
     pub(in crate::host) fn parse(text: &[u8]) -> Self {
         let mut status = Status::default();
-        for line in super::scan::lines(text) {
+        for line in lines(text) {
             if let Some(ids) = line.strip_prefix(b"Uid:") {
                 status.uid = fields(ids).nth(1).and_then(small);
             } else if let Some(swap) = line.strip_prefix(b"VmSwap:") {
@@ -88,6 +88,15 @@ impl Io {
         });
         Some(Io { read_bytes: read?, written_bytes: written? })
     }
+}
+
+/// The groups that a process is in, by `cgroup`: the controllers of each hierarchy, none for version 2, and the path in it.
+pub(in crate::host) fn memberships(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    lines(text).filter_map(|line| {
+        // The hierarchy's number, its controllers, the path, which may have colons.
+        let mut parts = line.splitn(3, |byte| *byte == b':');
+        Some((parts.nth(1)?, parts.next()?))
+    })
 }
 
 #[cfg(test)]

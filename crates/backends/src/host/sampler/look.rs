@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use roadstead_core::usage::{Rates, Sampling};
 use roadstead_core::{ContainerStats, Timestamp};
 
 use super::sample::{GroupSample, ProcessSample, Sample};
-use crate::host::cgroup::Cgroup;
+use crate::host::cgroup::{Cgroup, Mounts};
 use crate::host::groups::GroupFiles;
 use crate::host::kept::Buffer;
 use crate::host::machine::Machine;
@@ -26,6 +26,9 @@ const DESCRIPTORS_MOST: usize = 60_000;
 /// What is kept from look to look.
 #[derive(Debug)]
 pub(super) struct Looker {
+    /// Where processes are.
+    proc: PathBuf,
+    mounts: Arc<Mounts>,
     table: Table,
     machine: Machine,
     groups: BTreeMap<Arc<str>, Watched>,
@@ -61,10 +64,17 @@ struct Watched {
 }
 
 impl Looker {
-    pub(super) fn new() -> Self {
-        let descriptors = descriptors();
+    /// At this machine.
+    pub(super) fn here() -> Self {
+        Looker::new(Path::new("/proc"), Mounts::here(), descriptors())
+    }
+
+    /// Keeps at most so many descriptors.
+    fn new(proc: &Path, mounts: Arc<Mounts>, descriptors: usize) -> Self {
         Looker {
-            table: Table::new(Path::new("/proc"), descriptors / 3),
+            proc: proc.to_owned(),
+            mounts,
+            table: Table::new(proc, descriptors / 3),
             machine: Machine::new(),
             groups: BTreeMap::new(),
             paths: HashMap::new(),
@@ -106,7 +116,16 @@ impl Looker {
             if let Some(path) = self.paths.get_mut(&group) {
                 path.seen = self.look;
                 for (own, name) in &path.containers {
-                    find(&mut self.groups, own, name, pid, self.look);
+                    if let Some(group) = self.groups.get_mut(own) {
+                        group.pid = if group.seen == self.look { group.pid.min(pid) } else { pid };
+                        group.seen = self.look;
+                        continue;
+                    }
+                    // One that has just ended is looked for again at the next look, if it is there then.
+                    if let Some(cgroup) = Cgroup::of_group(&self.proc, &self.mounts, pid, name) {
+                        let group = Watched::new(name.clone(), cgroup, self.look);
+                        self.groups.insert(Arc::clone(own), group);
+                    }
                 }
             }
             let used = self.clock.seconds(entry.used_ticks);
@@ -120,7 +139,8 @@ impl Looker {
         self.kept = self.groups.values().filter_map(|group| group.files.as_ref()).map(GroupFiles::descriptors).sum();
         let mut groups = Vec::with_capacity(self.groups.len());
         for (path, watched) in &mut self.groups {
-            groups.extend(watched.read(path, self.descriptors, &mut self.kept, &mut self.buffer));
+            let anew = |pid, name: &GroupName| Cgroup::of_group(&self.proc, &self.mounts, pid, name);
+            groups.extend(watched.read(path, anew, self.descriptors, &mut self.kept, &mut self.buffer));
         }
         let count = u64::try_from(processes.len()).unwrap_or(u64::MAX);
         let machine = self.machine.read(count, &mut self.buffer);
@@ -128,24 +148,20 @@ impl Looker {
     }
 }
 
-/// Notes that a process is in a group.
-fn find(groups: &mut BTreeMap<Arc<str>, Watched>, own: &Arc<str>, name: &GroupName, pid: u32, look: u64) {
-    if let Some(group) = groups.get_mut(own) {
-        group.pid = if group.seen == look { group.pid.min(pid) } else { pid };
-        group.seen = look;
-        return;
-    }
-    // One that has just ended is looked for again at the next look, if it is there then.
-    if let Some(cgroup) = Cgroup::of_group(pid, name) {
-        let group =
-            Watched { name: name.clone(), pid, cgroup: Arc::new(cgroup), files: None, before: None, seen: look };
-        groups.insert(Arc::clone(own), group);
-    }
-}
-
 impl Watched {
-    /// Reads it; nothing when the container has ended.
-    fn read(&mut self, path: &Arc<str>, most: usize, kept: &mut usize, buffer: &mut Buffer) -> Option<GroupSample> {
+    fn new(name: GroupName, cgroup: Cgroup, look: u64) -> Self {
+        Watched { name, pid: cgroup.pid, cgroup: Arc::new(cgroup), files: None, before: None, seen: look }
+    }
+
+    /// Reads it; nothing when the container has ended. `anew` finds the group of a process.
+    fn read(
+        &mut self,
+        path: &Arc<str>,
+        anew: impl Fn(u32, &GroupName) -> Option<Cgroup>,
+        most: usize,
+        kept: &mut usize,
+        buffer: &mut Buffer,
+    ) -> Option<GroupSample> {
         let observed_at = Timestamp::now();
         let counters = match self.files.as_mut().map(|files| files.read(buffer)) {
             Some(Ok(counters)) => counters,
@@ -157,7 +173,7 @@ impl Watched {
                     self.before = None;
                 }
                 if self.cgroup.pid != self.pid {
-                    self.cgroup = Arc::new(Cgroup::of_group(self.pid, &self.name)?);
+                    self.cgroup = Arc::new(anew(self.pid, &self.name)?);
                 }
                 let mut files = GroupFiles::open(&self.cgroup).ok()?;
                 let counters = files.read(buffer).ok()?;
@@ -188,3 +204,6 @@ fn descriptors() -> usize {
     let soft = limit.ok().and_then(|(soft, _)| usize::try_from(soft).ok()).unwrap_or(DESCRIPTORS_MOST);
     soft.min(DESCRIPTORS_MOST) / SHARE
 }
+
+#[cfg(test)]
+mod tests;

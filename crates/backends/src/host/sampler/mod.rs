@@ -210,7 +210,7 @@ impl Shared {
     /// The thread.
     fn run(self: Arc<Self>) {
         let _running = Running(&self);
-        let mut looker = Looker::new();
+        let mut looker = Looker::here();
         let (mut version, mut pace) = {
             let state = self.state();
             (state.version, state.options.pace())
@@ -317,4 +317,49 @@ impl Drop for Running<'_> {
 /// What this very thread has used of the processors.
 fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn samples_come_one_after_the_other() {
+        let sampler = Sampler::new();
+        let options =
+            SamplerOptions { interval: Duration::from_millis(100), budget_percent: 100.0, ..SamplerOptions::default() };
+        sampler.configure(options);
+        let mut samples = sampler.samples().unwrap();
+        let first = samples.now().await.unwrap();
+        assert!(first.process(std::process::id()).is_some() && first.machine.memory.total_bytes > 0);
+        assert!(first.processes.iter().all(|process| process.cpu_percent.is_none()));
+        let second = samples.next().await.unwrap();
+        assert!(second.observed_at > first.observed_at);
+        let own = second.process(std::process::id()).unwrap();
+        assert!(own.cpu_percent.is_some_and(|percent| percent >= 0.0));
+        assert!(second.sampling.sample_cost_seconds > 0.0 && second.sampling.history_bytes > 0);
+        assert!((second.sampling.asked_interval_seconds - 0.1).abs() < 1e-9);
+        // Another reader has the same one, and waits for none.
+        let third = sampler.sample().await.unwrap();
+        assert!(third.observed_at >= second.observed_at);
+        let points = sampler.histories(|rings| (rings.machine(None, None), rings.process(own, None, None))).unwrap();
+        assert!(points.0.len() >= 2 && points.1.len() >= 2);
+        assert!(points.0.is_sorted_by_key(|point| point.at));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_for_another_time_is_kept_anew() {
+        let sampler = Sampler::new();
+        let mut options = SamplerOptions::default();
+        (options.interval, options.budget_percent) = (Duration::from_hours(1), 100.0);
+        sampler.configure(options.clone());
+        let mut samples = sampler.samples().unwrap();
+        samples.now().await.unwrap();
+        // A change of the options wakes the thread, which would sleep for an hour.
+        options.fine = Duration::from_hours(2);
+        sampler.configure(options.clone());
+        samples.next().await.unwrap();
+        let points = sampler.histories(|rings| rings.machine(None, None).len()).unwrap();
+        assert_eq!((points, sampler.options()), (1, options));
+    }
 }
