@@ -21,9 +21,12 @@ use super::table;
 
 mod answers;
 
-/// What is known of names is asked for again after so long, since containers can be renamed while they run; so is a group whose
-/// owner could not be told, and an engine none of whose containers are here.
+/// A group whose owner could not be told is asked about again after so long, and so is an engine none of whose containers are here.
 const AGAIN: Duration = Duration::from_secs(10);
+/// The same at once, so many times: a container that begins tells its process a moment later.
+const TRIES: u32 = 3;
+/// Containers can be renamed while they run.
+const RENAMED: Duration = Duration::from_mins(1);
 /// So many containers are asked about at once.
 const AT_ONCE: usize = 16;
 
@@ -63,6 +66,8 @@ pub(crate) struct Members {
 #[derive(Debug, Default)]
 struct Known {
     groups: HashMap<Arc<str>, Whose>,
+    /// How often it was asked in vain whose a group is.
+    tries: HashMap<Arc<str>, u32>,
     listed: Option<Instant>,
     /// Whether containers run, but none of them here.
     elsewhere: bool,
@@ -99,10 +104,16 @@ impl Members {
     async fn ours(&self, owner: &impl Owner, sample: &Sample) -> Result<Option<HashMap<Arc<str>, Arc<Member>>>> {
         let mut known = self.known.lock().await;
         known.groups.retain(|path, _| sample.group(path).is_some());
-        let is_old = known.listed.is_none_or(|listed| listed.elapsed() > AGAIN);
+        known.tries.retain(|path, _| sample.group(path).is_some());
+        let is_older = |age: Duration| known.listed.is_none_or(|listed| listed.elapsed() > age);
+        let is_old = is_older(AGAIN);
         let has_ours = known.groups.values().any(|whose| matches!(whose, Whose::Ours(_)));
-        let has_new = sample.groups.iter().any(|group| !known.groups.contains_key(&group.path));
-        if has_new || (is_old && (!has_ours || known.elsewhere)) || known.listed.is_none() {
+        let is_new = |path: &Arc<str>| {
+            let is_tried = known.tries.get(path).is_some_and(|tries| *tries >= TRIES);
+            !known.groups.contains_key(path) && (is_old || !is_tried)
+        };
+        let has_new = sample.groups.iter().any(|group| is_new(&group.path));
+        if has_new || is_older(RENAMED) || (is_old && (!has_ours || known.elsewhere)) {
             let listed = owner.containers().await?;
             known.take(owner, sample, &listed).await;
         }
@@ -221,6 +232,8 @@ impl Known {
             let others = (is_nobodys || all_told).then_some(Whose::Others);
             if let Some(whose) = own.or(others) {
                 self.groups.insert(Arc::clone(&group.path), whose);
+            } else {
+                *self.tries.entry(Arc::clone(&group.path)).or_default() += 1;
             }
         }
     }

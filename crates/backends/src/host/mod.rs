@@ -10,7 +10,11 @@
 
 #![cfg_attr(
     not(any(feature = "docker", feature = "lxd")),
-    allow(dead_code, unused_imports, reason = "only engines that can be on this machine ask whose containers are here")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only engines that can be on this machine ask whose containers are here"
+    )
 )]
 
 mod cgroup;
