@@ -34,6 +34,8 @@ pub(crate) enum Wire {
     Lines,
     /// The bytes as they were written.
     Raw,
+    /// `application/json`: no stream, but one answer.
+    Whole,
 }
 
 impl Wire {
@@ -63,6 +65,7 @@ impl Wire {
             let found = match media.as_str() {
                 "*/*" => Some(first),
                 "text/event-stream" => Some(Wire::Events),
+                "application/json" | "application/*" if offered.contains(&Wire::Whole) => Some(Wire::Whole),
                 "application/x-ndjson" | "application/json" => Some(Wire::Lines),
                 "text/plain" | "text/*" | "application/octet-stream" => Some(Wire::Raw),
                 _ => None,
@@ -80,6 +83,7 @@ impl Wire {
             Wire::Events => "text/event-stream",
             Wire::Lines => "application/x-ndjson",
             Wire::Raw => "text/plain; charset=utf-8",
+            Wire::Whole => "application/json",
         }
     }
 
@@ -101,7 +105,7 @@ impl Wire {
                 frame.put_slice(&json);
                 frame.put_slice(b"\n\n");
             }
-            Wire::Lines | Wire::Raw => {
+            Wire::Lines | Wire::Raw | Wire::Whole => {
                 frame.put_slice(&json);
                 frame.put_slice(b"\n");
             }
@@ -182,7 +186,7 @@ impl Pump {
                     let problem = Problem::from(error).with_request_id(&self.request_id);
                     let last = match self.wire {
                         // The answer has begun with 200: breaking it off is the only way to say that it is not whole.
-                        Wire::Raw => Err(problem),
+                        Wire::Raw | Wire::Whole => Err(problem),
                         Wire::Events => Ok(self.wire.frame("", "error", &problem)),
                         Wire::Lines => Ok(self.wire.frame("", "error", &serde_json::json!({ "error": problem }))),
                     };

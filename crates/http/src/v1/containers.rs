@@ -1,13 +1,13 @@
-//! Containers: lists over one node or all, creation, inspection, deletion, numbers and processes.
+//! Containers: lists over one node or all, creation, inspection, deletion and numbers.
 
 use std::time::Duration;
 
 use actix_web::{HttpResponse, delete, get, post, web};
 use roadstead_core::{
     ContainerDetails, ContainerFilter, ContainerSpec, ContainerState, ContainerStats, ContainerSummary,
-    CreatedContainer, DeleteOptions, Error, LabelSelector, Listing, Process, Result,
+    CreatedContainer, DeleteOptions, Error, LabelSelector, Listing, Result,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{created, newest_first};
 use crate::extract::{Json, Nothing, Query};
@@ -176,20 +176,4 @@ pub(crate) async fn delete(
 pub(crate) async fn stats(app: web::Data<App>, path: web::Path<(String, String)>, _: Query<Nothing>) -> Answer {
     let container = app.container(&path.0, &path.1).await?;
     Ok(HttpResponse::Ok().json(container.stats().await?))
-}
-
-/// The processes of a container.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct ProcessList {
-    /// By ascending process id.
-    pub items: Vec<Process>,
-}
-
-/// The processes of a container.
-#[utoipa::path(tag = "containers", operation_id = "containers_processes", responses((status = 200, description = "The processes.", body = ProcessList)))]
-#[get("/nodes/{node}/containers/{container}/processes")]
-pub(crate) async fn processes(app: web::Data<App>, path: web::Path<(String, String)>, _: Query<Nothing>) -> Answer {
-    let container = app.container(&path.0, &path.1).await?;
-    let items = container.processes().await?;
-    Ok(HttpResponse::Ok().json(ProcessList { items }))
 }

@@ -268,7 +268,7 @@ pub(crate) async fn get_output(
     let frames = chunks.map(move |chunk| {
         chunk.map(|chunk| match wire {
             Wire::Raw => chunk.data,
-            Wire::Events | Wire::Lines => {
+            Wire::Events | Wire::Lines | Wire::Whole => {
                 let item = OutputItem::new(chunk.sequence, chunk.kind, None, &chunk.data);
                 wire.frame(&chunk.sequence.to_string(), "output", &item)
             }

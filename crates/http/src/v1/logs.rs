@@ -61,7 +61,7 @@ pub(crate) async fn logs(
     let frames = records.enumerate().map(move |(index, record)| {
         record.map(|record| match wire {
             Wire::Raw => plain(record),
-            Wire::Events | Wire::Lines => {
+            Wire::Events | Wire::Lines | Wire::Whole => {
                 let sequence = index as u64 + 1;
                 let item = OutputItem::new(sequence, record.kind, record.time, &record.data);
                 wire.frame(&sequence.to_string(), "log", &item)

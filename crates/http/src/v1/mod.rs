@@ -14,7 +14,9 @@ mod migrations;
 mod networks;
 mod nodes;
 pub(crate) mod openapi;
+mod processes;
 mod snapshots;
+mod usage;
 mod volumes;
 
 use actix_web::HttpResponse;
@@ -52,6 +54,9 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(nodes::get)
             .service(nodes::remove)
             .service(nodes::capabilities)
+            .service(usage::host)
+            .service(usage::of_node)
+            .service(processes::of_node)
             .service(backups::restore)
             .service(backups::backup)
             .service(snapshots::list)
@@ -65,7 +70,8 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(containers::inspect)
             .service(containers::delete)
             .service(containers::stats)
-            .service(containers::processes)
+            .service(processes::of_container)
+            .service(usage::of_container)
             .service(lifecycle::start)
             .service(lifecycle::stop)
             .service(lifecycle::restart)

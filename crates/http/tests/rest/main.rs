@@ -17,3 +17,4 @@ mod resources;
 mod rig;
 mod shutdown;
 mod snapshots;
+mod usage;
