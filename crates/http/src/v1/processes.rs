@@ -71,6 +71,11 @@ pub(super) struct ProcessesSeen {
     pub items: Vec<Process>,
 }
 
+/// By pid; two containers may count theirs alike.
+fn key(process: &Process) -> Vec<String> {
+    vec![format!("{:010}", process.pid), process.container.clone().unwrap_or_default()]
+}
+
 /// Refuses what only a list of what is there now has.
 fn only_of_lists(form: &str, given: &[(&str, bool)]) -> Result<()> {
     match given.iter().find(|(_, given)| *given) {
@@ -112,7 +117,7 @@ pub(crate) async fn of_node(
         let slot = app.nodes.get(&node)?;
         let question = |node: Arc<dyn Node>| async move { node.list_processes(&options).await };
         let listing = fanout::ask_one(&slot, app.deadline(), question).await.map_err(by_key)?;
-        return Ok(paging.respond(listing, |process| vec![format!("{:010}", process.pid)])?);
+        return Ok(paging.respond(listing, key)?);
     }
     only_of_lists("a stream", &pages)?;
     let node = app.node(&node).await?;

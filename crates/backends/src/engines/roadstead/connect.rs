@@ -22,7 +22,6 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         uri: shown(uri),
         transport: Transport::new(&address, deadline)?,
         capabilities: roadstead_core::Capabilities::default(),
-        polled: roadstead_core::usage::Polled::new(),
         reconnect_deadline: options.reconnect_deadline,
     };
     if address.node.is_none() {

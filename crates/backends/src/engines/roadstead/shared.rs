@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use roadstead_core::Capabilities;
-use roadstead_core::usage::Polled;
 
 use super::transport::Transport;
 
@@ -18,8 +17,6 @@ pub(super) struct Remote {
     pub(super) uri: String,
     pub(super) transport: Transport,
     pub(super) capabilities: Capabilities,
-    /// What containers used when it was last asked.
-    pub(super) polled: Polled,
     /// How long what broke tries to connect again.
     pub(super) reconnect_deadline: Duration,
 }
@@ -62,7 +59,6 @@ pub(super) mod tests {
             uri: uri.to_string(),
             transport: Transport::new(&address, Duration::from_secs(1)).unwrap(),
             capabilities: Capabilities::all(),
-            polled: Polled::new(),
             reconnect_deadline: Duration::from_secs(1),
         }
     }
