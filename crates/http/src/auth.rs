@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::state::App;
 
 /// Routes that tell nothing but that the server is there.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+pub(crate) const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The admin token, compared in constant time.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ mod envelope;
 mod etag;
 mod extract;
 mod fanout;
+mod metrics;
 mod moves;
 mod nodes;
 mod objects;

@@ -46,7 +46,7 @@ fn newest_first(time: Option<Timestamp>) -> String {
 
 /// Every route, with its documentation.
 pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
-    config.service(health::healthz).service(health::readyz).service(
+    config.service(health::healthz).service(health::readyz).service(crate::metrics::metrics).service(
         scope::scope("/v1")
             .service(openapi::serve_document)
             .service(nodes::list)

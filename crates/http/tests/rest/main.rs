@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod jobs;
 mod logs;
+mod metrics;
 mod migrations;
 mod nodes;
 mod openapi;
