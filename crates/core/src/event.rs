@@ -137,6 +137,10 @@ pub enum EventAction {
     JobStarted,
     /// A job in it ended.
     JobEnded,
+    /// A rule of alerts of the server holds; `attributes` name it as `rule`, and tell the `value`.
+    AlertRaised,
+    /// It does not hold any more.
+    AlertCleared,
     /// Something may have been missed: read the lists again.
     Resync,
     /// Something else; see `engine_action`.
@@ -172,6 +176,8 @@ impl EventAction {
             EventAction::Disconnected => "disconnected",
             EventAction::JobStarted => "job_started",
             EventAction::JobEnded => "job_ended",
+            EventAction::AlertRaised => "alert_raised",
+            EventAction::AlertCleared => "alert_cleared",
             EventAction::Resync => "resync",
             EventAction::Other => "other",
         }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser};
 use roadstead_core::{Error, Result};
 
+use crate::alerts::AlertConfig;
 use crate::config::{Config, Layer, LogFormat, NodeConfig};
 
 /// One API over every container engine.
@@ -53,6 +54,9 @@ pub struct Serve {
     /// A node; may be repeated. Without any, the engines of this machine are found by their usual sockets.
     #[arg(long = "node", value_name = "NAME=URI", env = "ROADSTEAD_NODES", value_delimiter = ' ', hide_env_values = true, value_parser = parse_node)]
     pub nodes: Vec<(String, NodeConfig)>,
+    /// A rule of alerts, for example `busy=cpu > 90% for 30s`; may be repeated.
+    #[arg(long = "alert", value_name = "NAME=RULE", env = "ROADSTEAD_ALERTS", value_delimiter = ';', value_parser = parse_alert)]
+    pub alerts: Vec<AlertConfig>,
     /// TLS certificate chain, PEM.
     #[arg(long, value_name = "FILE", env = "ROADSTEAD_TLS_CERT")]
     pub tls_cert: Option<PathBuf>,
@@ -99,6 +103,11 @@ fn parse_node(text: &str) -> std::result::Result<(String, NodeConfig), String> {
     let (name, uri) = text.split_once('=').ok_or("must be NAME=URI")?;
     roadstead_core::names::node_name("node", name).map_err(|error| error.message().to_owned())?;
     Ok((name.to_owned(), NodeConfig::Uri(uri.to_owned())))
+}
+
+fn parse_alert(text: &str) -> std::result::Result<AlertConfig, String> {
+    let (name, when) = text.split_once('=').ok_or("must be NAME=RULE")?;
+    Ok(AlertConfig { name: name.trim().to_owned(), when: when.trim().to_owned(), nodes: Vec::new(), label: None })
 }
 
 impl Command {
@@ -148,6 +157,7 @@ impl Serve {
             keep_jobs_seconds: self.keep_jobs_seconds,
             max_body_bytes: self.max_body_bytes,
             max_archive_bytes: self.max_archive_bytes,
+            alerts: (!self.alerts.is_empty()).then(|| self.alerts.clone()),
             nodes: (!nodes.is_empty()).then_some(nodes),
         });
         config.validate()?;
@@ -203,7 +213,7 @@ They are the settings of `roadstead serve`, which is also what `roadstead` witho
 is `roadstead serve --check`. From the source tree: `cargo run --release -- --listen 127.0.0.1:7071`.
 
 Flags win over the environment, which wins over the file, which wins over the defaults. Several values of one variable are
-divided by commas (`ROADSTEAD_LISTEN`) or spaces (`ROADSTEAD_NODES`). The file is TOML; a key that is not listed here is an
+divided by commas (`ROADSTEAD_LISTEN`), spaces (`ROADSTEAD_NODES`) or semicolons (`ROADSTEAD_ALERTS`). The file is TOML; a key that is not listed here is an
 error that names it. Nodes of the file are a table of names, each with a URI or with a table:
 
 ```toml
@@ -215,6 +225,22 @@ trial = \"memory:\"
 far = \"roadstead+https://far.example:7070/docker?token_file=/etc/roadstead/far.token&server_certificate=/etc/roadstead/far.crt\"
 build = { uri = \"memory:\", certificate = \"/etc/roadstead/cert.pem\", key = \"/etc/roadstead/key.pem\", authority = \"/etc/roadstead/ca.pem\" }
 ```
+
+## Alerts
+
+Rules that the server watches; when one begins or ends to hold, there is an event `alert_raised` or `alert_cleared` on the event
+routes, with `rule` and `value` among its attributes. A file can narrow a rule to nodes and to containers with a label:
+
+```toml
+[[alerts]]
+name = \"busy\"
+when = \"cpu > 90% for 30s\"
+nodes = [\"build\"]
+label = \"tier=web\"
+```
+
+There are `cpu > 90% for 30s` (of one core, by a container), `memory > 90% of limit for 10s`, `oom_kill`, `restarts > 3 in 60s` and
+`node gone for 30s`. Times are in `s`, `m` or `h`. An `oom_kill` is cleared when there was none for a minute.
 
 ## Which engines are found
 

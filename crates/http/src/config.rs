@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::{self, AlertConfig};
 use crate::extract::without_values;
 use crate::nodes::NewNode;
 
@@ -44,6 +45,9 @@ pub struct Config {
     pub max_body_bytes: u64,
     /// Largest archive, in bytes.
     pub max_archive_bytes: u64,
+    /// Rules of alerts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<AlertConfig>,
     /// Nodes by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nodes: BTreeMap<String, NodeConfig>,
@@ -162,6 +166,7 @@ pub struct Layer {
     pub keep_jobs_seconds: Option<u32>,
     pub max_body_bytes: Option<u64>,
     pub max_archive_bytes: Option<u64>,
+    pub alerts: Option<Vec<AlertConfig>>,
     pub nodes: Option<BTreeMap<String, NodeConfig>>,
 }
 
@@ -209,6 +214,7 @@ impl Default for Config {
             keep_jobs_seconds: 3600,
             max_body_bytes: 1024 * 1024,
             max_archive_bytes: 64 * 1024 * 1024 * 1024,
+            alerts: Vec::new(),
             nodes: BTreeMap::new(),
         }
     }
@@ -248,6 +254,7 @@ impl Config {
             keep_jobs_seconds,
             max_body_bytes,
             max_archive_bytes,
+            alerts,
             nodes
         );
         self.tls_cert = layer.tls_cert.or(self.tls_cert);
@@ -288,6 +295,7 @@ impl Config {
                 return Err(Error::invalid(field, "must be from 1 to 86400"));
             }
         }
+        alerts::check(&self.alerts)?;
         for (name, node) in &self.nodes {
             let node = node.named(name);
             roadstead_core::names::node_name("nodes", &node.name)?;

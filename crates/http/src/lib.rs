@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod actions;
+mod alerts;
 mod archive;
 mod auth;
 pub mod cli;
@@ -25,6 +26,7 @@ mod state_dir;
 mod stream;
 mod v1;
 
+pub use alerts::AlertConfig;
 pub use config::{Config, Layer, LogFormat, NodeConfig, NodeTable};
 pub use nodes::{NewNode, NodeSlot, NodeSource, Nodes};
 pub use problem::{Document, HTTP_ROWS, HttpRow, PROBLEM_JSON, Problem};

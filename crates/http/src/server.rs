@@ -17,6 +17,7 @@ use tracing_actix_web::TracingLogger;
 use utoipa_actix_web::AppExt;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::alerts;
 use crate::auth::{Token, require_identity};
 use crate::config::Config;
 use crate::envelope::{AccessLog, envelope};
@@ -131,7 +132,14 @@ impl Server {
         let nodes = assemble(&config, registry, state_dir).await?;
         let (ending, ended) = watch::channel(false);
         let drain = config.drain_timeout_seconds;
-        let app = web::Data::new(App { config, nodes, moves, token: Token::new(token.clone()), ending: ended });
+        let app = web::Data::new(App {
+            config,
+            nodes,
+            moves,
+            alerts: Arc::default(),
+            token: Token::new(token.clone()),
+            ending: ended,
+        });
         let state = app.clone();
         let factory = move || {
             // The viewer comes first: the scope of the routes takes every path under /v1.
@@ -174,6 +182,7 @@ impl Server {
         let server = server.run();
         let handle = server.handle();
         let task = tokio::spawn(server);
+        alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use roadstead_core::{Container, Error, ErrorKind, Node, Result, names};
 use tokio::sync::watch;
 
+use crate::alerts::Alerts;
 use crate::auth::Token;
 use crate::config::Config;
 use crate::moves::Moves;
@@ -20,6 +21,8 @@ pub(crate) struct App {
     pub nodes: Nodes,
     /// Moves of containers between nodes.
     pub(crate) moves: Moves,
+    /// Alerts that were raised and cleared.
+    pub(crate) alerts: Arc<Alerts>,
     /// What a caller must show.
     pub(crate) token: Token,
     /// Becomes true when the server is to end.

@@ -87,6 +87,13 @@ fn mark(event: &Event) -> u32 {
     hash
 }
 
+/// Where alerts stand among the positions: no node has this name. They are the server's own, and by its clock.
+const ALERTS: &str = "!";
+
+fn is_alert(event: &Event) -> bool {
+    matches!(event.action, EventAction::AlertRaised | EventAction::AlertCleared)
+}
+
 /// Where the streams of all nodes stand.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Positions(BTreeMap<String, Position>);
@@ -94,10 +101,17 @@ struct Positions(BTreeMap<String, Position>);
 impl Positions {
     /// The id of an event. A `resync` moves nothing: it is none of the engine's own, and its time may be of our clock.
     fn pass(&mut self, event: &Event) -> String {
-        if event.action != EventAction::Resync {
+        if is_alert(event) {
+            self.0.entry(ALERTS.to_owned()).or_default().pass(event);
+        } else if event.action != EventAction::Resync {
             self.0.entry(event.node.clone()).or_default().pass(event);
         }
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// From where on alerts are given to a client that was here.
+    fn alerts_since(&self) -> Option<Timestamp> {
+        self.0.get(ALERTS).or_else(|| self.0.values().min_by_key(|position| position.t))?.options().since
     }
 
     fn read(req: &HttpRequest) -> Result<Option<Positions>> {
@@ -155,7 +169,14 @@ pub(crate) async fn of_node(
         (None, None) => EventOptions::default(),
     };
     let node = app.node(&node).await?;
+    let alerts_since = cursor.as_ref().and_then(Positions::alerts_since).or(query.since);
+    let alerts = app.alerts.follow(Some(node.name().to_owned()), alerts_since);
+    let mut skip_alerts = Skip::after(cursor.as_ref().and_then(|positions| positions.0.get(ALERTS)));
     let events = node.events(&options).await?;
+    // The stream ends with the engine's events.
+    let events = events.map(Some).chain(stream::iter([None]));
+    let events = stream::select(events, alerts.map(Ok).map(Some));
+    let events = events.take_while(|event| std::future::ready(event.is_some())).filter_map(std::future::ready);
     // The client was here, but there is no event to go on after: what came meanwhile is not known.
     let missed = (cursor.is_some() && resumed.is_none()).then(|| Event::resync(Timestamp::now(), node.name()));
     let mut skip = Skip::after(resumed.as_ref());
@@ -163,9 +184,12 @@ pub(crate) async fn of_node(
     if let Some(position) = resumed {
         positions.0.insert(node.name().to_owned(), position);
     }
+    if let Some(position) = cursor.as_ref().and_then(|positions| positions.0.get(ALERTS)) {
+        positions.0.insert(ALERTS.to_owned(), position.clone());
+    }
     let frames = stream::iter(missed.map(Ok)).chain(events).filter_map(move |event| {
         let frame = match event {
-            Ok(event) if !skip.passes(&event) => None,
+            Ok(event) if !if is_alert(&event) { &mut skip_alerts } else { &mut skip }.passes(&event) => None,
             Ok(event) => {
                 let id = positions.pass(&event);
                 Some(Ok(form.frame(&id, "event", &event)))
@@ -189,6 +213,22 @@ pub(crate) async fn all(app: web::Data<App>, req: HttpRequest, Query(query): Que
     // Bounded: a client that does not read holds the nodes' streams back.
     let (sender, receiver) = mpsc::channel(64);
     let (opening, mut opened) = mpsc::channel(1);
+    let alerts_since = cursor.as_ref().and_then(Positions::alerts_since).or(query.since);
+    let mut alerts = app.alerts.follow(None, alerts_since);
+    let mut skip_alerts = Skip::after(cursor.as_ref().and_then(|positions| positions.0.get(ALERTS)));
+    let said = sender.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = said.closed() => return,
+                alert = alerts.next() => match alert {
+                    Some(alert) if !skip_alerts.passes(&alert) => {}
+                    Some(alert) => if said.send(Said::Event(alert)).await.is_err() { return },
+                    None => return,
+                },
+            }
+        }
+    });
     tokio::spawn(watch_nodes(Arc::clone(&app), cursor.clone(), query.since, sender, opening));
     // What happens after the answer has begun is in it: each node's stream stands by then, or the node is slow or away.
     let _ = tokio::time::timeout(OPEN_WITHIN, opened.recv()).await;

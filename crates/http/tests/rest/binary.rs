@@ -52,6 +52,7 @@ fn wrong_input_exits_with_2_and_says_why() {
         (vec!["serve", "--config", "/absent.toml"], "/absent.toml"),
         (vec!["serve", "--tls-cert", "/c.pem"], "tls_key"),
         (vec!["serve", "--log", "a=b=c"], "log"),
+        (vec!["serve", "--check", "--alert", "busy=cpu > much for 1s"], "alerts[0].when"),
     ] {
         let output = run(&arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));

@@ -1,6 +1,7 @@
 //! The server as a client sees it, on the in-memory engine: every route, every refusal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod alerts;
 mod attach;
 mod auth;
 mod binary;

@@ -140,13 +140,16 @@ impl Follower {
         if !self.seen.insert(key) && self.resumed {
             return;
         }
+        // Alerts are the server's own: their times are of its clock, and not of the engine's.
+        let is_alert = matches!(event.action, EventAction::AlertRaised | EventAction::AlertCleared);
         if let Proof::Wanted(_) = self.proof
+            && !is_alert
             && self.last.is_some_and(|(last, _)| event.time > last)
         {
             // It is past the place where the last one should have been.
             self.missed();
         }
-        if !event.time.is_never() {
+        if !event.time.is_never() && !is_alert {
             self.last = Some((event.time, key));
         }
         self.waiting.push_back(event);

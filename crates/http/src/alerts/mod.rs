@@ -1,0 +1,261 @@
+//! Alerts: rules of the configuration that the server watches on its nodes, told as events.
+//!
+//! ```toml
+//! [[alerts]]
+//! name = "busy"
+//! when = "cpu > 90% for 30s"
+//! ```
+
+mod rule;
+mod state;
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::web;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use roadstead_core::{
+    Capability, ContainerFilter, Error, ErrorKind, Event, EventOptions, ItemStream, Node, NodeUsage, Result, Timestamp,
+    UsageOptions,
+};
+use tokio::sync::watch;
+
+pub use rule::AlertConfig;
+
+use crate::nodes::NodeSlot;
+use crate::state::{App, within};
+use rule::{Condition, Rule};
+use state::OnNode;
+
+/// So many alerts are kept for readers that begin in the past.
+const KEPT_MAX: usize = 4096;
+/// Time alone changes what holds: it is looked at so often.
+const TICK: Duration = Duration::from_secs(1);
+/// Whether a node is there is asked so often.
+const ASK: Duration = Duration::from_secs(10);
+
+/// Checks the rules of a configuration.
+///
+/// # Errors
+/// `InvalidInput` that names the key.
+pub(crate) fn check(alerts: &[AlertConfig]) -> Result<()> {
+    rule::read(alerts).map(drop)
+}
+
+/// Alerts that were raised and cleared, kept within bounds.
+#[derive(Debug)]
+pub(crate) struct Alerts {
+    /// How many there were, and the last of them.
+    kept: Mutex<(u64, VecDeque<Event>)>,
+    count: watch::Sender<u64>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Alerts { kept: Mutex::default(), count: watch::Sender::new(0) }
+    }
+}
+
+impl Alerts {
+    fn add(&self, event: Event) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.1.push_back(event);
+        kept.0 += 1;
+        if kept.1.len() > KEPT_MAX {
+            kept.1.pop_front();
+        }
+        self.count.send_replace(kept.0);
+    }
+
+    /// Those from `since` on that are kept, or new ones only, and all that come: of one node, or of all.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        node: Option<String>,
+        since: Option<Timestamp>,
+    ) -> BoxStream<'static, Event> {
+        let changes = self.count.subscribe();
+        let begin = if since.is_some() { 0 } else { *changes.borrow() };
+        let state = (Arc::clone(self), changes, begin);
+        let batches = stream::unfold(state, |(alerts, mut changes, next)| async move {
+            changes.wait_for(|count| *count > next).await.ok()?;
+            let (count, batch) = alerts.from(next);
+            Some((stream::iter(batch), (alerts, changes, count)))
+        });
+        let wanted = move |event: &Event| {
+            let wanted = node.as_ref().is_none_or(|node| *node == event.node);
+            std::future::ready(wanted && since.is_none_or(|since| event.time >= since))
+        };
+        batches.flatten().filter(wanted).boxed()
+    }
+
+    fn from(&self, next: u64) -> (u64, Vec<Event>) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = usize::try_from(kept.0.saturating_sub(next)).unwrap_or(usize::MAX);
+        let skip = kept.1.len().saturating_sub(new);
+        (kept.0, kept.1.iter().skip(skip).cloned().collect())
+    }
+}
+
+/// Watches the rules of the configuration until the server ends.
+///
+/// # Errors
+/// `InvalidInput` for a rule that makes no sense.
+pub(crate) fn watch(app: &web::Data<App>) -> Result<()> {
+    let rules = rule::read(&app.config.alerts)?;
+    if !rules.is_empty() {
+        tokio::spawn(watch_nodes(app.clone().into_inner(), rules));
+    }
+    Ok(())
+}
+
+async fn watch_nodes(app: Arc<App>, rules: Vec<Rule>) {
+    let mut changes = app.nodes.changes();
+    let mut tasks: BTreeMap<String, (Arc<NodeSlot>, tokio::task::JoinHandle<()>)> = BTreeMap::new();
+    loop {
+        changes.borrow_and_update();
+        let slots = app.nodes.all();
+        tasks.retain(|_, (old, task)| {
+            let stays = slots.iter().any(|slot| Arc::ptr_eq(slot, old));
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for slot in slots {
+            if !tasks.contains_key(slot.name()) && rules.iter().any(|rule| rule.is_of(slot.name())) {
+                let on = OnNode::new(slot.name(), &rules);
+                let follow = follow(Arc::clone(&slot), app.deadline(), on, Arc::clone(&app.alerts));
+                tasks.insert(slot.name().to_owned(), (slot, tokio::spawn(follow)));
+            }
+        }
+        tokio::select! {
+            () = app.ending() => break,
+            changed = changes.changed() => if changed.is_err() { break },
+        }
+    }
+    for (_, task) in tasks.values() {
+        task.abort();
+    }
+}
+
+/// What is followed of a node.
+struct Followed {
+    node: Arc<dyn Node>,
+    usage: ItemStream<NodeUsage>,
+    events: ItemStream<Event>,
+}
+
+/// Watches one node, again and again.
+async fn follow(slot: Arc<NodeSlot>, deadline: Duration, mut on: OnNode, alerts: Arc<Alerts>) {
+    let mut clock = tokio::time::interval(TICK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let by_usage = |condition: &Condition| {
+        matches!(condition, Condition::Cpu { .. } | Condition::Memory { .. } | Condition::OomKill)
+    };
+    let wants_usage = on.rules().iter().any(|rule| by_usage(&rule.condition));
+    loop {
+        let mut opening = Box::pin(open(&slot, deadline, wants_usage));
+        let opened = loop {
+            tokio::select! {
+                opened = &mut opening => break opened,
+                _ = clock.tick() => on.tick(Instant::now()).into_iter().for_each(|event| alerts.add(event)),
+            }
+        };
+        match opened {
+            Ok(followed) => {
+                on.is_here();
+                on.tick(Instant::now()).into_iter().for_each(|event| alerts.add(event));
+                let error = listen(followed, deadline, &mut on, &mut clock, &alerts).await;
+                tracing::debug!(node = slot.name(), %error, "alerts: the node is not followed any more");
+            }
+            Err(error) => {
+                tracing::debug!(node = slot.name(), %error, "alerts: the node cannot be followed");
+                on.is_gone();
+            }
+        }
+        on.tick(Instant::now()).into_iter().for_each(|event| alerts.add(event));
+        clock.tick().await;
+    }
+}
+
+/// Follows what the rules ask about, as far as the engine tells it.
+async fn open(slot: &Arc<NodeSlot>, deadline: Duration, wants_usage: bool) -> Result<Followed> {
+    within(deadline, async {
+        let node = slot.node(deadline).await?;
+        node.ping().await?;
+        let usage = if wants_usage && node.capabilities().has(Capability::Usage) {
+            node.watch_usage(&UsageOptions::default()).await?
+        } else {
+            stream::pending().boxed()
+        };
+        // The end of events says that the engine is away, so they are followed in any case.
+        let events = if node.capabilities().has(Capability::Events) {
+            node.events(&EventOptions::default()).await?
+        } else {
+            stream::pending().boxed()
+        };
+        Ok(Followed { node, usage, events })
+    })
+    .await
+}
+
+/// Why it ended.
+async fn listen(
+    mut followed: Followed,
+    deadline: Duration,
+    on: &mut OnNode,
+    clock: &mut tokio::time::Interval,
+    alerts: &Alerts,
+) -> Error {
+    let ended = || Error::new(ErrorKind::Unavailable, "the engine ended its stream");
+    let mut asked = Instant::now();
+    loop {
+        let raised = tokio::select! {
+            usage = followed.usage.next() => match usage {
+                Some(Ok(usage)) => {
+                    if let Err(error) = label(&*followed.node, on).await {
+                        return error;
+                    }
+                    on.see_usage(Instant::now(), &usage)
+                }
+                Some(Err(error)) => return error,
+                None => return ended(),
+            },
+            event = followed.events.next() => match event {
+                Some(Ok(event)) => {
+                    if let Err(error) = label(&*followed.node, on).await {
+                        return error;
+                    }
+                    on.see_event(Instant::now(), &event)
+                }
+                Some(Err(error)) => return error,
+                None => return ended(),
+            },
+            _ = clock.tick() => {
+                // A stream of an engine that hangs is silent like one on which nothing happens.
+                if asked.elapsed() >= ASK {
+                    if let Err(error) = within(deadline, followed.node.ping()).await {
+                        return error;
+                    }
+                    asked = Instant::now();
+                }
+                on.tick(Instant::now())
+            }
+        };
+        raised.into_iter().for_each(|event| alerts.add(event));
+    }
+}
+
+/// Finds out which containers have the labels that rules ask for.
+async fn label(node: &dyn Node, on: &mut OnNode) -> Result<()> {
+    let labels: Vec<_> =
+        on.rules().iter().enumerate().filter_map(|(rule, of)| Some((rule, of.label.clone()?))).collect();
+    for (rule, label) in labels {
+        let mut filter = ContainerFilter::all();
+        filter.labels.push(label);
+        let found = node.list_containers(&filter).await?;
+        on.label(rule, found.into_iter().map(|container| container.id).collect::<HashSet<_>>());
+    }
+    Ok(())
+}

@@ -1,0 +1,384 @@
+//! Which rules hold on one node: what is seen goes in with its time, and what begins or ends to hold comes out.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use roadstead_core::{Event, EventAction, NodeUsage, ResourceKind, Timestamp};
+
+use super::rule::{Condition, Rule};
+
+/// An alert of a single happening holds for so long after the last one.
+const LINGER: Duration = Duration::from_secs(60);
+/// A restart that is told within this time after a start is the same one.
+const TOLD_TWICE: Duration = Duration::from_secs(1);
+/// So many starts of a container are remembered.
+const STARTS_MAX: usize = 65_537;
+
+/// Something about which a rule holds.
+#[derive(Clone, Debug)]
+struct Holding {
+    since: Instant,
+    raised: bool,
+    name: Option<String>,
+    value: String,
+}
+
+/// What is remembered of a container.
+#[derive(Clone, Debug, Default)]
+struct Past {
+    name: Option<String>,
+    oom_kills: Option<u64>,
+    oom_at: Option<Instant>,
+    /// Whether it ended since it was last started.
+    ended: bool,
+    restarts: VecDeque<Instant>,
+}
+
+/// The rules on one node.
+#[derive(Debug)]
+pub(super) struct OnNode {
+    node: String,
+    rules: Vec<Rule>,
+    /// By rule and by id; the node itself has its own name.
+    holding: BTreeMap<(usize, String), Holding>,
+    past: HashMap<String, Past>,
+    /// Which containers have the label of a rule.
+    labelled: HashMap<usize, HashSet<String>>,
+    gone: bool,
+}
+
+impl OnNode {
+    pub(super) fn new(node: &str, rules: &[Rule]) -> Self {
+        let rules = rules.iter().filter(|rule| rule.is_of(node)).cloned().collect();
+        OnNode {
+            node: node.to_owned(),
+            rules,
+            holding: BTreeMap::new(),
+            past: HashMap::new(),
+            labelled: HashMap::new(),
+            gone: false,
+        }
+    }
+
+    /// The rules, by number.
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The containers that have the label of a rule.
+    pub(super) fn label(&mut self, rule: usize, containers: HashSet<String>) {
+        self.labelled.insert(rule, containers);
+    }
+
+    /// The node answers.
+    pub(super) fn is_here(&mut self) {
+        self.gone = false;
+    }
+
+    /// The node does not answer.
+    pub(super) fn is_gone(&mut self) {
+        self.gone = true;
+    }
+
+    /// What is used, of all containers that run.
+    pub(super) fn see_usage(&mut self, now: Instant, usage: &NodeUsage) -> Vec<Event> {
+        let mut events = Vec::new();
+        for container in &usage.containers {
+            let past = self.past.entry(container.id.clone()).or_default();
+            past.name = Some(container.name.clone());
+            let kills = container.stats.memory.oom_kills;
+            if kills.zip(past.oom_kills).is_some_and(|(now, before)| now > before) {
+                past.oom_at = Some(now);
+            }
+            past.oom_kills = kills.or(past.oom_kills);
+        }
+        let failed: HashSet<&str> = usage.errors.iter().map(|error| error.container.as_str()).collect();
+        for (index, rule) in self.rules.clone().iter().enumerate() {
+            let (above, lasting) = match rule.condition {
+                Condition::Cpu { above, lasting } | Condition::Memory { above, lasting } => (above, lasting),
+                _ => continue,
+            };
+            let mut over = HashSet::new();
+            for container in &usage.containers {
+                if !self.concerns(index, rule, &container.id) {
+                    continue;
+                }
+                let percent = match rule.condition {
+                    Condition::Cpu { .. } => container.rates.map(|rates| rates.cpu_percent),
+                    _ => share_of_limit(&container.stats.memory),
+                };
+                if let Some(percent) = percent.filter(|percent| *percent > above) {
+                    over.insert(container.id.as_str());
+                    let name = Some(container.name.clone());
+                    self.holds(now, index, &container.id, name, lasting, format!("{percent:.1}%"), &mut events);
+                }
+            }
+            // What is not told of a container for once is no reason to say that all is well.
+            let below = |id: &str| !over.contains(id) && !failed.contains(id);
+            self.ends(index, below, &mut events);
+        }
+        events.extend(self.tick(now));
+        // Those that do not run and are not started again are forgotten with their last restart.
+        let running: HashSet<&str> = usage.containers.iter().map(|container| container.id.as_str()).collect();
+        self.past.retain(|id, past| {
+            running.contains(id.as_str())
+                || failed.contains(id.as_str())
+                || past.ended
+                || !past.restarts.is_empty()
+                || past.oom_at.is_some()
+        });
+        events
+    }
+
+    /// What happened.
+    pub(super) fn see_event(&mut self, now: Instant, event: &Event) -> Vec<Event> {
+        if event.resource != ResourceKind::Container {
+            return Vec::new();
+        }
+        if event.action == EventAction::Deleted {
+            self.past.remove(&event.id);
+            return self.tick(now);
+        }
+        let past = self.past.entry(event.id.clone()).or_default();
+        past.name = event.name.clone().or_else(|| past.name.take());
+        match event.action {
+            EventAction::OutOfMemory => past.oom_at = Some(now),
+            EventAction::Ended | EventAction::Stopped => past.ended = true,
+            // Some engines tell a restart in one word, others as an end and a start, or as both.
+            EventAction::Started if past.ended => past.restarted(now),
+            EventAction::Restarted => {
+                let last = past.restarts.back();
+                let told = !past.ended && last.is_some_and(|last| now.duration_since(*last) < TOLD_TWICE);
+                if !told {
+                    past.restarted(now);
+                }
+            }
+            _ => {}
+        }
+        self.tick(now)
+    }
+
+    /// What time alone changes.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (index, rule) in self.rules.clone().iter().enumerate() {
+            let mut holding: Vec<(String, Option<String>, String)> = Vec::new();
+            let mut lasting = Duration::ZERO;
+            match rule.condition {
+                Condition::Cpu { .. } | Condition::Memory { .. } => continue,
+                Condition::NodeGone { lasting: time } => {
+                    lasting = time;
+                    if self.gone {
+                        holding.push((self.node.clone(), None, "gone".to_owned()));
+                    }
+                }
+                Condition::OomKill => {
+                    for (id, past) in self.past.iter_mut().filter(|(_, past)| past.oom_at.is_some()) {
+                        if past.oom_at.is_some_and(|at| now.duration_since(at) < LINGER) {
+                            let count = past.oom_kills.map_or_else(|| "killed".to_owned(), |kills| kills.to_string());
+                            holding.push((id.clone(), past.name.clone(), count));
+                        } else {
+                            past.oom_at = None;
+                        }
+                    }
+                }
+                Condition::Restarts { above, within } => {
+                    for (id, past) in &self.past {
+                        let count = past.restarts.iter().filter(|at| now.duration_since(**at) < within).count();
+                        if count > above {
+                            holding.push((id.clone(), past.name.clone(), count.to_string()));
+                        }
+                    }
+                }
+            }
+            holding.retain(|(id, ..)| {
+                matches!(rule.condition, Condition::NodeGone { .. }) || self.concerns(index, rule, id)
+            });
+            let ids: HashSet<String> = holding.iter().map(|(id, ..)| id.clone()).collect();
+            for (id, name, value) in holding {
+                self.holds(now, index, &id, name, lasting, value, &mut events);
+            }
+            self.ends(index, |id| !ids.contains(id), &mut events);
+        }
+        let longest = self.rules.iter().filter_map(|rule| match rule.condition {
+            Condition::Restarts { within, .. } => Some(within),
+            _ => None,
+        });
+        let longest = longest.max().unwrap_or_default();
+        for past in self.past.values_mut() {
+            while past.restarts.front().is_some_and(|at| now.duration_since(*at) >= longest) {
+                past.restarts.pop_front();
+            }
+        }
+        events
+    }
+
+    fn concerns(&self, index: usize, rule: &Rule, id: &str) -> bool {
+        rule.label.is_none() || self.labelled.get(&index).is_some_and(|containers| containers.contains(id))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one place, and each is one thing")]
+    fn holds(
+        &mut self,
+        now: Instant,
+        index: usize,
+        id: &str,
+        name: Option<String>,
+        lasting: Duration,
+        value: String,
+        events: &mut Vec<Event>,
+    ) {
+        let fresh = Holding { since: now, raised: false, name: None, value: String::new() };
+        let holding = self.holding.entry((index, id.to_owned())).or_insert(fresh);
+        (holding.name, holding.value) = (name, value);
+        if !holding.raised && now.duration_since(holding.since) >= lasting {
+            holding.raised = true;
+            let holding = holding.clone();
+            events.push(self.event(EventAction::AlertRaised, index, id, &holding));
+        }
+    }
+
+    /// Those that `over` is true of do not hold any more.
+    fn ends(&mut self, index: usize, over: impl Fn(&str) -> bool, events: &mut Vec<Event>) {
+        let ended: Vec<_> = self.holding.keys().filter(|(rule, id)| *rule == index && over(id)).cloned().collect();
+        for key in ended {
+            if let Some(holding) = self.holding.remove(&key).filter(|holding| holding.raised) {
+                events.push(self.event(EventAction::AlertCleared, index, &key.1, &holding));
+            }
+        }
+    }
+
+    fn event(&self, action: EventAction, index: usize, id: &str, holding: &Holding) -> Event {
+        let of_node = self.rules.get(index).is_some_and(|rule| matches!(rule.condition, Condition::NodeGone { .. }));
+        let resource = if of_node { ResourceKind::Node } else { ResourceKind::Container };
+        let mut event = Event::new(Timestamp::now(), self.node.as_str(), resource, action, id);
+        event.name.clone_from(&holding.name);
+        let rule = self.rules.get(index).map(|rule| rule.name.clone()).unwrap_or_default();
+        event.attributes.insert("rule".to_owned(), rule);
+        event.attributes.insert("value".to_owned(), holding.value.clone());
+        event
+    }
+}
+
+impl Past {
+    fn restarted(&mut self, now: Instant) {
+        self.ended = false;
+        self.restarts.push_back(now);
+        if self.restarts.len() > STARTS_MAX {
+            self.restarts.pop_front();
+        }
+    }
+}
+
+/// How much of its limit is used without what can be dropped at once, in percent.
+#[allow(clippy::cast_precision_loss, reason = "a share has no more digits than a double")]
+fn share_of_limit(memory: &roadstead_core::MemoryStats) -> Option<f64> {
+    let used = memory.working_set_bytes.unwrap_or(memory.usage_bytes);
+    memory.limit_bytes.filter(|limit| *limit > 0).map(|limit| used as f64 / limit as f64 * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::{AlertConfig, read};
+    use super::*;
+    use roadstead_core::ContainerStats;
+    use roadstead_core::usage::{ContainerUsage, Rates};
+
+    fn on(when: &str) -> OnNode {
+        let alert = AlertConfig { name: "r".to_owned(), when: when.to_owned(), nodes: Vec::new(), label: None };
+        OnNode::new("sea", &read(&[alert]).unwrap())
+    }
+
+    fn usage(cpu: f64, memory: u64, kills: u64) -> NodeUsage {
+        let mut usage = NodeUsage::at("sea", Timestamp::now());
+        let mut stats = ContainerStats::at(Timestamp::now());
+        (stats.memory.usage_bytes, stats.memory.limit_bytes) = (memory, Some(100));
+        stats.memory.oom_kills = Some(kills);
+        let mut container = ContainerUsage::new("c", "web", stats);
+        let mut rates = Rates::default();
+        rates.cpu_percent = cpu;
+        container.rates = Some(rates);
+        usage.containers.push(container);
+        usage
+    }
+
+    fn told(events: Vec<Event>) -> Vec<(EventAction, String)> {
+        events.into_iter().map(|event| (event.action, event.attributes["value"].clone())).collect()
+    }
+
+    fn raised(value: &str) -> Vec<(EventAction, String)> {
+        vec![(EventAction::AlertRaised, value.to_owned())]
+    }
+
+    fn cleared(value: &str) -> Vec<(EventAction, String)> {
+        vec![(EventAction::AlertCleared, value.to_owned())]
+    }
+
+    #[test]
+    fn what_lasts_is_told_once_and_its_end_once() {
+        for (when, over, value) in [
+            ("cpu > 90% for 10s", usage(95.0, 0, 0), "95.0%"),
+            ("memory > 90% of limit for 10s", usage(0.0, 91, 0), "91.0%"),
+        ] {
+            let (mut on, begun) = (on(when), Instant::now());
+            let at = |seconds| begun + Duration::from_secs(seconds);
+            let well = usage(1.0, 1, 0);
+            // A short peak is none.
+            assert_eq!(told(on.see_usage(at(0), &over)), []);
+            assert_eq!(told(on.see_usage(at(5), &well)), []);
+            assert_eq!(told(on.see_usage(at(10), &over)), []);
+            assert_eq!(told(on.see_usage(at(19), &over)), []);
+            assert_eq!(told(on.see_usage(at(20), &over)), raised(value));
+            assert_eq!(told(on.see_usage(at(30), &over)), []);
+            assert_eq!(told(on.see_usage(at(31), &well)), cleared(value));
+            assert_eq!(told(on.see_usage(at(32), &well)), []);
+            // One that ends is over, too.
+            on.see_usage(at(40), &over);
+            assert_eq!(told(on.see_usage(at(50), &over)), raised(value));
+            assert_eq!(told(on.see_usage(at(51), &NodeUsage::at("sea", Timestamp::now()))), cleared(value));
+        }
+    }
+
+    #[test]
+    fn kills_for_want_of_memory() {
+        let (mut on, begun) = (on("oom_kill"), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        // Those of before are old.
+        assert_eq!(told(on.see_usage(at(0), &usage(0.0, 0, 3))), []);
+        assert_eq!(told(on.see_usage(at(2), &usage(0.0, 0, 4))), raised("4"));
+        assert_eq!(told(on.see_usage(at(4), &usage(0.0, 0, 4))), []);
+        assert_eq!(told(on.tick(at(62))), cleared("4"));
+        let event = Event::new(Timestamp::now(), "sea", ResourceKind::Container, EventAction::OutOfMemory, "d");
+        assert_eq!(told(on.see_event(at(70), &event)), raised("killed"));
+    }
+
+    #[test]
+    fn restarts_within_a_time() {
+        let (mut on, begun) = (on("restarts > 2 in 60s"), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let event = |action| Event::new(Timestamp::now(), "sea", ResourceKind::Container, action, "c");
+        assert_eq!(told(on.see_event(at(0), &event(EventAction::Started))), [], "a first start is no restart");
+        for second in [1, 2] {
+            on.see_event(at(second), &event(EventAction::Ended));
+            assert_eq!(told(on.see_event(at(second), &event(EventAction::Started))), []);
+            // The same, told once more.
+            assert_eq!(told(on.see_event(at(second), &event(EventAction::Restarted))), []);
+        }
+        assert_eq!(told(on.see_event(at(10), &event(EventAction::Restarted))), raised("3"));
+        assert_eq!(told(on.tick(at(60))), []);
+        assert_eq!(told(on.tick(at(61))), cleared("3"));
+    }
+
+    #[test]
+    fn a_node_that_is_gone() {
+        let (mut on, begun) = (on("node gone for 30s"), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        on.is_gone();
+        assert_eq!(told(on.tick(at(0))), []);
+        assert_eq!(told(on.tick(at(29))), []);
+        let event = on.tick(at(30)).remove(0);
+        assert_eq!((event.resource, event.id.as_str()), (ResourceKind::Node, "sea"));
+        on.is_here();
+        assert_eq!(told(on.tick(at(31))), cleared("gone"));
+    }
+}
