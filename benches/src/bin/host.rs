@@ -114,8 +114,7 @@ print(sorted(passes)[2])
 fn psutil(python: &str, pids: &[u32]) -> Outcome<Duration> {
     use std::io::Write;
     use std::process::{Command, Stdio};
-    let mut child =
-        Command::new(python).args(["-c", PSUTIL]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut child = Command::new(python).args(["-c", PSUTIL]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let list: Vec<String> = pids.iter().map(u32::to_string).collect();
     child.stdin.take().ok_or("no input")?.write_all(list.join(" ").as_bytes())?;
     let output = child.wait_with_output()?;
