@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use roadstead_core::usage::{self, ContainerUsage, HistoryOf, HistoryOptions, UsageHistory, UsageSeries};
 use roadstead_core::{
-    Capability, ContainerStats, Error, ErrorKind, ItemStream, NodeUsage, Process, ProcessOptions, Result, Timestamp,
+    ContainerStats, Error, ErrorKind, ItemStream, NodeUsage, Process, ProcessOptions, Result, Timestamp,
     UsageOptions,
 };
 
@@ -67,8 +67,8 @@ impl Members {
     pub(crate) async fn history(&self, owner: &impl Owner, options: &HistoryOptions) -> Result<UsageHistory> {
         options.validate()?;
         let sample = self.sampler.sample().await?;
-        let elsewhere = || Error::unsupported(Capability::UsageHistory.text());
-        let ours = self.ours(owner, &sample).await?.ok_or_else(elsewhere)?;
+        // What has begun since the sample has no history yet.
+        let ours = self.ours(owner, &sample).await?.unwrap_or_default();
         let mut history = UsageHistory::default();
         owner.name().clone_into(&mut history.node);
         let chosen: Vec<Chosen> = match &options.of {
