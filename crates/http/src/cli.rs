@@ -84,6 +84,18 @@ pub struct Serve {
     /// How long the result of a finished job is kept.
     #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_JOBS_SECONDS")]
     pub keep_jobs_seconds: Option<u32>,
+    /// From one look at this machine's containers and processes to the next.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_SAMPLE_INTERVAL_SECONDS")]
+    pub sample_interval_seconds: Option<f64>,
+    /// How much of one core looking may use; it slows down rather than use more.
+    #[arg(long, value_name = "PERCENT", env = "ROADSTEAD_SAMPLE_BUDGET_PERCENT")]
+    pub sample_budget_percent: Option<f64>,
+    /// How long each sample is kept.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_SAMPLES_SECONDS")]
+    pub keep_samples_seconds: Option<u32>,
+    /// How long the least, mean and greatest of five minutes are kept.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_HISTORY_SECONDS")]
+    pub keep_history_seconds: Option<u32>,
     /// Largest JSON body.
     #[arg(long, value_name = "BYTES", env = "ROADSTEAD_MAX_BODY_BYTES")]
     pub max_body_bytes: Option<u64>,
@@ -155,6 +167,10 @@ impl Serve {
             archive_timeout_seconds: self.archive_timeout_seconds,
             drain_timeout_seconds: self.drain_timeout_seconds,
             keep_jobs_seconds: self.keep_jobs_seconds,
+            sample_interval_seconds: self.sample_interval_seconds,
+            sample_budget_percent: self.sample_budget_percent,
+            keep_samples_seconds: self.keep_samples_seconds,
+            keep_history_seconds: self.keep_history_seconds,
             max_body_bytes: self.max_body_bytes,
             max_archive_bytes: self.max_archive_bytes,
             alerts: (!self.alerts.is_empty()).then(|| self.alerts.clone()),

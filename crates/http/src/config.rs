@@ -41,6 +41,14 @@ pub struct Config {
     pub drain_timeout_seconds: u32,
     /// How long the result of a finished job is kept, in seconds.
     pub keep_jobs_seconds: u32,
+    /// From one look at this machine's containers and processes to the next, in seconds.
+    pub sample_interval_seconds: f64,
+    /// How much of one core looking may use, in percent; it slows down rather than use more.
+    pub sample_budget_percent: f64,
+    /// How long each sample is kept, in seconds.
+    pub keep_samples_seconds: u32,
+    /// How long the least, mean and greatest of five minutes are kept, in seconds.
+    pub keep_history_seconds: u32,
     /// Largest JSON body, in bytes.
     pub max_body_bytes: u64,
     /// Largest archive, in bytes.
@@ -164,6 +172,10 @@ pub struct Layer {
     pub archive_timeout_seconds: Option<u32>,
     pub drain_timeout_seconds: Option<u32>,
     pub keep_jobs_seconds: Option<u32>,
+    pub sample_interval_seconds: Option<f64>,
+    pub sample_budget_percent: Option<f64>,
+    pub keep_samples_seconds: Option<u32>,
+    pub keep_history_seconds: Option<u32>,
     pub max_body_bytes: Option<u64>,
     pub max_archive_bytes: Option<u64>,
     pub alerts: Option<Vec<AlertConfig>>,
@@ -212,6 +224,10 @@ impl Default for Config {
             archive_timeout_seconds: 3600,
             drain_timeout_seconds: 10,
             keep_jobs_seconds: 3600,
+            sample_interval_seconds: 2.0,
+            sample_budget_percent: 2.0,
+            keep_samples_seconds: 900,
+            keep_history_seconds: 86_400,
             max_body_bytes: 1024 * 1024,
             max_archive_bytes: 64 * 1024 * 1024 * 1024,
             alerts: Vec::new(),
@@ -252,6 +268,10 @@ impl Config {
             archive_timeout_seconds,
             drain_timeout_seconds,
             keep_jobs_seconds,
+            sample_interval_seconds,
+            sample_budget_percent,
+            keep_samples_seconds,
+            keep_history_seconds,
             max_body_bytes,
             max_archive_bytes,
             alerts,
@@ -295,6 +315,17 @@ impl Config {
                 return Err(Error::invalid(field, "must be from 1 to 86400"));
             }
         }
+        for (field, value, least, most) in [
+            ("sample_interval_seconds", self.sample_interval_seconds, 0.1, 3600.0),
+            ("sample_budget_percent", self.sample_budget_percent, 0.01, 100.0),
+            ("keep_samples_seconds", self.keep_samples_seconds.into(), 1.0, 86_400.0),
+            ("keep_history_seconds", self.keep_history_seconds.into(), 1.0, 31.0 * 86_400.0),
+        ] {
+            // What is no number is in no range.
+            if !(least..=most).contains(&value) {
+                return Err(Error::invalid(field, format!("must be from {least} to {most}")));
+            }
+        }
         alerts::check(&self.alerts)?;
         for (name, node) in &self.nodes {
             let node = node.named(name);
@@ -319,6 +350,23 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_are_taken_within_reason() {
+        for (text, field) in [
+            ("sample_interval_seconds = 0.05", "sample_interval_seconds"),
+            ("sample_interval_seconds = nan", "sample_interval_seconds"),
+            ("sample_budget_percent = 0.0", "sample_budget_percent"),
+            ("sample_budget_percent = inf", "sample_budget_percent"),
+            ("keep_samples_seconds = 0", "keep_samples_seconds"),
+            ("keep_history_seconds = 4294967295", "keep_history_seconds"),
+        ] {
+            let refused = Config::default().with(Layer::parse(text).unwrap()).validate().unwrap_err();
+            assert_eq!(refused.field(), Some(field), "{text}");
+        }
+        let good = "sample_interval_seconds = 0.5\nsample_budget_percent = 1.0\nkeep_samples_seconds = 60";
+        Config::default().with(Layer::parse(good).unwrap()).validate().unwrap();
+    }
 
     #[test]
     fn later_layers_win() {

@@ -3,7 +3,9 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use roadstead_backends::host::{Sampler, SamplerOptions};
 use roadstead_core::{Error, ErrorKind, Result};
 use roadstead_http::cli::{Command, Serve, completions};
 use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble};
@@ -60,7 +62,7 @@ async fn check(config: Config) -> Result<ExitCode> {
     let nodes = assemble(&config, roadstead_backends::registry(), StateDir::at(&config.state_dir)).await?;
     let mut good = true;
     for slot in nodes.all() {
-        let deadline = std::time::Duration::from_secs(config.connect_timeout_seconds.into());
+        let deadline = Duration::from_secs(config.connect_timeout_seconds.into());
         let answer = async { slot.node(deadline).await?.info().await };
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(info)) if info.simulated && slot.source() == NodeSource::Discovered => {
@@ -81,17 +83,43 @@ async fn check(config: Config) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The sampler of this machine, which goes on when nobody asks.
+fn sampler(config: &Config) -> Sampler {
+    let mut options = SamplerOptions::default();
+    options.interval = Duration::from_secs_f64(config.sample_interval_seconds);
+    options.budget_percent = config.sample_budget_percent;
+    options.fine = Duration::from_secs(config.keep_samples_seconds.into());
+    options.keep = Duration::from_secs(config.keep_history_seconds.into());
+    options.keep_running = true;
+    let sampler = Sampler::shared();
+    sampler.configure(options);
+    sampler
+}
+
 async fn serve(config: Config) -> Result<ExitCode> {
     let signals =
         |kind| signal(kind).map_err(|error| Error::new(ErrorKind::Unexpected, format!("no signals: {error}")));
     // Taken before anything is served, so that an early signal does not end the process in the middle.
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let sampler = sampler(&config);
     let starting = Server::start(config, roadstead_backends::registry());
     let running = tokio::select! {
         running = starting => running?,
         _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
         _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
     };
+    for slot in running.nodes().all() {
+        if let Some(node) = slot.connected()
+            && node.capabilities().usage_machine
+            && node.info().await.is_ok_and(|info| info.local)
+        {
+            // Looking begins now, so that there is a history when somebody asks for it.
+            if let Err(error) = sampler.sample().await {
+                tracing::warn!(%error, "this machine is not measured");
+            }
+            break;
+        }
+    }
     for url in running.urls() {
         println!("Roadstead listens on {url}");
     }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use roadstead_core::usage::{self, ContainerUsage, HistoryOf, HistoryOptions, UsageHistory, UsageSeries};
 use roadstead_core::{
-    ContainerStats, Error, ErrorKind, ItemStream, NodeUsage, Process, ProcessOptions, Result, Timestamp,
-    UsageOptions,
+    ContainerStats, Error, ErrorKind, ItemStream, NodeUsage, Process, ProcessOptions, Result, Timestamp, UsageOptions,
 };
 
 use super::{Chosen, Member, Members, Owner};
