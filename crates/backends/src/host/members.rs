@@ -1,4 +1,4 @@
-//! Which of the containers on this machine are a node's, and what they use.
+//! Which of the containers on this machine are a node's, and what they use; of a node elsewhere, what its engine tells of each.
 //!
 //! The sampler knows groups, the engine knows containers. An id in a group's name tells at once whose it is; a name may be that of a
 //! container of several engines on one machine, and then the group of the container's main process decides. What was found out
@@ -57,9 +57,10 @@ pub(crate) enum OwnerName {
 /// The containers of one node that are on this machine.
 #[derive(Debug)]
 pub(crate) struct Members {
-    sampler: Sampler,
+    /// Absent where the engine is on another machine.
+    sampler: Option<Sampler>,
     known: Mutex<Known>,
-    /// Asks container by container, where they turn out to be elsewhere.
+    /// Asks container by container, where they are elsewhere or turn out to be.
     polled: Polled,
 }
 
@@ -95,9 +96,9 @@ struct Chosen {
 }
 
 impl Members {
-    /// Of a node, by this sampler.
-    pub(crate) fn new(sampler: Sampler) -> Self {
-        Members { sampler, known: Mutex::default(), polled: Polled::new() }
+    /// Of a node whose engine is on this machine, or is not.
+    pub(crate) fn new(is_local: bool) -> Self {
+        Members { sampler: is_local.then(Sampler::shared), known: Mutex::default(), polled: Polled::new() }
     }
 
     /// The node's groups in the sample; nothing when its containers are on another machine.

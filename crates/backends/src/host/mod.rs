@@ -40,6 +40,17 @@ pub(crate) use members::{Members, Owner, OwnerName};
 pub use named::GroupName;
 pub use sampler::{GroupSample, Sample, Sampler, SamplerOptions};
 
+/// Lets this process have as many descriptors as its hard limit allows: the sampler keeps about ten for each container, and what
+/// is beyond its share is opened anew at each look, which costs several times as much. For programs; a library leaves limits alone.
+pub fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(errno) = raised {
+        tracing::warn!("the limit of open files stays as it is: {errno}");
+    }
+}
+
 /// The name of this machine.
 #[must_use]
 pub fn hostname() -> Option<String> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_core::jobs::JobKeeper;
-use roadstead_core::usage::Polled;
 use roadstead_core::{Capabilities, Error};
 
 use super::error;
@@ -28,10 +27,8 @@ pub(super) struct Client {
     pub(super) cores: Option<u32>,
     /// The jobs of this node.
     pub(super) jobs: JobKeeper,
-    /// What containers used when it was last asked.
-    pub(super) polled: Polled,
-    /// What its containers use, where they are on this machine.
-    pub(super) members: Option<Arc<Members>>,
+    /// What its containers use.
+    pub(super) members: Arc<Members>,
     /// Whether the daemon seems to be on this machine. What reads kernel files for a container makes sure, per process,
     /// that the process is the container's ([`crate::host`]).
     pub(super) local: bool,

@@ -81,8 +81,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         capabilities: Capabilities::default(),
         cores: None,
         jobs: JobKeeper::new(name, limits),
-        polled: roadstead_core::usage::Polled::new(),
-        members: None,
+        members: Arc::new(host::Members::new(false)),
         local: false,
         reconnect_deadline: options.reconnect_deadline,
         volume_create: tokio::sync::Mutex::new(()),
@@ -96,7 +95,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
     let reported = capabilities::Reported { api, updates, version: &version, info: &info, local };
     client.capabilities = capabilities::derive(&reported, &limits);
     client.cores = capabilities::cores(&reported);
-    client.members = local.then(|| Arc::new(host::Members::new(host::Sampler::shared())));
+    client.members = Arc::new(host::Members::new(local));
     tracing::debug!(node = name, api = %client_version, local = client.local, "connected");
     Ok(client)
 }

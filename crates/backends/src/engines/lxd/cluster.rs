@@ -114,8 +114,7 @@ impl LxdNode {
             capabilities: capabilities::derive(&Reported { extensions: &lxd.extensions, local: false }, &limits),
             extensions: lxd.extensions.clone(),
             jobs: JobKeeper::new(member, limits),
-            polled: roadstead_core::usage::Polled::new(),
-            members: None,
+            members: Arc::new(crate::host::Members::new(false)),
             // What is read of a console by one is gone for the other.
             consoles: Arc::clone(&lxd.consoles),
             // Which processes are on this machine is known of the member that we are connected with only.

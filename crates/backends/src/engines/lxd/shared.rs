@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use roadstead_core::Capabilities;
 use roadstead_core::jobs::JobKeeper;
-use roadstead_core::usage::Polled;
 
 use super::client::Client;
 use super::console::Consoles;
@@ -28,10 +27,8 @@ pub(super) struct Lxd {
     pub(super) extensions: BTreeSet<String>,
     /// The jobs of this node.
     pub(super) jobs: JobKeeper,
-    /// What containers used when it was last asked.
-    pub(super) polled: Polled,
-    /// What its containers use, where they are on this machine.
-    pub(super) members: Option<Arc<Members>>,
+    /// What its containers use.
+    pub(super) members: Arc<Members>,
     /// What is known of its containers' consoles.
     pub(super) consoles: Arc<Consoles>,
     /// Whether the server seems to be on this machine. What reads kernel files for a container makes sure, per process,

@@ -2,10 +2,10 @@
 //! instance by instance from the server.
 
 use async_trait::async_trait;
-use roadstead_core::usage::{self, Asked, HistoryOptions, HostFacts, Polled, UsageHistory};
+use roadstead_core::usage::{HistoryOptions, HostFacts, UsageHistory};
 use roadstead_core::{
-    Capability, ContainerFilter, ContainerSummary, Error, ItemStream, Metrics, NodeUsage, Process, ProcessOptions,
-    Result, UsageOptions,
+    Capability, ContainerFilter, ContainerSummary, ItemStream, Metrics, NodeUsage, Process, ProcessOptions, Result,
+    UsageOptions,
 };
 
 use super::instance::{Now, not_running};
@@ -26,10 +26,7 @@ impl Metrics for LxdNode {
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
         let work = async {
             self.0.capabilities.require(Capability::Usage)?;
-            match &self.0.members {
-                Some(members) => members.usage(self, options).await,
-                None => self.0.polled.usage(self, options).await,
-            }
+            self.0.members.usage(self, options).await
         };
         self.call("metrics.usage", None, "", work).await
     }
@@ -37,13 +34,7 @@ impl Metrics for LxdNode {
     async fn watch_usage(&self, options: &UsageOptions) -> Result<ItemStream<NodeUsage>> {
         let work = async {
             self.0.capabilities.require(Capability::Usage)?;
-            options.validate()?;
-            // What is not there, or does not run, is told at once.
-            usage::running(self, &options.containers).await?;
-            Ok(match &self.0.members {
-                Some(members) => members.watch(self.clone(), options.clone())?,
-                None => Polled::watch(self.clone(), options.clone()),
-            })
+            self.0.members.watch(self.clone(), options.clone()).await
         };
         self.call("metrics.watch", None, "", work).await
     }
@@ -51,10 +42,7 @@ impl Metrics for LxdNode {
     async fn usage_history(&self, options: &HistoryOptions) -> Result<UsageHistory> {
         let work = async {
             self.0.capabilities.require(Capability::UsageHistory)?;
-            match &self.0.members {
-                Some(members) => members.history(self, options).await,
-                None => Err(Error::unsupported(Capability::UsageHistory.text())),
-            }
+            self.0.members.history(self, options).await
         };
         self.call("metrics.history", None, "", work).await
     }
@@ -62,19 +50,9 @@ impl Metrics for LxdNode {
     async fn list_processes(&self, options: &ProcessOptions) -> Result<Vec<Process>> {
         let work = async {
             self.0.capabilities.require(Capability::NodeProcesses)?;
-            match &self.0.members {
-                Some(members) => members.processes(self, options).await,
-                None => usage::processes(self, options).await,
-            }
+            self.0.members.processes(self, options).await
         };
         self.call("metrics.processes", None, "", work).await
-    }
-}
-
-#[async_trait]
-impl Asked for LxdNode {
-    async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
-        Metrics::usage(self, options).await
     }
 }
 

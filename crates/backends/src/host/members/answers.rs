@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use roadstead_core::usage::{self, ContainerUsage, HistoryOf, HistoryOptions, UsageHistory, UsageSeries};
+use roadstead_core::usage::{
+    self, Asked, ContainerUsage, HistoryOf, HistoryOptions, Polled, UsageHistory, UsageSeries,
+};
 use roadstead_core::{
-    ContainerStats, Error, ErrorKind, ItemStream, NodeUsage, Process, ProcessOptions, Result, Timestamp, UsageOptions,
+    Capability, ContainerStats, Error, ErrorKind, ItemStream, NodeUsage, Process, ProcessOptions, Result, Timestamp,
+    UsageOptions,
 };
 
 use super::{Chosen, Member, Members, Owner};
@@ -19,7 +23,8 @@ impl Members {
     /// U10 to U14.
     pub(crate) async fn usage(&self, owner: &impl Owner, options: &UsageOptions) -> Result<NodeUsage> {
         options.validate()?;
-        let sample = self.sampler.sample().await?;
+        let Some(sampler) = &self.sampler else { return self.polled.usage(owner, options).await };
+        let sample = sampler.sample().await?;
         self.usage_in(owner, &sample, options).await
     }
 
@@ -47,8 +52,20 @@ impl Members {
     }
 
     /// U20.
-    pub(crate) fn watch(self: &Arc<Self>, owner: impl Owner, options: UsageOptions) -> Result<ItemStream<NodeUsage>> {
-        let samples = self.sampler.samples()?;
+    pub(crate) async fn watch(
+        self: &Arc<Self>,
+        owner: impl Owner,
+        options: UsageOptions,
+    ) -> Result<ItemStream<NodeUsage>> {
+        options.validate()?;
+        if !options.containers.is_empty() {
+            // What is not there, or does not run, is told at once.
+            usage::running(&owner, &options.containers).await?;
+        }
+        let Some(sampler) = &self.sampler else {
+            return Ok(Polled::watch(Elsewhere { members: Arc::clone(self), owner }, options));
+        };
+        let samples = sampler.samples()?;
         let watched =
             Watched { members: Arc::clone(self), owner, options, samples, before: HashMap::new(), is_first: true };
         let items = stream::unfold(Some(watched), |watched| async move {
@@ -65,7 +82,9 @@ impl Members {
     /// U30 to U32.
     pub(crate) async fn history(&self, owner: &impl Owner, options: &HistoryOptions) -> Result<UsageHistory> {
         options.validate()?;
-        let sample = self.sampler.sample().await?;
+        let elsewhere = || Error::unsupported(Capability::UsageHistory.text());
+        let sampler = self.sampler.as_ref().ok_or_else(elsewhere)?;
+        let sample = sampler.sample().await?;
         // What has begun since the sample has no history yet.
         let ours = self.ours(owner, &sample).await?.unwrap_or_default();
         let mut history = UsageHistory::default();
@@ -80,7 +99,7 @@ impl Members {
             }
         };
         let (since, step) = (options.since, options.step);
-        let told = self.sampler.histories(|rings| match &options.of {
+        let told = sampler.histories(|rings| match &options.of {
             HistoryOf::Processes(names) => {
                 let of_process = |process: &crate::host::sampler::ProcessSample| {
                     let own = chosen.iter().find(|one| one.group.as_deref().is_some_and(|path| process.is_in(path)));
@@ -117,7 +136,8 @@ impl Members {
     /// U40 to U42.
     pub(crate) async fn processes(&self, owner: &impl Owner, options: &ProcessOptions) -> Result<Vec<Process>> {
         options.validate()?;
-        let sample = self.sampler.sample().await?;
+        let Some(sampler) = &self.sampler else { return usage::processes(owner, options).await };
+        let sample = sampler.sample().await?;
         let Some(ours) = self.ours(owner, &sample).await? else { return usage::processes(owner, options).await };
         let mut wanted: Vec<(u32, Option<Arc<Member>>)> = Vec::new();
         if options.containers.is_empty() {
@@ -190,6 +210,19 @@ async fn now(owner: &impl Owner, id: &str) -> Result<ContainerStats> {
 
 fn ended(id: &str) -> Error {
     Error::new(ErrorKind::Conflict, "the container does not run").with_resource(id)
+}
+
+/// A node whose engine is on another machine, asked again and again.
+struct Elsewhere<O> {
+    members: Arc<Members>,
+    owner: O,
+}
+
+#[async_trait]
+impl<O: Owner> Asked for Elsewhere<O> {
+    async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
+        self.members.usage(&self.owner, options).await
+    }
 }
 
 /// A usage that is told again with each sample.
