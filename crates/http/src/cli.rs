@@ -238,7 +238,6 @@ request_timeout_seconds = 30
 
 [nodes]
 trial = \"memory:\"
-far = \"roadstead+https://far.example:7070/docker?token_file=/etc/roadstead/far.token&server_certificate=/etc/roadstead/far.crt\"
 build = { uri = \"memory:\", certificate = \"/etc/roadstead/cert.pem\", key = \"/etc/roadstead/key.pem\", authority = \"/etc/roadstead/ca.pem\" }
 ```
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use roadstead_backends::host::{Sampler, SamplerOptions};
+use roadstead_backends::host::{Sampler, SamplerOptions, raise_descriptor_limit};
 use roadstead_core::{Error, ErrorKind, Result};
 use roadstead_http::cli::{Command, Serve, completions};
 use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble};
@@ -85,6 +85,7 @@ async fn check(config: Config) -> Result<ExitCode> {
 
 /// The sampler of this machine, which goes on when nobody asks.
 fn sampler(config: &Config) -> Sampler {
+    raise_descriptor_limit();
     let mut options = SamplerOptions::default();
     options.interval = Duration::from_secs_f64(config.sample_interval_seconds);
     options.budget_percent = config.sample_budget_percent;

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use actix_web::web;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use roadstead_core::usage::ContainerUsage;
 use roadstead_core::{
-    Capability, ContainerFilter, Error, ErrorKind, Event, EventOptions, ItemStream, Node, NodeUsage, Result, Timestamp,
-    UsageOptions,
+    Capability, ContainerFilter, Error, ErrorKind, Event, EventAction, EventOptions, ItemStream, Node, NodeUsage,
+    Result, Timestamp, UsageOptions,
 };
 use tokio::sync::watch;
 
@@ -210,12 +211,18 @@ async fn listen(
 ) -> Error {
     let ended = || Error::new(ErrorKind::Unavailable, "the engine ended its stream");
     let mut asked = Instant::now();
+    // Those that were there when it was last asked which have the labels.
+    let mut labelled: HashSet<String> = HashSet::new();
     loop {
         let raised = tokio::select! {
             usage = followed.usage.next() => match usage {
                 Some(Ok(usage)) => {
-                    if let Err(error) = label(&*followed.node, on).await {
-                        return error;
+                    let is_new = |container: &ContainerUsage| !labelled.contains(&container.id);
+                    if usage.containers.iter().any(is_new) {
+                        if let Err(error) = label(&*followed.node, on).await {
+                            return error;
+                        }
+                        labelled = usage.containers.iter().map(|container| container.id.clone()).collect();
                     }
                     on.see_usage(Instant::now(), &usage)
                 }
@@ -224,7 +231,9 @@ async fn listen(
             },
             event = followed.events.next() => match event {
                 Some(Ok(event)) => {
-                    if let Err(error) = label(&*followed.node, on).await {
+                    if may_relabel(event.action)
+                        && let Err(error) = label(&*followed.node, on).await
+                    {
                         return error;
                     }
                     on.see_event(Instant::now(), &event)
@@ -245,6 +254,13 @@ async fn listen(
         };
         raised.into_iter().for_each(|event| alerts.add(event));
     }
+}
+
+/// Whether other containers may have a label afterwards than before.
+fn may_relabel(action: EventAction) -> bool {
+    use EventAction::{Created, Other, Restored, Resync, Started, Updated};
+    // An engine that creates a container may tell of nothing but its start.
+    matches!(action, Created | Started | Updated | Restored | Resync | Other)
 }
 
 /// Finds out which containers have the labels that rules ask for.
