@@ -1,14 +1,14 @@
 //! Measures what looking at this machine's containers and processes costs, beside the kernel's own time and other ways to the
 //! same numbers.
 //!
-//! Usage: `cargo run --release -p roadstead-benches --bin host -- [--python PROGRAM] [--docker SOCKET] [--write FILE]`, as root.
-//! Containers are control groups that the program makes and takes away again; of `--docker` those that run are asked for.
+//! Usage: `cargo run --release -p roadstead-benches --bin host -- [--python PROGRAM] [--write FILE]`, as root.
+//! Containers are control groups that the program makes and takes away again; the Python program needs psutil.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::error::Error;
 use std::time::Duration;
 
-use roadstead_backends::host::{Sampler, SamplerOptions};
+use roadstead_backends::host::{Sampler, SamplerOptions, raise_descriptor_limit};
 use roadstead_benches::host::cost::{Open, thread, thread_time};
 use roadstead_benches::host::groups::Groups;
 use roadstead_benches::median;
@@ -38,7 +38,7 @@ fn options(interval: Duration, budget_percent: f64) -> SamplerOptions {
 }
 
 /// Lets the sampler look once a second.
-async fn look(sampler: &Sampler, groups: &Groups, baseline: Option<&Cost>) -> Outcome<Cost> {
+async fn look(sampler: &Sampler, groups: &Groups) -> Outcome<Cost> {
     sampler.configure(options(Duration::from_secs(1), 100.0));
     sampler.sample().await?;
     let task = thread(THREAD)?;
@@ -74,10 +74,6 @@ async fn look(sampler: &Sampler, groups: &Groups, baseline: Option<&Cost>) -> Ou
         percent: used.as_secs_f64() / begun.0.elapsed().as_secs_f64() * 100.0,
         ring_bytes_per_minute: rings,
     };
-    // The machine and its own processes are in every pass.
-    if let Some(baseline) = baseline {
-        println!("beyond {:.2} ms for the machine itself", baseline.pass.as_secs_f64() * 1e3);
-    }
     Ok(cost)
 }
 
@@ -152,8 +148,9 @@ async fn main() -> Outcome<()> {
             _ => return Err(format!("{argument} is not known").into()),
         }
     }
+    raise_descriptor_limit();
     let sampler = Sampler::new();
-    let machine = look(&sampler, &Groups::make(0)?, None).await?;
+    let machine = look(&sampler, &Groups::make(0)?).await?;
     let mut lines = vec![
         "# Results: this machine's containers and processes".to_owned(),
         String::new(),
@@ -175,7 +172,7 @@ async fn main() -> Outcome<()> {
     ];
     for count in COUNTS {
         let groups = Groups::make(count)?;
-        let cost = look(&sampler, &groups, Some(&machine)).await?;
+        let cost = look(&sampler, &groups).await?;
         lines.push(row(&cost, &machine));
         if let Some(python) = python.as_deref().filter(|_| count == 100) {
             let pids: Vec<u32> = groups.pids().collect();

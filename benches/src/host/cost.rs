@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// The files of a group that a sampler reads, of either version.
 const FILES: [&str; 15] = [
+    "cpuacct.usage",
     "cpuacct.usage_all",
     "cpu.stat",
     "memory.usage_in_bytes",
@@ -22,8 +23,10 @@ const FILES: [&str; 15] = [
     "cpu.pressure",
     "memory.pressure",
     "io.pressure",
-    "cpu.stat.local",
 ];
+
+/// The kernel brings the time of a thread up to date every few milliseconds only.
+const PASSES: u32 = 20;
 
 /// Files that are open.
 #[derive(Debug, Default)]
@@ -34,7 +37,7 @@ impl Open {
     pub fn group(&mut self, directory: &Path) {
         let unified = directory.starts_with("/sys/fs/cgroup/unified");
         // Beside version 1, processor time is read there.
-        let files = FILES.iter().filter(|name| **name != "cpu.stat.local" && !(unified && **name == "cpu.stat"));
+        let files = FILES.iter().filter(|name| !(unified && **name == "cpu.stat"));
         self.0.extend(files.filter_map(|name| File::open(directory.join(name)).ok()));
     }
 
@@ -55,18 +58,20 @@ impl Open {
         self.0.is_empty()
     }
 
-    /// Has the kernel fill all of them, and looks at nothing; gives the processor time of it.
+    /// Has the kernel fill all of them, and looks at nothing; gives the processor time of it, the mean of several times.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn read(&self) -> io::Result<Duration> {
         let mut buffer = vec![0; 64 * 1024];
         let before = thread_time("/proc/thread-self")?;
-        for file in &self.0 {
-            // A kernel may have a file and refuse to fill it.
-            let _ = file.read_at(&mut buffer, 0);
+        for _ in 0..PASSES {
+            for file in &self.0 {
+                // A kernel may have a file and refuse to fill it.
+                let _ = file.read_at(&mut buffer, 0);
+            }
         }
-        Ok(thread_time("/proc/thread-self")?.saturating_sub(before))
+        Ok(thread_time("/proc/thread-self")?.saturating_sub(before) / PASSES)
     }
 }
 
