@@ -26,6 +26,7 @@ mod scene;
 mod snapshots;
 mod streams;
 mod table;
+mod usage;
 mod volumes;
 
 use std::os::unix::process::CommandExt;

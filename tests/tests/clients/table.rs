@@ -9,7 +9,7 @@ use roadstead_core::{Capability, operation};
 
 use crate::scene::Scene;
 use crate::{cluster, containers, copies, events, files, images, jobs, lifecycle, networks, node, pools, profiles};
-use crate::{snapshots, streams, volumes};
+use crate::{snapshots, streams, usage, volumes};
 
 pub(crate) type Test = for<'a> fn(&'a Scene) -> LocalBoxFuture<'a, ()>;
 
@@ -75,6 +75,11 @@ pub(crate) fn rows() -> Vec<Row> {
         row("node.run", Side::Lacking(Capability::NodeJobs), Side::Lacking(Capability::NodeJobs)),
         row("node.jobs", OUR_JOBS, with("container.jobs::theirs")),
         row("node.job", OUR_JOBS, OUR_JOBS),
+        row("metrics.host", LOOKS, Side::Here(Capability::Host, test!(usage::tells_of_the_same_machine))),
+        row("metrics.usage", LOOKS, shown!(usage::counts_the_same)),
+        row("metrics.watch", LOOKS, shown!(usage::shows_what_they_start_and_stop)),
+        row("metrics.history", LOOKS, Side::Here(Capability::UsageHistory, test!(usage::remembers_theirs))),
+        row("metrics.processes", LOOKS, shown!(usage::lists_their_processes)),
         row("container.inspect", LOOKS, shown!(containers::they_change_one)),
         row("container.start", shown!(lifecycle::we_start), shown!(lifecycle::they_start)),
         row("container.stop", shown!(lifecycle::we_stop), shown!(lifecycle::they_stop)),
