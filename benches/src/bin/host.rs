@@ -6,11 +6,12 @@
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roadstead_backends::host::{Sampler, SamplerOptions, raise_descriptor_limit};
-use roadstead_benches::host::cost::{Open, thread, thread_time};
-use roadstead_benches::host::groups::Groups;
+use roadstead_benches::host::cost::{thread, thread_time};
+use roadstead_benches::host::groups::{self, Groups, Kind};
+use roadstead_benches::host::kernel::{self, Kernel};
 use roadstead_benches::median;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -19,16 +20,26 @@ const COUNTS: [usize; 3] = [10, 100, 1000];
 const THREAD: &str = "roadstead-sampler";
 /// For how long a pace is measured.
 const PACED: Duration = Duration::from_secs(40);
+/// How often it is looked for each row.
+const LOOKS: usize = 20;
 
-/// What looking at so many containers cost.
+/// What looking at so many of a kind cost.
 struct Cost {
-    containers: usize,
+    count: usize,
     processes: usize,
     pass: Duration,
     kernel: Duration,
     files: usize,
     percent: f64,
     ring_bytes_per_minute: f64,
+}
+
+impl Cost {
+    /// Beyond what the machine alone costs and the kernel takes itself, in microseconds for each.
+    fn beyond(&self, machine: Duration) -> f64 {
+        let own = self.pass.as_secs_f64() - machine.as_secs_f64() - self.kernel.as_secs_f64();
+        own * 1e6 / self.count.max(1) as f64
+    }
 }
 
 fn options(interval: Duration, budget_percent: f64) -> SamplerOptions {
@@ -38,41 +49,41 @@ fn options(interval: Duration, budget_percent: f64) -> SamplerOptions {
 }
 
 /// Lets the sampler look once a second.
-async fn look(sampler: &Sampler, groups: &Groups) -> Outcome<Cost> {
+async fn look(sampler: &Sampler, groups: &Groups, count: usize) -> Outcome<Cost> {
     sampler.configure(options(Duration::from_secs(1), 100.0));
     sampler.sample().await?;
     let task = thread(THREAD)?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let (mut passes, mut kernel) = (Vec::new(), Vec::new());
-    let mut open = Open::default();
-    groups.containers.iter().flatten().for_each(|directory| open.group(directory));
-    groups.pids().for_each(|pid| open.process(pid));
+    let mut reader = Kernel::begin(groups.directories(), groups.pids())?;
+    let mut files = reader.read()?.files;
     let first = sampler.sample().await?;
-    let begun = (std::time::Instant::now(), thread_time(&task)?);
-    for _ in 0..15 {
+    let begun = (Instant::now(), thread_time(&task)?);
+    for _ in 0..LOOKS {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let sample = sampler.sample().await?;
         passes.push(Duration::from_secs_f64(sample.sampling().sample_cost_seconds));
-        kernel.push(open.read()?);
+        let reading = reader.read()?;
+        files = reading.files;
+        kernel.push(reading.time);
     }
     let used = thread_time(&task)?.saturating_sub(begun.1);
     let last = sampler.sample().await?;
-    let seen = last.groups().iter().filter(|group| group.path().contains("roadstead-bench")).count();
-    if seen != groups.containers.len() {
-        return Err(format!("{seen} of {} containers were seen", groups.containers.len()).into());
+    let seen = last.groups().iter().filter(|group| group.path().contains(groups::PARENT)).count();
+    let made = groups.all.iter().filter(|group| !group.directories.is_empty()).count();
+    if seen != made {
+        return Err(format!("{seen} of {made} containers were seen").into());
     }
     let minutes = last.observed_at().since(first.observed_at()).as_secs_f64() / 60.0;
     let grown = last.sampling().history_bytes.saturating_sub(first.sampling().history_bytes);
-    let rings = grown as f64 / minutes / groups.containers.len().max(1) as f64;
-    let pass = median(&passes);
     let cost = Cost {
-        containers: groups.containers.len(),
+        count,
         processes: last.process_count(),
-        pass,
+        pass: median(&passes),
         kernel: median(&kernel),
-        files: open.len(),
+        files,
         percent: used.as_secs_f64() / begun.0.elapsed().as_secs_f64() * 100.0,
-        ring_bytes_per_minute: rings,
+        ring_bytes_per_minute: grown as f64 / minutes / count.max(1) as f64,
     };
     Ok(cost)
 }
@@ -83,7 +94,7 @@ async fn budget(sampler: &Sampler) -> Outcome<(f64, f64)> {
     sampler.sample().await?;
     let task = thread(THREAD)?;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let (begun, before) = (std::time::Instant::now(), thread_time(&task)?);
+    let (begun, before) = (Instant::now(), thread_time(&task)?);
     tokio::time::sleep(PACED).await;
     // Asking keeps it going.
     let sample = sampler.sample().await?;
@@ -99,7 +110,8 @@ all = [psutil.Process(pid) for pid in pids]
 def look():
     for process in all:
         with process.oneshot():
-            process.cpu_times(); process.memory_info(); process.status(); process.num_threads(); process.ppid(); process.name()
+            process.ppid(); process.name(); process.status(); process.cpu_times()
+            process.memory_info(); process.num_threads(); process.create_time()
 look()
 passes = []
 for _ in range(5):
@@ -120,24 +132,44 @@ fn psutil(python: &str, pids: &[u32]) -> Outcome<Duration> {
     Ok(Duration::from_secs_f64(String::from_utf8(output.stdout)?.trim().parse()?))
 }
 
-fn row(cost: &Cost, machine: &Cost) -> String {
-    let (count, micros) = (cost.containers as f64, 1e6);
-    let own = cost.pass.saturating_sub(machine.pass);
+fn row(what: &str, cost: &Cost, beyond: f64) -> String {
     format!(
-        "| {} | {} | {:.2} ms | {:.2} ms ({} files) | {:.1} µs | {:.2} % | {:.0} B |",
-        cost.containers,
-        cost.processes,
+        "| {} {what} | {:.2} ms | {:.2} ms ({} files) | {beyond:.1} µs | {:.2} % | {:.0} B |",
+        cost.count,
         cost.pass.as_secs_f64() * 1e3,
         cost.kernel.as_secs_f64() * 1e3,
         cost.files,
-        own.saturating_sub(cost.kernel).as_secs_f64() * micros / count,
         cost.percent,
         cost.ring_bytes_per_minute,
     )
 }
 
-#[tokio::main]
-async fn main() -> Outcome<()> {
+/// The other lives of this program.
+fn is_another() -> Outcome<bool> {
+    match std::env::args().nth(1).as_deref() {
+        Some(groups::ARGUMENT) => groups::wake_up(),
+        Some(kernel::ARGUMENT) => kernel::serve().map(|()| true).map_err(Into::into),
+        _ => Ok(false),
+    }
+}
+
+const HEAD: &str = "# Results: this machine's containers and processes
+
+Written by `cargo run --release -p roadstead-benches --bin host`. Containers are control groups with a process each, looked at once a
+second; processor time, medians of 20 passes. A process that sleeps never runs between two looks; one that is awake runs for a moment
+several times a second, so that every counter is read at every look. The kernel's own time is that of another program that reads the
+same files once a second from kept descriptors and does not look at what they say. What is beyond it is for each process, and for
+each container without its process.
+";
+
+fn main() -> Outcome<()> {
+    if is_another()? {
+        return Ok(());
+    }
+    tokio::runtime::Runtime::new()?.block_on(run())
+}
+
+async fn run() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let (mut python, mut write) = (None, None);
     while let Some(argument) = arguments.next() {
@@ -149,56 +181,63 @@ async fn main() -> Outcome<()> {
         }
     }
     raise_descriptor_limit();
-    let sampler = Sampler::new();
-    let machine = look(&sampler, &Groups::make(0)?).await?;
-    let mut lines = vec![
-        "# Results: this machine's containers and processes".to_owned(),
-        String::new(),
-        "Written by `cargo run --release -p roadstead-benches --bin host`. Containers are control groups with a sleeping process each, \
-         looked at once a second; processor time, medians of 15 passes. The kernel's own time is that of reading the same files from \
-         kept descriptors without looking at what they say, beside the passes."
-            .to_owned(),
-        String::new(),
-        format!(
-            "A pass over the machine alone ({} processes): {:.2} ms.",
-            machine.processes,
-            machine.pass.as_secs_f64() * 1e3
-        ),
-        String::new(),
-        "| containers | processes | pass | kernel's own | beyond it, each container with its process | of a core | history of \
-         each, a minute |"
-            .to_owned(),
-        "|---|---|---|---|---|---|---|".to_owned(),
-    ];
-    for count in COUNTS {
-        let groups = Groups::make(count)?;
-        let cost = look(&sampler, &groups).await?;
-        lines.push(row(&cost, &machine));
-        if let Some(python) = python.as_deref().filter(|_| count == 100) {
-            let pids: Vec<u32> = groups.pids().collect();
-            let theirs = psutil(python, &pids)?;
-            let own = cost.pass.saturating_sub(machine.pass);
-            lines.push(String::new());
-            lines.push(format!(
-                "psutil, the same 100 processes alone: {:.2} ms; Roadstead, with their containers: {:.2} ms ({:.1} to 1).",
-                theirs.as_secs_f64() * 1e3,
-                own.as_secs_f64() * 1e3,
-                theirs.as_secs_f64() / own.as_secs_f64().max(f64::MIN_POSITIVE)
-            ));
-            lines.push(String::new());
-        }
-        if count == 1000 {
-            let (percent, interval) = budget(&sampler).await?;
-            lines.push(String::new());
-            lines.push(format!(
-                "With 1,000 containers, twice a second asked for and a budget of 1 %: {percent:.2} % of a core, a look every {interval:.1} s."
-            ));
-        }
-    }
-    let text = lines.join("\n") + "\n";
+    let measured = measure(python.as_deref()).await;
+    groups::clear();
+    let text = measured?;
     println!("{text}");
     if let Some(path) = write {
         std::fs::write(path, text)?;
     }
     Ok(())
+}
+
+async fn measure(python: Option<&str>) -> Outcome<String> {
+    let sampler = Sampler::new();
+    let machine = look(&sampler, &Groups::make(Kind::Processes, 0)?, 0).await?;
+    let mut lines = vec![
+        HEAD.to_owned(),
+        format!(
+            "A pass over the machine alone ({} processes): {:.2} ms.\n",
+            machine.processes,
+            machine.pass.as_secs_f64() * 1e3
+        ),
+        "| | pass | kernel's own | beyond it, each | of a core | history of each, a minute |".to_owned(),
+        "|---|---|---|---|---|---|".to_owned(),
+    ];
+    let mut notes = Vec::new();
+    let mut each_process = 0.0;
+    for count in COUNTS {
+        let groups = Groups::make(Kind::Processes, count)?;
+        let cost = look(&sampler, &groups, count).await?;
+        each_process = cost.beyond(machine.pass);
+        lines.push(row("processes", &cost, each_process));
+        if let Some(python) = python.filter(|_| count == 100) {
+            let pids: Vec<u32> = groups.pids().collect();
+            let theirs = psutil(python, &pids)?;
+            let own = cost.pass.saturating_sub(machine.pass);
+            notes.push(format!(
+                "psutil, the same 100 processes: {:.2} ms; Roadstead: {:.2} ms ({:.1} to 1).",
+                theirs.as_secs_f64() * 1e3,
+                own.as_secs_f64() * 1e3,
+                theirs.as_secs_f64() / own.as_secs_f64().max(f64::MIN_POSITIVE)
+            ));
+        }
+    }
+    for (kind, what) in [(Kind::Asleep, "containers that sleep"), (Kind::Awake, "containers that are awake")] {
+        for count in COUNTS {
+            let groups = Groups::make(kind, count)?;
+            let cost = look(&sampler, &groups, count).await?;
+            lines.push(row(what, &cost, cost.beyond(machine.pass) - each_process));
+            if count == 1000 {
+                let (percent, interval) = budget(&sampler).await?;
+                notes.push(format!(
+                    "1,000 {what}, twice a second asked for and a budget of 1 %: {percent:.2} % of a core, a look every {interval:.1} s."
+                ));
+            }
+        }
+    }
+    for note in notes {
+        lines.extend([String::new(), note]);
+    }
+    Ok(lines.join("\n") + "\n")
 }

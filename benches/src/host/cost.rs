@@ -1,78 +1,15 @@
-//! What the kernel itself takes to fill its files, and what a thread has used of the processors.
+//! What threads have used of the processors.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::time::Duration;
 
-/// The files of a group that a sampler reads, of either version.
-const FILES: [&str; 15] = [
-    "cpuacct.usage",
-    "cpuacct.usage_all",
-    "cpu.stat",
-    "memory.usage_in_bytes",
-    "memory.current",
-    "memory.stat",
-    "memory.oom_control",
-    "memory.events",
-    "memory.swap.current",
-    "blkio.throttle.io_service_bytes_recursive",
-    "io.stat",
-    "pids.current",
-    "cpu.pressure",
-    "memory.pressure",
-    "io.pressure",
-];
+use nix::time::{ClockId, clock_gettime};
 
-/// The kernel brings the time of a thread up to date every few milliseconds only.
-const PASSES: u32 = 20;
-
-/// Files that are open.
-#[derive(Debug, Default)]
-pub struct Open(Vec<File>);
-
-impl Open {
-    /// Those of a group.
-    pub fn group(&mut self, directory: &Path) {
-        let unified = directory.starts_with("/sys/fs/cgroup/unified");
-        // Beside version 1, processor time is read there.
-        let files = FILES.iter().filter(|name| !(unified && **name == "cpu.stat"));
-        self.0.extend(files.filter_map(|name| File::open(directory.join(name)).ok()));
-    }
-
-    /// What a process has used.
-    pub fn process(&mut self, pid: u32) {
-        self.0.extend(File::open(format!("/proc/{pid}/stat")).ok());
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Has the kernel fill all of them, and looks at nothing; gives the processor time of it, the mean of several times.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn read(&self) -> io::Result<Duration> {
-        let mut buffer = vec![0; 64 * 1024];
-        let before = thread_time("/proc/thread-self")?;
-        for _ in 0..PASSES {
-            for file in &self.0 {
-                // A kernel may have a file and refuse to fill it.
-                let _ = file.read_at(&mut buffer, 0);
-            }
-        }
-        Ok(thread_time("/proc/thread-self")?.saturating_sub(before) / PASSES)
-    }
+/// The processor time of the thread that asks.
+#[must_use]
+pub fn own_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// The processor time of a task, by its directory below `/proc`.

@@ -1,79 +1,141 @@
-//! Makes control groups as an engine would name them, and takes them away again.
+//! Makes control groups as an engine would name them, with a process in each, and takes them away again.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-/// The directory that all groups of a run are below.
-const PARENT: &str = "roadstead-bench";
+/// The directory that all groups are below.
+pub const PARENT: &str = "roadstead-bench";
 
-/// Groups with a sleeping process each. They end with it.
-#[derive(Debug)]
-pub struct Groups {
-    directories: Vec<PathBuf>,
-    children: Vec<Child>,
-    /// The groups of each container, over all hierarchies.
-    pub containers: Vec<Vec<PathBuf>>,
+/// The argument with which a program that calls [`wake_up`] is a process that wakes up now and then.
+pub const ARGUMENT: &str = "--wake-up";
+const AWAKE_EVERY: Duration = Duration::from_millis(300);
+
+/// What is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Processes that sleep, in no group of their own.
+    Processes,
+    /// Containers with a process that sleeps all the time.
+    Asleep,
+    /// Containers with a process that runs for a moment several times a second. Takes a program that knows [`ARGUMENT`].
+    Awake,
 }
 
-impl Groups {
-    /// So many containers.
+/// Wakes up until it is ended.
+pub fn wake_up() -> ! {
+    loop {
+        std::thread::sleep(AWAKE_EVERY);
+    }
+}
+
+/// A container that is nothing but a process, and its group in every hierarchy. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Group {
+    child: Child,
+    /// Its directories.
+    pub directories: Vec<PathBuf>,
+}
+
+impl Group {
+    /// Begins a process in a group of this name in each of these hierarchies.
     ///
     /// # Errors
     /// When the groups cannot be made, which takes root.
-    pub fn make(count: usize) -> io::Result<Self> {
-        let mut groups = Groups { directories: Vec::new(), children: Vec::new(), containers: Vec::new() };
-        let hierarchies = hierarchies()?;
-        for hierarchy in &hierarchies {
-            groups.directory(hierarchy.join(PARENT))?;
-        }
-        for number in 0..count {
-            let id = format!("{:064x}", 0xbe0c_0000_usize + number);
-            let child = Command::new("sleep").arg("3600").stdin(Stdio::null()).spawn()?;
-            let pid = child.id();
-            groups.children.push(child);
-            let mut own = Vec::new();
-            for hierarchy in &hierarchies {
-                let directory = hierarchy.join(PARENT).join(&id);
-                groups.directory(directory.clone())?;
-                fs::write(directory.join("cgroup.procs"), pid.to_string())?;
-                own.push(directory);
+    pub fn begin(hierarchies: &[PathBuf], id: &str, command: &mut Command) -> io::Result<Self> {
+        let child = command.stdin(Stdio::null()).spawn()?;
+        let pid = child.id();
+        let mut group = Group { child, directories: Vec::new() };
+        for hierarchy in hierarchies {
+            let directory = hierarchy.join(PARENT).join(id);
+            fs::create_dir_all(&directory)?;
+            group.directories.push(directory.clone());
+            match fs::write(directory.join("cgroup.procs"), pid.to_string()) {
+                // It ended by itself already.
+                Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => {}
+                written => written?,
             }
-            groups.containers.push(own);
         }
-        Ok(groups)
+        Ok(group)
     }
 
-    fn directory(&mut self, path: PathBuf) -> io::Result<()> {
-        fs::create_dir_all(&path)?;
-        self.directories.push(path);
-        Ok(())
-    }
-
-    /// The processes.
-    pub fn pids(&self) -> impl Iterator<Item = u32> {
-        self.children.iter().map(Child::id)
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
-impl Drop for Groups {
+impl Drop for Group {
     fn drop(&mut self) {
-        for child in &mut self.children {
-            // What fails here leaves a sleeping process that ends within the hour.
-            let _ = child.kill();
-        }
-        for child in &mut self.children {
-            let _ = child.wait();
-        }
-        while let Some(directory) = self.directories.pop() {
+        // What fails here leaves a sleeping process that ends within the hour.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for directory in &self.directories {
             let _ = fs::remove_dir(directory);
         }
     }
 }
 
+/// So many of a kind.
+#[derive(Debug)]
+pub struct Groups {
+    /// Each of them.
+    pub all: Vec<Group>,
+}
+
+impl Groups {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// When the groups cannot be made, which takes root.
+    pub fn make(kind: Kind, count: usize) -> io::Result<Self> {
+        let hierarchies = if kind == Kind::Processes { Vec::new() } else { hierarchies()? };
+        let one = |number| {
+            let mut command = if kind == Kind::Awake {
+                let mut own = Command::new(std::env::current_exe()?);
+                own.arg(ARGUMENT);
+                own
+            } else {
+                sleep("3600")
+            };
+            Group::begin(&hierarchies, &id(number), &mut command)
+        };
+        Ok(Groups { all: (0..count).map(one).collect::<io::Result<_>>()? })
+    }
+
+    /// Their directories, over all hierarchies.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.all.iter().flat_map(|group| &group.directories).map(PathBuf::as_path)
+    }
+
+    /// Their processes.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.all.iter().map(Group::pid)
+    }
+}
+
+/// A name as of a container's id.
+#[must_use]
+pub fn id(number: usize) -> String {
+    format!("{:064x}", 0xbe0c_0000_usize + number)
+}
+
+/// A process that sleeps for so many seconds.
+#[must_use]
+pub fn sleep(seconds: &str) -> Command {
+    let mut sleep = Command::new("sleep");
+    sleep.arg(seconds);
+    sleep
+}
+
 /// Where hierarchies of control groups are mounted, each once.
-fn hierarchies() -> io::Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When the mounts cannot be read.
+pub fn hierarchies() -> io::Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let mut found: Vec<PathBuf> = Vec::new();
     for line in mounts.lines() {
@@ -86,4 +148,11 @@ fn hierarchies() -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Takes away the directory that all groups were below, when none is left in it.
+pub fn clear() {
+    for hierarchy in hierarchies().unwrap_or_default() {
+        let _ = fs::remove_dir(hierarchy.join(PARENT));
+    }
 }

@@ -2,3 +2,4 @@
 
 pub mod cost;
 pub mod groups;
+pub mod kernel;

@@ -1,16 +1,63 @@
 //! What something used over time: at full resolution for a while, then as the least, mean and greatest of longer spans.
 //!
-//! Both are rings of a length that does not change, so that what a container takes is known beforehand. Values are kept as `f32`:
-//! their seven digits are more than a percentage or a rate means, and the exact counters of the last look are kept apart.
+//! Both are rings of a length that does not change, so that what a container takes is known beforehand; they grow by small blocks
+//! until they have it, and never move. At full resolution a value takes three bytes: its five digits are more than a percentage or a
+//! rate means, and the exact counters of the last look are kept apart.
 
-use std::collections::VecDeque;
 use std::time::Duration;
+
+use super::blocks::Blocks;
 
 /// A moment, or a span of moments, in tenths of a second since whenever the sampler began.
 pub(super) type Tenths = u32;
 
-/// Values at one moment; a value that is not known is `NAN`.
+/// Values at one moment, none below zero; a value that is not known is `NAN`.
 pub(super) type Values<const N: usize> = [f32; N];
+
+/// A moment as it is kept: without gaps, and without the bits of the values that mean nothing.
+#[derive(Clone, Copy, Debug)]
+struct Moment<const N: usize> {
+    at: [u8; size_of::<Tenths>()],
+    values: [Short; N],
+}
+
+impl<const N: usize> Moment<N> {
+    fn new(at: Tenths, values: Values<N>) -> Self {
+        Moment { at: at.to_ne_bytes(), values: values.map(Short::new) }
+    }
+
+    fn at(&self) -> Tenths {
+        Tenths::from_ne_bytes(self.at)
+    }
+
+    fn values(&self) -> Values<N> {
+        self.values.map(Short::value)
+    }
+}
+
+/// A number that is not below zero, as the upper bits of an `f32` behind its sign: 17 significant ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Short([u8; 3]);
+
+impl Short {
+    const LEFT_OUT: u32 = 7;
+    const UNKNOWN: Short = Short([0xff; 3]);
+
+    fn new(value: f32) -> Self {
+        if value.is_nan() {
+            return Short::UNKNOWN;
+        }
+        // Rounded up from the middle on, which carries over into the exponent as it should.
+        let [_, short @ ..] =
+            ((value.max(0.0).to_bits() + (1 << (Short::LEFT_OUT - 1))) >> Short::LEFT_OUT).to_be_bytes();
+        Short(short)
+    }
+
+    fn value(self) -> f32 {
+        let Short([a, b, c]) = self;
+        f32::from_bits(u32::from_be_bytes([0, a, b, c]) << Short::LEFT_OUT)
+    }
+}
 
 /// The least, the mean and the greatest of one value over a span; all `NAN` where it never was known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,7 +99,7 @@ impl Keep {
     /// The most bytes that one history takes.
     #[cfg(test)]
     pub(super) fn most_bytes<const N: usize>(&self) -> usize {
-        size_of::<History<N>>() + self.fine * size_of::<(Tenths, Values<N>)>() + self.spans * size_of::<Span<N>>()
+        size_of::<History<N>>() + Blocks::<Moment<N>>::most_bytes(self.fine) + Blocks::<Span<N>>::most_bytes(self.spans)
     }
 }
 
@@ -102,23 +149,20 @@ fn alone(value: f32) -> Spread {
 #[derive(Clone, Debug)]
 pub(super) struct History<const N: usize> {
     keep: Keep,
-    fine: VecDeque<(Tenths, Values<N>)>,
-    spans: VecDeque<Span<N>>,
+    fine: Blocks<Moment<N>>,
+    spans: Blocks<Span<N>>,
     /// The span that is not over yet.
     open: Option<(Tenths, [Sum; N])>,
 }
 
 impl<const N: usize> History<N> {
     pub(super) fn new(keep: Keep) -> Self {
-        History { keep, fine: VecDeque::new(), spans: VecDeque::new(), open: None }
+        History { keep, fine: Blocks::new(keep.fine), spans: Blocks::new(keep.spans), open: None }
     }
 
     /// Adds what was seen at this moment, which is later than all before.
     pub(super) fn push(&mut self, at: Tenths, values: Values<N>) {
-        if self.fine.len() == self.keep.fine {
-            self.fine.pop_front();
-        }
-        self.fine.push_back((at, values));
+        self.fine.push(Moment::new(at, values));
         let begin = at - at % self.keep.span;
         if self.open.is_some_and(|(open, _)| open != begin) {
             self.close();
@@ -131,10 +175,7 @@ impl<const N: usize> History<N> {
 
     fn close(&mut self) {
         let Some((at, sums)) = self.open.take() else { return };
-        if self.spans.len() == self.keep.spans {
-            self.spans.pop_front();
-        }
-        self.spans.push_back(Span { at, spreads: sums.map(|sum| sum.spread()) });
+        self.spans.push(Span { at, spreads: sums.map(|sum| sum.spread()) });
     }
 
     /// What was since then, in steps of this length or of that at which it is kept, whichever is longer, oldest first. Each step
@@ -154,23 +195,21 @@ impl<const N: usize> History<N> {
             }
         };
         // Spans that are over, as far as not all of them is kept finer, and then what came after these.
-        let fine_from = self.fine.front().map_or(Tenths::MAX, |(at, _)| *at);
+        let fine_from = self.fine.iter().next().map_or(Tenths::MAX, Moment::at);
         let mut thin_until = since;
         for span in self.spans.iter().filter(|span| span.at < fine_from && span.at >= since) {
             add(span.at, span.spreads);
             thin_until = span.at.saturating_add(self.keep.span);
         }
-        for (at, values) in self.fine.iter().filter(|(at, _)| *at >= thin_until) {
-            add(*at, values.map(alone));
+        for moment in self.fine.iter().filter(|moment| moment.at() >= thin_until) {
+            add(moment.at(), moment.values().map(alone));
         }
         steps.into_iter().map(|(at, sums)| Span { at, spreads: sums.map(|sum| sum.spread()) }).collect()
     }
 
     /// The bytes that it takes now.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.fine.capacity() * size_of::<(Tenths, Values<N>)>()
-            + self.spans.capacity() * size_of::<Span<N>>()
+        size_of::<Self>() + self.fine.bytes() + self.spans.bytes()
     }
 }
 
@@ -215,10 +254,8 @@ mod tests {
     #[test]
     fn it_never_grows_beyond_what_was_said() {
         let history = seconds(10_000);
-        let rounded_up = |count: usize| count.next_power_of_two();
-        let keep = Keep { fine: rounded_up(KEEP.fine), spans: rounded_up(KEEP.spans), ..KEEP };
-        assert!(history.bytes() <= keep.most_bytes::<1>(), "{} {}", history.bytes(), keep.most_bytes::<1>());
-        assert_eq!(history.spans.len(), KEEP.spans);
+        assert!(history.bytes() <= KEEP.most_bytes::<1>(), "{} {}", history.bytes(), KEEP.most_bytes::<1>());
+        assert_eq!((history.fine.iter().count(), history.spans.iter().count()), (KEEP.fine, KEEP.spans));
         let day = Keep::of(
             Duration::from_secs(2),
             Duration::from_secs(900),
@@ -226,6 +263,17 @@ mod tests {
             Duration::from_secs(86400),
         );
         assert_eq!((day.fine, day.span, day.spans), (450, 3000, 288));
+    }
+
+    #[test]
+    fn five_digits_are_kept_of_any_value() {
+        for value in [0.0, 1.0, 0.1, 99.99, 12345.678, 1.6e10, f32::MIN_POSITIVE, 3.4e37, 1.999_999_9] {
+            let kept = Short::new(value).value();
+            assert!((kept - value).abs() <= value / 100_000.0, "{value} {kept}");
+        }
+        assert!(Short::new(f32::NAN).value().is_nan() && Short::new(-1.0).value() == 0.0);
+        assert!(Short::new(f32::INFINITY).value() == f32::INFINITY && Short::new(f32::MAX).value() == f32::INFINITY);
+        assert_eq!(size_of::<Moment<13>>(), 4 + 13 * 3);
     }
 
     #[test]

@@ -17,6 +17,7 @@
     )
 )]
 
+mod blocks;
 mod cgroup;
 mod facts;
 mod files;

@@ -105,6 +105,11 @@ impl Table {
         self.all.insert(pid, entry);
     }
 
+    /// How many descriptors are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
     /// Those that were there at the last look.
     pub(super) fn processes(&self) -> impl Iterator<Item = (u32, &Entry)> {
         self.all.iter().map(|(pid, entry)| (*pid, entry))

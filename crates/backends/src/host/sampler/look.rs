@@ -18,10 +18,12 @@ use crate::host::named::{self, GroupName};
 use crate::host::numbers::Clock;
 use crate::host::table::Table;
 
-/// Of the descriptors that this process may have, one in so many is kept.
-const SHARE: usize = 3;
+/// So many of the descriptors that this process may have are left to the rest of it, but never more than two of three.
+const LEFT_ALONE: usize = 4096;
+/// Of those that may be kept, processes get one in so many at most, and groups what these do not take.
+const OF_PROCESSES: usize = 3;
 /// Where the bound is not known, or none.
-const DESCRIPTORS_MOST: usize = 60_000;
+const DESCRIPTORS_MOST: usize = 200_000;
 
 /// What is kept from look to look.
 #[derive(Debug)]
@@ -38,8 +40,9 @@ pub(super) struct Looker {
     clock: Clock,
     looked: Option<Instant>,
     look: u64,
-    /// How many descriptors the groups may keep.
+    /// How many descriptors may be kept in all.
     descriptors: usize,
+    /// How many of them the groups keep.
     kept: usize,
 }
 
@@ -74,7 +77,7 @@ impl Looker {
         Looker {
             proc: proc.to_owned(),
             mounts,
-            table: Table::new(proc, descriptors / 3),
+            table: Table::new(proc, descriptors / OF_PROCESSES),
             machine: Machine::new(),
             groups: BTreeMap::new(),
             paths: HashMap::new(),
@@ -82,7 +85,7 @@ impl Looker {
             clock: Clock::of_this_machine(),
             looked: None,
             look: 0,
-            descriptors: descriptors - descriptors / 3,
+            descriptors,
             kept: 0,
         }
     }
@@ -137,10 +140,11 @@ impl Looker {
         self.paths.retain(|_, path| path.seen == look);
         self.groups.retain(|_, group| group.seen == look);
         self.kept = self.groups.values().filter_map(|group| group.files.as_ref()).map(GroupFiles::descriptors).sum();
+        let most = self.descriptors.saturating_sub(self.table.kept());
         let mut groups = Vec::with_capacity(self.groups.len());
         for (path, watched) in &mut self.groups {
             let anew = |pid, name: &GroupName| Cgroup::of_group(&self.proc, &self.mounts, pid, name);
-            groups.extend(watched.read(path, anew, self.descriptors, &mut self.kept, &mut self.buffer));
+            groups.extend(watched.read(path, anew, most, &mut self.kept, &mut self.buffer));
         }
         let count = u64::try_from(processes.len()).unwrap_or(u64::MAX);
         let machine = self.machine.read(count, &mut self.buffer);
@@ -202,7 +206,7 @@ impl Watched {
 fn descriptors() -> usize {
     let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
     let soft = limit.ok().and_then(|(soft, _)| usize::try_from(soft).ok()).unwrap_or(DESCRIPTORS_MOST);
-    soft.min(DESCRIPTORS_MOST) / SHARE
+    soft.saturating_sub(LEFT_ALONE).max(soft / 3).min(DESCRIPTORS_MOST)
 }
 
 #[cfg(test)]

@@ -1,0 +1,85 @@
+//! Containers that come and go faster than any engine makes them, under a sampler that looks ten times a second: nothing fails,
+//! nothing is left, and what lives long enough to be seen twice is seen.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use roadstead_backends::host::{Sampler, SamplerOptions};
+use roadstead_benches::host::groups::{self, Group};
+use roadstead_tests::left_out;
+
+/// So many begin and end in a second.
+const PER_SECOND: u32 = 50;
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Those that do not end by themselves are ended after so long, and were in some samples by then.
+const LIFE: Duration = Duration::from_secs(1);
+
+/// For how long: `ROADSTEAD_SOAK=1` makes it a minute.
+fn whole() -> Duration {
+    Duration::from_secs(if left_out::soak() { 60 } else { 6 })
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("our own descriptors").count()
+}
+
+/// The groups of this test that the sampler knows, each with how much it used.
+async fn known(sampler: &Sampler) -> HashMap<String, f64> {
+    let sample = sampler.sample().await.expect("a look never fails");
+    let ours = sample.groups().iter().filter(|group| group.path().contains(groups::PARENT));
+    ours.map(|group| (group.path().to_owned(), group.stats().cpu.total_seconds)).collect()
+}
+
+#[tokio::test]
+async fn containers_that_come_and_go_leave_nothing_behind() {
+    let hierarchies = groups::hierarchies().expect("hierarchies");
+    let sampler = Sampler::new();
+    let mut options = SamplerOptions::default();
+    (options.interval, options.budget_percent) = (INTERVAL, 100.0);
+    sampler.configure(options);
+    assert!(known(&sampler).await.is_empty(), "of a run before");
+    let before = descriptors();
+
+    let (begun, mut alive, mut seen) = (Instant::now(), VecDeque::new(), HashMap::new());
+    let mut made = 0;
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
+    while begun.elapsed() < whole() {
+        ticks.tick().await;
+        let id = groups::id(made);
+        // One in three ends by itself, whenever the sampler may look at it, and its group is taken away later.
+        let lives = if made % 3 == 0 { "0.25" } else { "60" };
+        let group = Group::begin(&hierarchies, &id, &mut groups::sleep(lives)).expect("a group");
+        alive.push_back((Instant::now(), group));
+        made += 1;
+        while alive.pop_front_if(|(since, _)| since.elapsed() > LIFE).is_some() {}
+        seen.extend(known(&sampler).await);
+    }
+    assert!(made >= 100 && seen.len() >= made / 3, "{} of {made} were seen", seen.len());
+    drop(alive);
+
+    // Every look that began after the end shows none of them, and keeps no file of them.
+    let ended = roadstead_core::Timestamp::now();
+    let left = async {
+        loop {
+            let sample = sampler.sample().await.expect("a look");
+            if sample.observed_at() > ended {
+                break;
+            }
+            tokio::time::sleep(INTERVAL / 4).await;
+        }
+        known(&sampler).await
+    };
+    let left = tokio::time::timeout(Duration::from_secs(30), left).await.expect("it goes on looking");
+    assert!(left.is_empty(), "{left:?}");
+    let kept = fs::read_dir("/proc/self/fd").expect("our own descriptors").flatten();
+    let kept: Vec<_> = kept.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+    // Processes and containers of others come and go, too: what is kept is of those that are there.
+    let of_ours = kept.iter().filter(|path| path.to_string_lossy().contains(groups::PARENT));
+    let of_dead = kept.iter().filter(|path| path.starts_with("/proc") && !path.exists());
+    let ghosts: Vec<_> = of_ours.chain(of_dead).collect();
+    assert!(ghosts.len() < 5, "{ghosts:?}");
+    let after = kept.len();
+    groups::clear();
+    eprintln!("{made} containers, {} of them seen; descriptors {before} before, {after} after", seen.len());
+}
