@@ -20,6 +20,8 @@
 mod cgroup;
 mod facts;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod groups;
 mod history;
 mod kept;
