@@ -126,7 +126,7 @@ fn known(given: &mut Given<'_>) {
         given.maybe(|given| format!("/{}", given.word(9).replace('/', "_"))).unwrap_or_default()
     };
     let (above, below) = (around(given), around(given));
-    let of_id = [format!("{id}"), format!("docker-{id}.scope"), format!("libpod-{id}"), format!("libpod-{id}.scope")];
+    let of_id = [id.clone(), format!("docker-{id}.scope"), format!("libpod-{id}"), format!("libpod-{id}.scope")];
     let group = given.one_of(&of_id);
     let path = format!("{above}/{group}{below}");
     let own = format!("{above}/{group}");
