@@ -78,7 +78,7 @@ fn cpu(text: &[u8]) {
         let later = Cpu::of_two(&followed(usage, b"usage_usec 7"));
         assert_eq!(later, Some(Cpu { total_ns: 7000, ..two }));
         for ns in [Some(two.total_ns), two.user_ns, two.system_ns, two.throttled_ns].into_iter().flatten() {
-            assert!(ns % 1000 == 0 && stands(usage, ns / 1000));
+            assert!(ns.is_multiple_of(1000) && stands(usage, ns / 1000));
         }
         assert!(two.throttled_periods.is_none_or(|periods| stands(usage, periods)));
     }

@@ -100,7 +100,7 @@ fn memory(text: &[u8]) {
     if let Some(found) = found {
         let told = [found.total, found.free, found.buffers, found.cached, found.shared, found.active, found.inactive];
         for bytes in told.into_iter().chain(found.available).chain([found.swap_total, found.swap_free]) {
-            assert!(bytes == 0 || bytes == u64::MAX || bytes % 1024 == 0 && stands(text, bytes / 1024));
+            assert!(bytes == 0 || bytes == u64::MAX || bytes.is_multiple_of(1024) && stands(text, bytes / 1024));
         }
         assert!(has(text, b"MemTotal"));
         let later = Memory::parse(&followed(text, b"MemFree:        7 kB\n"));
@@ -157,7 +157,7 @@ fn all_disks(text: &[u8]) {
     for disk in &found {
         assert!(has(text, disk.name.as_bytes()));
         assert!([disk.reads, disk.writes, disk.busy_ms].into_iter().all(|told| stands(text, told)));
-        let bytes = |told: u64| told == u64::MAX || told % 512 == 0 && stands(text, told / 512);
+        let bytes = |told: u64| told == u64::MAX || told.is_multiple_of(512) && stands(text, told / 512);
         assert!(bytes(disk.read_bytes) && bytes(disk.written_bytes));
     }
     assert_eq!(disks(&followed(text, FOREIGN)), found);

@@ -101,7 +101,7 @@ fn written(stat: &Stat) -> Vec<u8> {
 fn status(text: &[u8]) {
     let found = Status::parse(text);
     assert!(found.uid.is_none_or(|uid| has(text, b"Uid:") && stands(text, uid.into())));
-    assert!(found.swap_bytes.is_none_or(|bytes| bytes % 1024 == 0 && stands(text, bytes / 1024)));
+    assert!(found.swap_bytes.is_none_or(|bytes| bytes.is_multiple_of(1024) && stands(text, bytes / 1024)));
     assert_eq!(Status::parse(&followed(text, FOREIGN)), found);
     let later = Status::parse(&followed(text, b"Uid:\t1\t2\t3\t4\n"));
     assert_eq!(later, Status { uid: Some(2), ..found });
