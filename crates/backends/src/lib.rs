@@ -6,7 +6,10 @@
 //! ```
 //!
 //! No type of a client library stands in a public signature: everything is spoken through `roadstead_core`.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(
+    any(test, fuzzing),
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
 #[cfg(any(feature = "core0", feature = "docker", feature = "lxd"))]
 mod archive;
@@ -15,6 +18,8 @@ mod broken;
 pub mod engines;
 #[cfg(any(feature = "docker", feature = "lxd", feature = "roadstead"))]
 mod flow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod host;
 #[cfg(any(feature = "core0", feature = "lxd"))]
 mod link;

@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use procfs::process::{MountInfo, Process as ProcessFiles};
-
+use super::files::mounts::mounts;
 use super::files::pid::memberships;
+use super::files::scan::{lines, whole};
 use super::named::{GroupName, containers};
 
 /// Ids shorter than this could be part of a path by chance.
@@ -120,9 +120,9 @@ pub(super) enum Version {
 }
 
 fn collect_pids(directory: &Path, pids: &mut Vec<u32>) -> io::Result<()> {
-    let text = std::fs::read_to_string(directory.join("cgroup.procs"));
+    let text = std::fs::read(directory.join("cgroup.procs"));
     match text {
-        Ok(text) => pids.extend(text.lines().filter_map(|line| line.trim().parse::<u32>().ok()).filter(|pid| *pid > 0)),
+        Ok(text) => pids.extend(members(&text)),
         // A cgroup of threads has no list of processes; its processes are in the one above.
         Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EOPNOTSUPP as i32) => {}
         Err(error) => return Err(gone(error)),
@@ -137,13 +137,18 @@ fn collect_pids(directory: &Path, pids: &mut Vec<u32>) -> io::Result<()> {
     Ok(())
 }
 
+/// What `cgroup.procs` lists. A process of another namespace is a zero.
+pub(super) fn members(text: &[u8]) -> impl Iterator<Item = u32> {
+    lines(text).filter_map(|line| u32::try_from(whole(line)?).ok()).filter(|pid| *pid > 0)
+}
+
 /// The kernel says "no such device" when a cgroup vanishes under an open file.
 fn gone(error: io::Error) -> io::Error {
     if error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32) { io::ErrorKind::NotFound.into() } else { error }
 }
 
 /// `path` up to the part that names the container: `docker-ID.scope`, `libpod-ID`, `ID` …
-fn up_to(path: &str, id: &str) -> Option<String> {
+pub(super) fn up_to(path: &str, id: &str) -> Option<String> {
     let mut kept = String::new();
     for part in path.split('/').filter(|part| !part.is_empty()) {
         kept.push('/');
@@ -157,7 +162,7 @@ fn up_to(path: &str, id: &str) -> Option<String> {
 }
 
 /// `path` up to the part that is `name`, or `name-1` and so on.
-fn up_to_name(path: &str, name: &str) -> Option<String> {
+pub(super) fn up_to_name(path: &str, name: &str) -> Option<String> {
     let mut kept = String::new();
     for part in path.split('/').filter(|part| !part.is_empty()) {
         kept.push('/');
@@ -173,15 +178,15 @@ fn up_to_name(path: &str, name: &str) -> Option<String> {
 /// Where the hierarchies are mounted. They do not move while the machine runs.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
-    controllers: BTreeMap<String, Mount>,
-    unified: Option<Mount>,
+    pub(super) controllers: BTreeMap<String, Mount>,
+    pub(super) unified: Option<Mount>,
 }
 
 #[derive(Debug)]
-struct Mount {
-    point: PathBuf,
+pub(super) struct Mount {
+    pub(super) point: PathBuf,
     /// Which part of the hierarchy is seen there; not all of it inside a container.
-    root: String,
+    pub(super) root: String,
 }
 
 impl Mount {
@@ -195,35 +200,27 @@ impl Mount {
 impl Mounts {
     pub(super) fn here() -> Arc<Mounts> {
         static HERE: OnceLock<Arc<Mounts>> = OnceLock::new();
-        let read = || {
-            let infos = ProcessFiles::myself().and_then(|process| process.mountinfo());
-            Arc::new(Mounts::of(infos.into_iter().flat_map(|infos| infos.0)))
-        };
+        let read = || Arc::new(Mounts::of(&std::fs::read("/proc/self/mountinfo").unwrap_or_default()));
         Arc::clone(HERE.get_or_init(read))
     }
 
-    pub(super) fn of(infos: impl IntoIterator<Item = MountInfo>) -> Self {
-        let mut mounts = Mounts::default();
-        for info in infos {
-            let mount = || Mount { point: info.mount_point.clone(), root: info.root.clone() };
-            match info.fs_type.as_str() {
-                "cgroup2" if mounts.unified.is_none() => mounts.unified = Some(mount()),
+    /// By `mountinfo`.
+    pub(super) fn of(text: &[u8]) -> Self {
+        let mut all = Mounts::default();
+        for info in mounts(text) {
+            let mount = || Mount { point: info.point.clone(), root: info.root.clone() };
+            match info.kind.as_str() {
+                "cgroup2" if all.unified.is_none() => all.unified = Some(mount()),
                 "cgroup" => {
-                    for (option, value) in &info.super_options {
-                        // A hierarchy without controllers is called `name=systemd` here and in `/proc/PID/cgroup`.
-                        let name = match value {
-                            None => option.clone(),
-                            Some(value) => format!("{option}={value}"),
-                        };
-                        if !matches!(name.as_str(), "rw" | "ro") {
-                            mounts.controllers.entry(name).or_insert_with(mount);
-                        }
+                    // A hierarchy without controllers is called `name=systemd` here and in `/proc/PID/cgroup`.
+                    for name in info.super_options.iter().filter(|name| !matches!(name.as_str(), "rw" | "ro")) {
+                        all.controllers.entry(name.clone()).or_insert_with(mount);
                     }
                 }
                 _ => {}
             }
         }
-        mounts
+        all
     }
 }
 

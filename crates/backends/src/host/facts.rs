@@ -7,8 +7,8 @@ use std::path::Path;
 use roadstead_core::usage::{CpuFacts, DiskFacts, HostFacts, MountFacts, NicFacts, PartitionFacts};
 use roadstead_core::{Error, ErrorKind, Result, Timestamp};
 
-use super::files::machine::Memory;
-use super::files::scan::whole;
+use super::files::scan::{fraction, whole};
+use super::files::{self, machine::Memory};
 
 /// `/sys/block` counts in these.
 const SECTOR_BYTES: u64 = 512;
@@ -50,18 +50,32 @@ fn read() -> HostFacts {
 }
 
 /// `NAME="value"` lines.
-fn os_release(text: &str) -> BTreeMap<String, String> {
+pub(super) fn os_release(text: &str) -> BTreeMap<String, String> {
     let pair = |line: &str| {
         let (name, value) = line.trim().split_once('=')?;
         let quoted = |mark: char| value.strip_prefix(mark).and_then(|value| value.strip_suffix(mark));
-        let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
-        (!name.starts_with('#')).then(|| (name.to_owned(), value.replace("\\\"", "\"")))
+        let value = match quoted('"') {
+            Some(value) => unescaped(value),
+            None => quoted('\'').unwrap_or(value).to_owned(),
+        };
+        (!name.starts_with('#')).then(|| (name.to_owned(), value))
     };
     text.lines().filter_map(pair).collect()
 }
 
+/// Within double quotes a shell takes a backslash for itself before some signs.
+fn unescaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut signs = value.chars().peekable();
+    while let Some(sign) = signs.next() {
+        let next = if sign == '\\' { signs.next_if(|next| matches!(next, '"' | '$' | '\\' | '`')) } else { None };
+        text.push(next.unwrap_or(sign));
+    }
+    text
+}
+
 /// The blocks of `/proc/cpuinfo`. Processors other than those of PCs tell other things, and at least their numbers.
-fn cpus(text: &str) -> Vec<CpuFacts> {
+pub(super) fn cpus(text: &str) -> Vec<CpuFacts> {
     let block = |block: &str| {
         let members: BTreeMap<&str, &str> = block
             .lines()
@@ -78,8 +92,7 @@ fn cpus(text: &str) -> Vec<CpuFacts> {
         cpu.model = told(&["model name", "CPU part", "cpu model"]);
         cpu.family = told(&["cpu family", "CPU architecture"]);
         cpu.cores = told(&["cpu cores"]).parse().unwrap_or(0);
-        let mhz: f64 = told(&["cpu MHz"]).parse().unwrap_or(0.0);
-        cpu.mhz = if mhz.is_finite() { mhz } else { 0.0 };
+        cpu.mhz = fraction(told(&["cpu MHz"]).as_bytes()).unwrap_or(0.0);
         let kibibytes = told(&["cache size"]).split(' ').next().and_then(|number| number.parse::<u64>().ok());
         cpu.cache_bytes = kibibytes.unwrap_or(0).saturating_mul(1024);
         cpu.flags = told(&["flags", "Features"]).split_whitespace().map(str::to_owned).collect();
@@ -92,8 +105,7 @@ fn cpus(text: &str) -> Vec<CpuFacts> {
 fn virtualization(cpus: &[CpuFacts]) -> Option<String> {
     // Who started process 1 in a container says so to it, and some leave a file.
     let environment = fs::read("/proc/1/environ").unwrap_or_default();
-    let told = environment.split(|byte| *byte == 0).find_map(|pair| pair.strip_prefix(b"container="));
-    if let Some(told) = told.and_then(|told| std::str::from_utf8(told).ok()).filter(|told| !told.is_empty()) {
+    if let Some(told) = container(&environment) {
         return Some(told.to_owned());
     }
     for (path, name) in [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")] {
@@ -113,8 +125,14 @@ fn virtualization(cpus: &[CpuFacts]) -> Option<String> {
     known.or_else(|| is_virtual.then(|| "vm".to_owned()))
 }
 
+/// What an environment, `environ`, says of the container that it is in.
+pub(super) fn container(text: &[u8]) -> Option<&str> {
+    let told = text.split(|byte| *byte == 0).find_map(|pair| pair.strip_prefix(b"container="))?;
+    std::str::from_utf8(told).ok().filter(|told| !told.is_empty())
+}
+
 /// The names that virtual hardware goes by.
-fn by_maker(maker: &str) -> Option<&'static str> {
+pub(super) fn by_maker(maker: &str) -> Option<&'static str> {
     const KNOWN: &[(&str, &str)] = &[
         ("kvm", "kvm"),
         ("openstack", "kvm"),
@@ -177,21 +195,17 @@ fn disks(root: &Path) -> Vec<DiskFacts> {
 }
 
 fn mounts() -> Vec<MountFacts> {
-    let infos = procfs::process::Process::myself().and_then(|own| own.mountinfo());
-    let mount = |info: procfs::process::MountInfo| {
-        let mut mount = MountFacts::default();
-        mount.mountpoint = info.mount_point.to_string_lossy().into_owned();
-        mount.device = info.mount_source.unwrap_or_default();
-        mount.kind = info.fs_type;
-        let options: BTreeMap<_, _> = info.mount_options.into_iter().collect();
-        let option = |(name, value): (String, Option<String>)| match value {
-            Some(value) => format!("{name}={value}"),
-            None => name,
-        };
-        mount.options = options.into_iter().map(option).collect::<Vec<_>>().join(",");
-        mount
-    };
-    infos.into_iter().flat_map(|infos| infos.0).map(mount).collect()
+    files::mounts::mounts(&fs::read("/proc/self/mountinfo").unwrap_or_default()).map(mount).collect()
+}
+
+pub(super) fn mount(mut info: files::mounts::Mounted) -> MountFacts {
+    let mut mount = MountFacts::default();
+    mount.mountpoint = info.point.to_string_lossy().into_owned();
+    mount.device = info.source.unwrap_or_default();
+    mount.kind = info.kind;
+    info.options.sort_unstable();
+    mount.options = info.options.join(",");
+    mount
 }
 
 fn nics(root: &Path) -> Vec<NicFacts> {
@@ -204,9 +218,7 @@ fn nics(root: &Path) -> Vec<NicFacts> {
         let mut nic = NicFacts::default();
         nic.mac = line(&directory.join("address")).filter(|mac| mac != "00:00:00:00:00:00").unwrap_or_default();
         nic.mtu = u32::try_from(mtu).unwrap_or(u32::MAX);
-        let flags =
-            line(&directory.join("flags")).and_then(|flags| u64::from_str_radix(flags.strip_prefix("0x")?, 16).ok());
-        let flags = flags.unwrap_or(0);
+        let flags = line(&directory.join("flags")).and_then(|text| hexadecimal(&text)).unwrap_or(0);
         nic.up = flags & 1 != 0;
         nic.flags = FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
         // Megabits; virtual ones say less than nothing.
@@ -216,6 +228,11 @@ fn nics(root: &Path) -> Vec<NicFacts> {
         all.push(nic);
     }
     all
+}
+
+/// `0x1003`.
+pub(super) fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
 /// The addresses of each interface, with the lengths of their prefixes.
@@ -269,6 +286,8 @@ mod tests {
         let os = os_release("# a\nPRETTY_NAME=\"Debian \\\"12\\\"\"\nID=debian\nVERSION_ID='12'\nbroken\n");
         let told = ["PRETTY_NAME", "ID", "VERSION_ID"].map(|name| os.get(name).map(String::as_str));
         assert_eq!(told, [Some("Debian \"12\""), Some("debian"), Some("12")]);
+        let os = os_release("NAME=\"\\$a \\\\ \\`b \\c\"\nID='\\\"'\n");
+        assert_eq!(["NAME", "ID"].map(|name| os[name].as_str()), ["$a \\ `b \\c", "\\\""]);
         assert_eq!((by_maker("qemu standard pc"), by_maker("dell inc.")), (Some("qemu"), None));
     }
 

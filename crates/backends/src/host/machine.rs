@@ -13,6 +13,7 @@ use roadstead_core::usage::{
 
 use super::files::group::Pressure;
 use super::files::machine::{CpuTicks, Disk, Memory, Stat, disks, load, nics};
+use super::files::mounts::mounts;
 use super::files::scan::{fields, fraction, whole};
 use super::kept::{Buffer, Comes, Kept};
 use super::numbers::{network, pressures};
@@ -81,8 +82,7 @@ impl Machine {
         let now = Instant::now();
         let mut usage = MachineUsage::default();
         usage.processes = processes;
-        let uptime = text(self.uptime.as_ref(), buffer).and_then(|text| fields(text).next().and_then(fraction));
-        usage.uptime_seconds = uptime.unwrap_or(0.0);
+        usage.uptime_seconds = text(self.uptime.as_ref(), buffer).and_then(uptime).unwrap_or(0.0);
         if let Some(stat) = text(self.stat.as_ref(), buffer).and_then(Stat::parse) {
             usage.cpu = self.cpu(&stat);
         }
@@ -169,6 +169,11 @@ fn text<'a>(file: Option<&Kept>, buffer: &'a mut Buffer) -> Option<&'a [u8]> {
     file?.read(buffer).ok()
 }
 
+/// `/proc/uptime`: seconds since boot, and what is not asked for.
+pub(super) fn uptime(text: &[u8]) -> Option<f64> {
+    fields(text).next().and_then(fraction)
+}
+
 /// The part of the time between, in percent, in which something was done; nothing where no time passed.
 fn busy(earlier: &CpuTimes, later: &CpuTimes) -> Option<f64> {
     let idle = |times: &CpuTimes| times.idle_seconds + times.io_wait_seconds;
@@ -246,21 +251,21 @@ impl Slow {
 
 /// Each file system once, where it is mounted first.
 fn filesystems() -> Vec<FilesystemUsage> {
-    let mounts = procfs::process::Process::myself().and_then(|own| own.mountinfo());
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mut seen = HashSet::new();
     let mut all = Vec::new();
-    for mount in mounts.into_iter().flat_map(|mounts| mounts.0) {
+    for mount in self::mounts(&mounts) {
         // In a container the root may be laid over the directories of a disk here.
-        let is_root = mount.fs_type == "overlay" && mount.mount_point == Path::new("/");
-        if !(is_root || ON_DISK.contains(&mount.fs_type.as_str())) || !seen.insert(mount.majmin.clone()) {
+        let is_root = mount.kind == "overlay" && mount.point == Path::new("/");
+        if !(is_root || ON_DISK.contains(&mount.kind.as_str())) || !seen.insert(mount.device) {
             continue;
         }
-        let Ok(space) = nix::sys::statvfs::statvfs(&mount.mount_point) else { continue };
+        let Ok(space) = nix::sys::statvfs::statvfs(&mount.point) else { continue };
         let block = space.fragment_size();
         let mut usage = FilesystemUsage::default();
-        usage.mountpoint = mount.mount_point.to_string_lossy().into_owned();
-        usage.device = mount.mount_source.unwrap_or_default();
-        usage.kind = mount.fs_type;
+        usage.mountpoint = mount.point.to_string_lossy().into_owned();
+        usage.device = mount.source.unwrap_or_default();
+        usage.kind = mount.kind;
         usage.total_bytes = space.blocks().saturating_mul(block);
         usage.used_bytes = space.blocks().saturating_sub(space.blocks_free()).saturating_mul(block);
         usage.available_bytes = space.blocks_available().saturating_mul(block);
@@ -271,11 +276,16 @@ fn filesystems() -> Vec<FilesystemUsage> {
     all
 }
 
+/// Thousandths of a degree.
+#[allow(clippy::cast_precision_loss, reason = "degrees fit")]
+pub(super) fn celsius(text: &str) -> Option<f64> {
+    text.parse::<i64>().ok().map(|thousandths| thousandths as f64 / 1000.0)
+}
+
 /// Temperatures, by `tempN_input` in thousandths of a degree.
 fn sensors(root: &Path) -> Vec<Sensor> {
     let line = |path: &Path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    #[allow(clippy::cast_precision_loss, reason = "degrees fit")]
-    let degrees = |path: &Path| line(path)?.parse::<i64>().ok().map(|thousandths| thousandths as f64 / 1000.0);
+    let degrees = |path: &Path| celsius(&line(path)?);
     let mut all = Vec::new();
     for chip in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let directory = chip.path();

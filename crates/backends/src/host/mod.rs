@@ -21,6 +21,8 @@ mod blocks;
 mod cgroup;
 mod facts;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod groups;
 mod history;
 mod kept;

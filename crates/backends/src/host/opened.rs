@@ -62,7 +62,7 @@ impl Sockets {
 }
 
 /// `socket:[1234]`.
-fn inode(target: &Path) -> Option<u64> {
+pub(super) fn inode(target: &Path) -> Option<u64> {
     number(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.as_bytes())
 }
 

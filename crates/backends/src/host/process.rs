@@ -72,7 +72,7 @@ impl Reader {
 }
 
 /// Words that end with a zero each. A program that wrote something shorter in their place leaves zeros at the end.
-fn cmdline(text: &[u8]) -> Vec<String> {
+pub(super) fn cmdline(text: &[u8]) -> Vec<String> {
     let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     match text.get(..end) {
         None | Some([]) => Vec::new(),
@@ -83,14 +83,14 @@ fn cmdline(text: &[u8]) -> Vec<String> {
 /// The users of this machine, by number, as `ps` shows them; or those of a container that counts users by itself, for
 /// which this machine has no names.
 #[derive(Debug, Default)]
-struct Users {
-    names: HashMap<u32, String>,
+pub(super) struct Users {
+    pub(super) names: HashMap<u32, String>,
     /// By user namespace: first number inside, first number here, how many; nothing when both count alike.
     maps: HashMap<OsString, Vec<(u32, u32, u32)>>,
 }
 
 impl Users {
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut users = HashMap::new();
         for line in text.lines() {
             let mut fields = line.split(':');
@@ -105,7 +105,7 @@ impl Users {
     }
 
     /// The user of a process, whose directory in `/proc` this is.
-    fn name(&mut self, directory: &Path, uid: u32) -> String {
+    pub(super) fn name(&mut self, directory: &Path, uid: u32) -> String {
         let namespace = fs::read_link(directory.join("ns/user")).unwrap_or_default().into_os_string();
         let read = || map(&fs::read_to_string(directory.join("uid_map")).unwrap_or_default());
         let map = self.maps.entry(namespace).or_insert_with(read);
@@ -117,14 +117,14 @@ impl Users {
 }
 
 /// The number that a container which counts by itself has for this one.
-fn inside(map: &[(u32, u32, u32)], uid: u32) -> Option<u32> {
+pub(super) fn inside(map: &[(u32, u32, u32)], uid: u32) -> Option<u32> {
     map.iter().find_map(|(inside, here, count)| {
         uid.checked_sub(*here).filter(|step| step < count).and_then(|step| inside.checked_add(step))
     })
 }
 
 /// What `uid_map` says; nothing when numbers inside are those here.
-fn map(text: &str) -> Vec<(u32, u32, u32)> {
+pub(super) fn map(text: &str) -> Vec<(u32, u32, u32)> {
     let lines = text.lines().filter_map(|line| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?))

@@ -15,6 +15,8 @@ mod failure;
 mod files;
 mod following;
 mod found;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod image;
 mod inspect;
 mod jobs;

@@ -88,16 +88,16 @@ pub(super) fn descendants(all: &[Listed], roots: &BTreeSet<u32>) -> BTreeSet<u32
 
 /// What the kernel says of a process.
 #[derive(Debug, PartialEq, Eq)]
-struct Status {
-    state: ProcessState,
-    user: String,
-    threads: Option<u32>,
+pub(super) struct Status {
+    pub(super) state: ProcessState,
+    pub(super) user: String,
+    pub(super) threads: Option<u32>,
     /// Its number in its own container.
-    inner_pid: Option<u32>,
+    pub(super) inner_pid: Option<u32>,
 }
 
 impl Status {
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let field = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.unwrap_or_default().trim()
@@ -136,7 +136,7 @@ async fn words(core0: &Core0, pid: u32) -> Result<Words> {
 }
 
 /// Each word ends with a NUL. A process may write over them, and leave the last NUL out.
-fn split(text: &[u8]) -> Vec<String> {
+pub(super) fn split(text: &[u8]) -> Vec<String> {
     if text.is_empty() {
         return Vec::new();
     }

@@ -91,7 +91,7 @@ async fn refine(core0: &Core0, container: u64, processes: &mut [Process]) -> Res
 }
 
 /// The first number: nanoseconds on a processor.
-fn running(schedstat: &str) -> Duration {
+pub(super) fn running(schedstat: &str) -> Duration {
     schedstat
         .split_whitespace()
         .next()

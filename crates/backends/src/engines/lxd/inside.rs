@@ -41,7 +41,7 @@ async fn set_user(lxd: &Lxd, name: &str, user: &str) -> Result<()> {
     change(lxd, name, &json!({"config": {RAW: raw.to_string()}})).await
 }
 
-fn find_user(user: &str, users: &str, groups: &str) -> Result<(u32, u32)> {
+pub(super) fn find_user(user: &str, users: &str, groups: &str) -> Result<(u32, u32)> {
     let (user, group) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
     let line = |text: &str, name: &str, column: usize| {
         text.lines()

@@ -22,6 +22,8 @@ mod exec;
 mod export;
 mod facts;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod images;
 mod inside;
 mod inspect;

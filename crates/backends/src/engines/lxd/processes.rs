@@ -83,7 +83,7 @@ pub(super) fn ended(error: io::Error) -> Error {
 const TICKS: u64 = 100;
 const PAGE: u64 = 4096;
 
-fn parse(text: &str) -> Vec<Process> {
+pub(super) fn parse(text: &str) -> Vec<Process> {
     let mut boot = None;
     let mut processes: Vec<Process> = Vec::new();
     for line in text.lines() {
@@ -129,7 +129,7 @@ fn stat(line: &str, boot: Option<u64>) -> Option<Process> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "ticks of centuries fit")]
-fn seconds(ticks: u64) -> f64 {
+pub(super) fn seconds(ticks: u64) -> f64 {
     ticks as f64 / TICKS as f64
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod group;
 pub(super) mod machine;
+pub(super) mod mounts;
 pub(super) mod pid;
 pub(super) mod scan;
 pub(super) mod sockets;

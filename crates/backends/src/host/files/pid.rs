@@ -39,6 +39,8 @@ impl Stat {
         let start_ticks = at(1)?; // 22
         let vms_bytes = at(0)?; // 23
         let rss_pages = at(0)?; // 24
+        // Without another one after it, digits of it may be missing.
+        rest.next()?;
         Some(Stat { pid, name, state, ppid, user_ticks, system_ticks, threads, start_ticks, vms_bytes, rss_pages })
     }
 }
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_nothing() {
         let last = STAT.windows(4).position(|window| window == b"414 ").unwrap();
-        for length in 0..last {
+        for length in 0..=last + 4 {
             assert_eq!(Stat::parse(&STAT[..length]), None, "{length}");
         }
         for nonsense in [&b")("[..], b"1 (x", b"x (y) R 1", b"1 (y) R x"] {

@@ -27,8 +27,10 @@ pub(in crate::host) fn number(field: &[u8]) -> Option<u64> {
 
 /// A number that may have a fraction, as percentages and loads do; absent for anything else.
 pub(in crate::host) fn fraction(field: &[u8]) -> Option<f64> {
-    let value: f64 = std::str::from_utf8(field).ok()?.parse().ok()?;
-    (value.is_finite() && value >= 0.0).then_some(value)
+    // The standard library takes signs, exponents and words besides.
+    let is_plain = field.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let value: f64 = std::str::from_utf8(field).ok().filter(|_| is_plain)?.parse().ok()?;
+    value.is_finite().then_some(value)
 }
 
 /// The one number of a file. `max`, which is how the kernel says that there is no limit, is absent.
@@ -66,10 +68,10 @@ mod tests {
             assert_eq!(number(field), value, "{field:?}");
         }
         assert_eq!((whole(b"12\n"), whole(b"max\n"), whole(b"")), (Some(12), None, None));
-        assert_eq!(
-            (fraction(b"0.25"), fraction(b"nan"), fraction(b"-1"), fraction(b"inf")),
-            (Some(0.25), None, None, None)
-        );
+        assert_eq!(fraction(b"0.25"), Some(0.25));
+        for none in ["nan", "-1", "-0", "inf", "+1", "1e2", ".", ""] {
+            assert_eq!(fraction(none.as_bytes()), None, "{none}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub(in crate::host) struct Unix {
 /// All of them; lines that make no sense are passed over.
 pub(in crate::host) fn unix(text: &[u8]) -> impl Iterator<Item = Unix> {
     lines(text).skip(1).filter_map(|line| {
-        // The path is what is left, with its blanks.
+        // The path is what is left after one blank, with its own.
         let line = String::from_utf8_lossy(line);
         let mut rest = line.trim_start();
         let mut next = || {
@@ -87,8 +87,8 @@ pub(in crate::host) fn unix(text: &[u8]) -> impl Iterator<Item = Unix> {
         let kind = (0..5).map(|_| next()).last()?;
         let kind = u8::from_str_radix(kind, 16).ok()?;
         next();
-        let inode = number(next().as_bytes())?;
-        Some(Unix { inode, kind, path: rest.to_owned() })
+        let (inode, path) = rest.split_once(' ').unwrap_or((rest, ""));
+        Some(Unix { inode: number(inode.as_bytes())?, kind, path: path.to_owned() })
     })
 }
 
@@ -122,8 +122,10 @@ mod tests {
     fn paths_are_what_is_left() {
         let text = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
             0000000000000000: 00000002 00000000 00010000 0001 01 20001 /run/a b.sock\n\
-            0000000000000000: 00000003 00000000 00000000 0002 03   77\nbroken\n";
+            0000000000000000: 00000003 00000000 00000000 0002 03   77\nbroken\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 20002  b \n";
         let found: Vec<_> = unix(text).map(|socket| (socket.inode, socket.kind, socket.path)).collect();
-        assert_eq!(found, [(20001, 1, "/run/a b.sock".to_owned()), (77, 2, String::new())]);
+        let expected = [(20001, 1, "/run/a b.sock"), (77, 2, ""), (20002, 1, " b ")];
+        assert_eq!(found, expected.map(|(inode, kind, path)| (inode, kind, path.to_owned())));
     }
 }

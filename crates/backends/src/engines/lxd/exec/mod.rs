@@ -8,7 +8,7 @@
 mod end;
 mod pump;
 mod sockets;
-mod user;
+pub(super) mod user;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -11,11 +11,11 @@ const GROUPS: &str = "/etc/group";
 
 /// Whose process it will be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(in crate::engines::lxd) struct User {
+    pub(in crate::engines::lxd) uid: u32,
+    pub(in crate::engines::lxd) gid: u32,
     /// Where the container says that they are at home.
-    pub(super) home: Option<String>,
+    pub(in crate::engines::lxd) home: Option<String>,
 }
 
 /// The numbers of `user`, `uid`, `user:group` or `uid:gid`.
@@ -48,7 +48,7 @@ async fn file(lxd: &Lxd, id: &str, path: &str) -> Result<Bytes> {
 }
 
 /// Looks `wanted` up. A number that nobody has is as good as any; a name has to be there.
-fn find(wanted: &str, users: &str, groups: &str) -> Result<User> {
+pub(in crate::engines::lxd) fn find(wanted: &str, users: &str, groups: &str) -> Result<User> {
     let (user, group) = split(wanted);
     let entries = || users.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let named = entries().find(|fields| fields.first() == Some(&user));
