@@ -119,11 +119,12 @@ fn users(bytes: &[u8]) {
         }
     }
     // Numbers that nobody has are as good as any, and names have to be there.
-    let number = given.small();
-    let gid = made.iter().find(|(_, uid, ..)| *uid == number).map_or(0, |(_, _, gid, _)| *gid);
-    let wanted = number.to_string();
-    assert_eq!(by_name_first(&wanted, &users, &listed).map(|found| (found.0, found.1)).unwrap(), (number, gid));
-    assert_eq!(by_number_first(&wanted, &users, &listed).unwrap(), (number, gid));
+    for number in made.iter().map(|(_, uid, ..)| *uid).chain([given.small()]) {
+        let gid = made.iter().find(|(_, uid, ..)| *uid == number).map_or(0, |(_, _, gid, _)| *gid);
+        let wanted = number.to_string();
+        assert_eq!(by_name_first(&wanted, &users, &listed).map(|found| (found.0, found.1)).unwrap(), (number, gid));
+        assert_eq!(by_number_first(&wanted, &users, &listed).unwrap(), (number, gid));
+    }
     for wanted in ["nobody here", "root of all:7"] {
         assert!(by_name_first(wanted, &users, &listed).is_err() && by_number_first(wanted, &users, &listed).is_err());
     }
