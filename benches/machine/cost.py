@@ -230,12 +230,14 @@ def measure(arguments: argparse.Namespace) -> str:
             own = max(look_seconds(wire, "docker") - alone, 0.0)
             ways.append(Way("Roadstead, a look", "processes", count, own, own / count).line())
             ways.append(Way("psutil, kept processes", "processes", count, psutil_seconds(pids), own / count).line())
+        alone = look_seconds(wire, "docker")
         with made(wire, "docker", count) as names:
             own = max(look_seconds(wire, "docker") - alone, 0.0)
             each = own / count
             ways.append(Way("Roadstead, a look", "containers", count, own, each).line(", all that is new with them"))
+            named_all = "&".join(f"container={name}" for name in names)
             for path, what in (("usage", "counters"), ("processes", "processes")):
-                asked = request_seconds(server, f"/v1/nodes/docker/{path}")
+                asked = request_seconds(server, f"/v1/nodes/docker/{path}?{named_all}")
                 ways.append(Way(f"Roadstead, an answer with all {what}", "containers", count, asked, each).line())
             ways += [way.line() for way in docker_ways(path_of(arguments.docker), names, each)]
         with made(wire, "lxd", arguments.lxd_containers) as names:
@@ -243,9 +245,10 @@ def measure(arguments: argparse.Namespace) -> str:
     text = [
         f"Written by `benches/machine/cost.py`. Processor time, medians: of {LOOKS} looks, of {CALLS} calls of an "
         "engine, in the engine with its helpers, in the client and in what it starts. A look reads all counters of all "
-        "containers and all processes once, for however many ask; what it costs with nothing of this running, "
-        f"{alone * 1e3:.2f} ms, is taken off. An answer is what the server spends on a request for all of it, from the "
-        "last look, or of processes read anew. The last column is beside a look at the same number of things.",
+        "containers and all processes once, for however many ask; what it costs just before with nothing of this "
+        f"running, at last {alone * 1e3:.2f} ms, is taken off. An answer is what the server spends on a request for "
+        "all of it, from the last look, or of processes read anew. The last column is for each container or process, "
+        "beside a look: LXD, too, which has fewer, is beside a look at Docker's.",
         "| way | of | processor time | each | times Roadstead |\n|---|---|---|---|---|\n" + "\n".join(ways),
     ]
     return "\n\n".join(text)
