@@ -3,6 +3,7 @@
 pub mod host;
 pub mod raw;
 pub mod resp;
+pub mod section;
 
 use std::time::Duration;
 

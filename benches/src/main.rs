@@ -1,4 +1,4 @@
-//! Measures the Docker engine beside bare requests over the same socket, and prints a table.
+//! Measures the Docker engine beside bare requests over the same socket, prints a table, and writes it as its section of a file.
 //!
 //! Usage: `cargo run --release -p roadstead-benches -- URI [--write FILE]`, with a `…+unix:` URI of an engine that has the image
 //! `roadstead/busybox:latest`. It makes 100 containers of its own and deletes them.
@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roadstead_benches::raw::Raw;
-use roadstead_benches::{HEAD, Pair};
+use roadstead_benches::{HEAD, Pair, section};
 use roadstead_core::{ConnectOptions, ContainerFilter, ContainerSpec, DeleteOptions, JobSpec, Node, NodeUri};
 
 const CONTAINERS: usize = 100;
+/// What it is called in the file of results.
+const SECTION: &str = "Docker, beside bare requests";
 const IMAGE: &str = "roadstead/busybox:latest";
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -43,7 +45,7 @@ async fn main() -> Outcome<()> {
 
     let info = node.info().await?;
     let mut table = format!(
-        "# Results\n\nWritten by `cargo run --release -p roadstead-benches`. {} {} with {CONTAINERS} running containers; medians, both \
+        "Written by `cargo run --release -p roadstead-benches`. {} {} with {CONTAINERS} running containers; medians, both \
          ways timed in turn in one run.\n\n{HEAD}\n",
         info.engine, info.engine_version
     );
@@ -53,7 +55,8 @@ async fn main() -> Outcome<()> {
     }
     print!("{table}");
     if let Some(file) = file {
-        std::fs::write(file, table)?;
+        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        std::fs::write(file, section::replaced(&old, SECTION, &table))?;
     }
     Ok(())
 }

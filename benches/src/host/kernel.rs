@@ -16,7 +16,7 @@ pub const ARGUMENT: &str = "--read-only";
 /// The files of a group that a sampler reads, of either version.
 const FILES: [&str; 15] = [
     "cpuacct.usage",
-    "cpuacct.usage_all",
+    "cpuacct.stat",
     "cpu.stat",
     "memory.usage_in_bytes",
     "memory.current",

@@ -14,6 +14,7 @@ use super::kept::{Buffer, Comes, Kept};
 
 /// Limits are read once in so many reads.
 const LIMITS_EVERY: u32 = 16;
+const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What was read of one container at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,7 +59,7 @@ pub(super) struct GroupFiles {
 
 #[derive(Debug)]
 enum CpuFiles {
-    One { usage: Kept, each: Option<Kept>, stat: Option<Kept> },
+    One { usage: Kept, modes: Option<Kept>, stat: Option<Kept>, tick_ns: u64 },
     Two(Kept),
 }
 
@@ -93,7 +94,8 @@ impl GroupFiles {
                     _ => None,
                 };
                 let usage = Kept::open(&directory.join("cpuacct.usage"), Comes::Whole)?;
-                CpuFiles::One { usage, each: there(&directory.join("cpuacct.usage_all")), stat }
+                let tick_ns = NANOSECONDS / procfs::ticks_per_second().max(1);
+                CpuFiles::One { usage, modes: there(&directory.join("cpuacct.stat")), stat, tick_ns }
             }
             Some((Version::Two, directory)) => CpuFiles::Two(Kept::open(&directory.join("cpu.stat"), Comes::Whole)?),
             None => return Err(io::ErrorKind::NotFound.into()),
@@ -138,7 +140,7 @@ impl GroupFiles {
     /// How many descriptors it keeps.
     pub(super) fn descriptors(&self) -> usize {
         let cpu = match &self.cpu {
-            CpuFiles::One { each, stat, .. } => 1 + usize::from(each.is_some()) + usize::from(stat.is_some()),
+            CpuFiles::One { modes, stat, .. } => 1 + usize::from(modes.is_some()) + usize::from(stat.is_some()),
             CpuFiles::Two(_) => 1,
         };
         let memory = self
@@ -158,15 +160,15 @@ impl GroupFiles {
         let broken = || io::Error::from(io::ErrorKind::InvalidData);
         let cpu = match &self.cpu {
             CpuFiles::Two(stat) => Cpu::of_two(stat.read(buffer)?).ok_or_else(broken)?,
-            CpuFiles::One { usage, each, stat } => {
+            CpuFiles::One { usage, modes, stat, tick_ns } => {
                 // The buffer holds one of them at a time; all three are short.
                 let copy = |file: &Option<Kept>, buffer: &mut Buffer| match file {
                     Some(file) => file.read(buffer).map(|text| Some(text.to_vec())),
                     None => Ok(None),
                 };
                 let held = copy(stat, buffer)?;
-                let each = copy(each, buffer)?;
-                Cpu::of_one(usage.read(buffer)?, each.as_deref(), held.as_deref()).ok_or_else(broken)?
+                let modes = copy(modes, buffer)?;
+                Cpu::of_one(usage.read(buffer)?, modes.as_deref(), held.as_deref(), *tick_ns).ok_or_else(broken)?
             }
         };
         let mut counters = Counters { cpu, ..Counters::default() };

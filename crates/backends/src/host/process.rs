@@ -54,6 +54,7 @@ impl Reader {
         let uid = status.uid.or_else(|| fs::metadata(&directory).ok().map(|found| found.uid()))?;
         let mut process = self.clock.process(&stat);
         process.user = self.users.name(&directory, uid);
+        process.rss_bytes = status.rss_bytes.or(process.rss_bytes);
         process.swap_bytes = status.swap_bytes;
         let io = read("io").ok().and_then(|text| Io::parse(&text));
         process.read_bytes = io.map(|io| io.read_bytes);

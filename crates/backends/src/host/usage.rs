@@ -31,7 +31,7 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
         for (name, text) in [
             ("cpuacct.usage", "1500000000\n"),
-            ("cpuacct.usage_all", "cpu user system\n0 600000000 500000000\n1 400000000 0\n"),
+            ("cpuacct.stat", "user 100\nsystem 50\n"),
             ("cpuset.effective_cpus", "0-2,4\n"),
             ("memory.usage_in_bytes", "3000\n"),
             (

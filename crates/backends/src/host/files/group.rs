@@ -33,14 +33,24 @@ impl Cpu {
         Some(Cpu { total_ns: total?, ..cpu })
     }
 
-    /// `cpuacct.usage`, `cpuacct.usage_all` and `cpu.stat` of version 1: all in nanoseconds; a line for each processor with user and
-    /// system time, which the kernel counts in ticks, so that their sum is not quite the first; and what was held back. The last
-    /// is absent where the controllers are mounted apart and the group is in one of them only.
-    pub(in crate::host) fn of_one(usage: &[u8], usage_all: Option<&[u8]>, stat: Option<&[u8]>) -> Option<Self> {
+    /// `cpuacct.usage` in nanoseconds, `cpuacct.stat` in ticks of so many nanoseconds, and `cpu.stat` of version 1: all time; that
+    /// of users and of the kernel, of which the kernel has made the sum all; and what was held back. The last is absent where the
+    /// controllers are mounted apart and the group is in one of them only.
+    ///
+    /// `cpuacct.usage_all` is in nanoseconds, but only of what the clock's ticks met: of a group that its limit lets run for less
+    /// than a tick at a time it tells a part.
+    pub(in crate::host) fn of_one(
+        usage: &[u8],
+        modes: Option<&[u8]>,
+        stat: Option<&[u8]>,
+        tick_ns: u64,
+    ) -> Option<Self> {
         let mut cpu = Cpu { total_ns: whole(usage)?, ..Cpu::default() };
-        if let Some((user, system)) = usage_all.and_then(each) {
-            (cpu.user_ns, cpu.system_ns) = (Some(user), Some(system));
-        }
+        pairs(modes.unwrap_or_default(), |name, ticks| match name {
+            b"user" => cpu.user_ns = ticks.checked_mul(tick_ns),
+            b"system" => cpu.system_ns = ticks.checked_mul(tick_ns),
+            _ => {}
+        });
         pairs(stat.unwrap_or_default(), |name, value| match name {
             b"throttled_time" => cpu.throttled_ns = Some(value),
             b"nr_throttled" => cpu.throttled_periods = Some(value),
@@ -48,18 +58,6 @@ impl Cpu {
         });
         Some(cpu)
     }
-}
-
-/// User and system time of all processors.
-fn each(usage_all: &[u8]) -> Option<(u64, u64)> {
-    let (mut user, mut system, mut any) = (0_u64, 0_u64, false);
-    for line in lines(usage_all).skip(1) {
-        let mut numbers = fields(line).skip(1).map(number);
-        user = user.checked_add(numbers.next()??)?;
-        system = system.checked_add(numbers.next()??)?;
-        any = true;
-    }
-    any.then_some((user, system))
 }
 
 /// What `memory.stat` tells, in bytes, of the group and all below it.
@@ -214,13 +212,14 @@ mod tests {
         assert_eq!(two, Some(expected));
         assert_eq!(Cpu::of_two(b"user_usec 8\n"), None);
         assert_eq!(Cpu::of_two(b"usage_usec 18446744073709551615\n"), None);
-        let all = b"cpu user system\n0 5000 1000\n1 3000 3000\n";
-        let one = Cpu::of_one(b"12000\n", Some(all), Some(b"nr_periods 3\nnr_throttled 2\nthrottled_time 7000\n"));
+        let modes = b"user 4\nsystem 2\n";
+        let held = b"nr_periods 3\nnr_throttled 2\nthrottled_time 7000\n";
+        let one = Cpu::of_one(b"12000\n", Some(modes), Some(held), 2000);
         assert_eq!(one, Some(expected));
-        assert_eq!(Cpu::of_one(b"1\n", Some(all), None).unwrap().throttled_ns, None);
-        assert_eq!(Cpu::of_one(b"x\n", Some(all), None), None);
-        for nonsense in [&b""[..], b"cpu user system\n", b"cpu user system\n0 1\n", b"cpu user system\n0 x 1\n"] {
-            assert_eq!(Cpu::of_one(b"1\n", Some(nonsense), None).unwrap().user_ns, None);
+        assert_eq!(Cpu::of_one(b"1\n", Some(modes), None, 2000).unwrap().throttled_ns, None);
+        assert_eq!(Cpu::of_one(b"x\n", Some(modes), None, 2000), None);
+        for nonsense in [&b""[..], b"user\n", b"user x\n", b"user 18446744073709551615\n", b"usage 1\n"] {
+            assert_eq!(Cpu::of_one(b"1\n", Some(nonsense), None, 2000).unwrap().user_ns, None);
         }
     }
 

@@ -54,18 +54,22 @@ fn small(field: &[u8]) -> Option<u32> {
 pub(in crate::host) struct Status {
     /// The effective user.
     pub(in crate::host) uid: Option<u32>,
+    /// What is resident. Exact, while newer kernels tell it in `stat` as near as their counters of each processor are.
+    pub(in crate::host) rss_bytes: Option<u64>,
     pub(in crate::host) swap_bytes: Option<u64>,
 }
 
 impl Status {
     pub(in crate::host) fn parse(text: &[u8]) -> Self {
         let mut status = Status::default();
+        let bytes = |kibibytes| fields(kibibytes).next().and_then(number).and_then(|number| number.checked_mul(1024));
         for line in lines(text) {
             if let Some(ids) = line.strip_prefix(b"Uid:") {
                 status.uid = fields(ids).nth(1).and_then(small);
+            } else if let Some(resident) = line.strip_prefix(b"VmRSS:") {
+                status.rss_bytes = bytes(resident);
             } else if let Some(swap) = line.strip_prefix(b"VmSwap:") {
-                let kibibytes = fields(swap).next().and_then(number);
-                status.swap_bytes = kibibytes.and_then(|kibibytes| kibibytes.checked_mul(1024));
+                status.swap_bytes = bytes(swap);
             }
         }
         status
@@ -139,8 +143,9 @@ mod tests {
 
     #[test]
     fn users_and_swap() {
-        let status = Status::parse(b"Name:\tUid: 9 9\nUid:\t1000\t1001\t1002\t1003\nVmSwap:\t      12 kB\n");
-        assert_eq!(status, Status { uid: Some(1001), swap_bytes: Some(12288) });
+        let status =
+            Status::parse(b"Name:\tUid: 9 9\nUid:\t1000\t1001\t1002\t1003\nVmRSS:\t 8 kB\nVmSwap:\t      12 kB\n");
+        assert_eq!(status, Status { uid: Some(1001), rss_bytes: Some(8192), swap_bytes: Some(12288) });
         assert_eq!(Status::parse(b"VmSwap: 18446744073709551615 kB\nUid: 1\n"), Status::default());
         assert_eq!(
             Io::parse(b"rchar: 1\nread_bytes: 2\nwrite_bytes: 3\n"),
