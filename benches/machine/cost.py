@@ -27,7 +27,7 @@ import report
 from engines import path_of
 from cputime import Meter, named, peer, thread_of
 from kernel import text
-from server import Server
+from server import Server, exit_when_asked
 from wire import Wire
 
 SECTION = "Cost beside the engines"
@@ -256,6 +256,7 @@ def measure(arguments: argparse.Namespace) -> str:
 
 def main() -> int:
     """Runs it; the exit code."""
+    exit_when_asked()
     arguments = _arguments()
     body = measure(arguments)
     print(body)

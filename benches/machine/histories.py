@@ -87,13 +87,16 @@ def _judge(
     table: Table, number: str, subject: str, source: str, spread: Any, bounds: List[Bounds], mean: float
 ) -> None:
     lows, highs = [low for low, _ in bounds], [high for _, high in bounds]
-    for name, edges, theirs in (
-        ("mean", (sum(lows) / len(lows), sum(highs) / len(highs)), mean),
-        ("min", (min(lows), min(highs)), min(highs)),
-        ("max", (max(lows), max(highs)), max(lows)),
+    for name, edges in (
+        ("mean", (sum(lows) / len(lows), sum(highs) / len(highs))),
+        ("min", (min(lows), min(highs))),
+        ("max", (max(lows), max(highs))),
     ):
+        value = spread[name]
+        nearest = min(max(value, edges[0]), edges[1])
         # Values are kept with seven digits.
-        off = 0.0 if abs(spread[name] - theirs) <= 1e-6 * abs(theirs) else outside(spread[name], edges)
-        shown = percent(spread[name], theirs) if name == "mean" else off
-        verdict = Verdict.EQUAL if off <= 1e-4 else Verdict.NEAR if off <= TOLERANCE_PERCENT else Verdict.OFF
-        table.row(SCOPE, f"{number} ({name})", source).take(subject, verdict, shown, spread[name], theirs)
+        off = 0.0 if abs(value - nearest) <= 1e-6 * abs(nearest) else outside(value, edges)
+        verdict = Verdict.EQUAL if off == 0.0 else Verdict.NEAR if off <= TOLERANCE_PERCENT else Verdict.OFF
+        from_mean = percent(value, mean) if name == "mean" else off
+        shown = (from_mean, mean) if name == "mean" and from_mean <= TOLERANCE_PERCENT else (off, nearest)
+        table.row(SCOPE, f"{number} ({name})", source).take(subject, verdict, shown[0], value, shown[1])

@@ -41,7 +41,7 @@ or after. *Off, by source* is the worst over all containers: of counters how far
 of rates and histories how far the mean is from the difference quotient of the counter over the same time, of amounts
 how far a reading is outside of those around it. What comes in bursts is only known to lie between two readings, and
 there it is how far it is outside. *Ours* and *independent* are those of the worst, of counters the growth. A history is
-its least, mean and greatest in steps of five seconds. File systems and limits are read anew every eighth and sixteenth
+its least, mean and greatest in steps of ten seconds. File systems and limits are read anew every eighth and sixteenth
 look only. A process's memory in its history is what `stat` tells, which newer kernels let be off by some hundred
 kilobytes for each processor; what it is now is exact.
 

@@ -76,7 +76,7 @@ def compare(
     served = {item["pid"]: item for item in items}
     # What lives through all of it has to be there; what came or went meanwhile may be.
     words(
-        table, SCOPE, path, "cgroup.procs, /proc",
+        table, SCOPE, path.partition("?")[0], "cgroup.procs, /proc",
         {"pid": sorted(set(served) & first & last)}, {"pid": sorted(first & last)},
     )
     percents = []

@@ -72,5 +72,5 @@ def _line(name: str, rows: List[Row], counted: List[Row], verdict: Verdict, mean
         str(sum(row.readings for row in rows)), verdict.value,
     ]
     if worst.is_words:
-        cells[2:4] = ["as told", "the same"] if verdict is Verdict.EQUAL else ["", ""]
+        cells[1:4] = ["", "as told", "the same"] if verdict is Verdict.EQUAL else [cells[1], "", ""]
     return f"| {' | '.join(cells)} |"

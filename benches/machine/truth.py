@@ -32,14 +32,14 @@ from kernel import Reading
 from loads import Loaded, Sink
 from series import Moment, Recorder, Series, merged
 from served import Live
-from server import Server
+from server import Server, exit_when_asked
 from verdicts import (
     TOLERANCE_PERCENT, Table, Verdict, amounts, group_rates, machine_rates, percent, quotient_bounds, rates,
 )
 from wire import Wire
 
 SECTION = "Equal to the truth"
-STEP_SECONDS = 5.0
+STEP_SECONDS = 10.0
 # Often enough that there is always a reading near by, and seldom enough that the loads have the machine.
 EVERY_SECONDS = 0.1
 # The processor time of a process is told in these.
@@ -311,6 +311,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Runs it; the exit code."""
+    exit_when_asked()
     arguments = _arguments()
     nodes = dict(node.split("=", 1) for node in arguments.node)
     engines = {name: engine_of(uri) for name, uri in nodes.items()}
