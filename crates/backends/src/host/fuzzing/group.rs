@@ -13,14 +13,14 @@ use crate::host::files::scan::whole;
 pub(crate) const TARGETS: &[Target] = &[
     Target {
         name: "group_cpu",
-        reads: "`cpu.stat` of both versions, `cpuacct.usage`, `cpuacct.usage_all`",
+        reads: "`cpu.stat` of both versions, `cpuacct.usage`, `cpuacct.stat`",
         parsers: &["host/files/group::Cpu::of_two", "host/files/group::Cpu::of_one"],
         seeds: &[
             b"usage_usec 1269354\nuser_usec 855823\nsystem_usec 413530\nnr_periods 3\nnr_throttled 2\nthrottled_usec 7\nnr_bursts 0\nburst_usec 0\n",
-            b"12000\n\0cpu user system\n0 5000 1000\n1 3000 3000\n\0nr_periods 3\nnr_throttled 2\nthrottled_time 7000\n",
-            b"12000\n\0cpu user system\n0 5000 1000\n",
+            b"12000\n\0user 8\nsystem 4\n\0nr_periods 3\nnr_throttled 2\nthrottled_time 7000\n",
+            b"12000\n\0user 5\n",
         ],
-        here: &["/sys/fs/cgroup/*/cpu.stat", "/sys/fs/cgroup/cpu,cpuacct/cpu.stat", "/sys/fs/cgroup/cpuacct/cpuacct.usage_all"],
+        here: &["/sys/fs/cgroup/*/cpu.stat", "/sys/fs/cgroup/cpu,cpuacct/cpu.stat", "/sys/fs/cgroup/cpuacct/cpuacct.stat"],
         oracle: cpu,
     },
     Target {
@@ -69,8 +69,11 @@ pub(crate) const TARGETS: &[Target] = &[
     },
 ];
 
+/// A hundred ticks in a second.
+const TICK_NS: u64 = 10_000_000;
+
 fn cpu(text: &[u8]) {
-    let [usage, all, stat] = parts(text);
+    let [usage, modes, stat] = parts(text);
     let usage = usage.unwrap_or_default();
     if let Some(two) = Cpu::of_two(usage) {
         assert_eq!(Cpu::of_two(usage), Some(two));
@@ -82,16 +85,17 @@ fn cpu(text: &[u8]) {
         }
         assert!(two.throttled_periods.is_none_or(|periods| stands(usage, periods)));
     }
-    if let Some(one) = Cpu::of_one(usage, all, stat) {
-        assert!(stands(usage, one.total_ns) && one.user_ns.is_some() == one.system_ns.is_some());
+    if let Some(one) = Cpu::of_one(usage, modes, stat, TICK_NS) {
+        assert!(stands(usage, one.total_ns));
+        for ns in [one.user_ns, one.system_ns].into_iter().flatten() {
+            assert!(ns.is_multiple_of(TICK_NS) && stands(modes.unwrap_or_default(), ns / TICK_NS));
+        }
         for told in [one.throttled_ns, one.throttled_periods].into_iter().flatten() {
             assert!(stands(stat.unwrap_or_default(), told));
         }
-        if let (Some(user), Some(system), Some(all)) = (one.user_ns, one.system_ns, all) {
-            let more = Cpu::of_one(usage, Some(&followed(all, b"9 1 2")), stat)
-                .and_then(|more| Some((more.user_ns?, more.system_ns?)));
-            assert_eq!(more, user.checked_add(1).zip(system.checked_add(2)));
-        }
+        let more = modes.map(|modes| followed(modes, b"user 7"));
+        let more = more.and_then(|modes| Cpu::of_one(usage, Some(&modes), stat, TICK_NS));
+        assert_eq!(more, modes.map(|_| Cpu { user_ns: Some(7 * TICK_NS), ..one }));
     }
     let mut given = Given::new(text);
     let (total, user, system) = (given.number(), given.number(), given.number());
@@ -110,23 +114,18 @@ fn cpu(text: &[u8]) {
         throttled_periods: held.map(|held| held.0),
     });
     assert_eq!(Cpu::of_two(two.as_bytes()), expected);
-    let each = given.several(8, |given| (given.number(), given.number()));
-    let mut all = "cpu user system\n".to_owned();
-    for (number, (user, system)) in each.iter().enumerate() {
-        writeln!(all, "{number} {user} {system}").unwrap();
-    }
-    let sum = |of: fn(&(u64, u64)) -> u64| each.iter().map(of).try_fold(0_u64, u64::checked_add);
-    let sums = sum(|each| each.0).zip(sum(|each| each.1)).filter(|_| !each.is_empty());
+    let modes = format!("user {user}\nsystem {system}\n");
     let stat = held.map(|(periods, time)| format!("nr_periods 9\nnr_throttled {periods}\nthrottled_time {time}\n"));
     let expected = Cpu {
         total_ns: total,
-        user_ns: sums.map(|sums| sums.0),
-        system_ns: sums.map(|sums| sums.1),
+        user_ns: user.checked_mul(TICK_NS),
+        system_ns: system.checked_mul(TICK_NS),
         throttled_ns: held.map(|held| held.1),
         throttled_periods: held.map(|held| held.0),
     };
     let usage = format!("{total}\n");
-    assert_eq!(Cpu::of_one(usage.as_bytes(), Some(all.as_bytes()), stat.as_deref().map(str::as_bytes)), Some(expected));
+    let stat = stat.as_deref().map(str::as_bytes);
+    assert_eq!(Cpu::of_one(usage.as_bytes(), Some(modes.as_bytes()), stat, TICK_NS), Some(expected));
 }
 
 fn memory(text: &[u8]) {

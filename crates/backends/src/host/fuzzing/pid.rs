@@ -101,7 +101,9 @@ fn written(stat: &Stat) -> Vec<u8> {
 fn status(text: &[u8]) {
     let found = Status::parse(text);
     assert!(found.uid.is_none_or(|uid| has(text, b"Uid:") && stands(text, uid.into())));
-    assert!(found.swap_bytes.is_none_or(|bytes| bytes.is_multiple_of(1024) && stands(text, bytes / 1024)));
+    for bytes in [found.rss_bytes, found.swap_bytes].into_iter().flatten() {
+        assert!(bytes.is_multiple_of(1024) && stands(text, bytes / 1024));
+    }
     assert_eq!(Status::parse(&followed(text, FOREIGN)), found);
     let later = Status::parse(&followed(text, b"Uid:\t1\t2\t3\t4\n"));
     assert_eq!(later, Status { uid: Some(2), ..found });
@@ -113,16 +115,17 @@ fn status(text: &[u8]) {
     }
     assert_eq!(Io::parse(&followed(text, FOREIGN)), io);
     let mut given = Given::new(text);
-    let (uid, swap) = (given.small(), given.maybe(Given::number));
+    let (uid, swap, resident) = (given.small(), given.maybe(Given::number), given.number());
     // The kernel writes a line's end and a backslash in a name as `\n` and `\\`.
     let name = given.bytes(15, |byte| !matches!(byte, 0 | b'\n' | b'\\'));
     let swap_line = swap.map(|kibibytes| format!("VmSwap:\t{kibibytes:8} kB\n")).unwrap_or_default();
     let after = format!(
-        "\nUmask:\t0022\nState:\tS (sleeping)\nUid:\t1\t{uid}\t3\t4\nGid:\t5\t6\t7\t8\nVmRSS:\t       9 kB\n{swap_line}Threads:\t10\n"
+        "\nUmask:\t0022\nState:\tS (sleeping)\nUid:\t1\t{uid}\t3\t4\nGid:\t5\t6\t7\t8\nVmRSS:\t{resident:8} kB\n{swap_line}Threads:\t10\n"
     );
     let text = [b"Name:\t", name.as_slice(), after.as_bytes()].concat();
-    let swap_bytes = swap.and_then(|kibibytes| kibibytes.checked_mul(1024));
-    assert_eq!(Status::parse(&text), Status { uid: Some(uid), swap_bytes });
+    let bytes = |kibibytes: u64| kibibytes.checked_mul(1024);
+    let expected = Status { uid: Some(uid), rss_bytes: bytes(resident), swap_bytes: swap.and_then(bytes) };
+    assert_eq!(Status::parse(&text), expected);
     let io = Io { read_bytes: given.number(), written_bytes: given.number() };
     let Io { read_bytes, written_bytes } = io;
     let text = format!(
