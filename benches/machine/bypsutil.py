@@ -113,7 +113,9 @@ def opened(pid: int) -> "Tuple[set[object], set[object]]":
     found = psutil.Process(pid)
     files = {(file.fd, file.path) for file in found.open_files()}
     connections = set()
-    for one in found.connections("all"):
+    # It has another name from psutil 6 on.
+    told = found.net_connections if hasattr(found, "net_connections") else found.connections
+    for one in told("all"):
         family = {1: "unix", 2: "ipv4", 10: "ipv6"}.get(int(one.family), "other")
         kind = {1: "stream", 2: "datagram"}.get(int(one.type), "other")
         state = one.status.lower() if one.status != psutil.CONN_NONE else None

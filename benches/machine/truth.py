@@ -325,6 +325,7 @@ def main() -> int:
         _start(server.wire, all_watched, sink)
         # Loads begin, and the sampler finds them.
         time.sleep(8)
+        loads.make_room()
         run = Run(server, all_watched, nodes, ends.enter_context(opener()))
         run.go(arguments.seconds)
     body, off = notes.body(run.table, nodes, arguments.seconds)

@@ -80,6 +80,6 @@ async fn containers_that_come_and_go_leave_nothing_behind() {
     let ghosts: Vec<_> = of_ours.chain(of_dead).collect();
     assert!(ghosts.len() < 5, "{ghosts:?}");
     let after = kept.len();
+    println!("{made} containers, {} of them seen; descriptors {before} before, {after} after", seen.len());
     groups::clear();
-    eprintln!("{made} containers, {} of them seen; descriptors {before} before, {after} after", seen.len());
 }

@@ -97,6 +97,11 @@ impl Cgroup {
         Ok(pids)
     }
 
+    /// Whether its directories are the same.
+    pub(super) fn is_same(&self, other: &Cgroup) -> bool {
+        self.controllers == other.controllers && self.unified == other.unified
+    }
+
     /// Whether this process is in it now.
     #[must_use]
     pub fn contains(&self, pid: u32) -> bool {

@@ -188,7 +188,7 @@ impl GroupFiles {
             };
         }
         counters.io = match &self.io {
-            Some((Version::One, file)) => Some(io_of_one(file.read(buffer)?)),
+            Some((Version::One, file)) => io_of_one(file.read(buffer)?),
             Some((Version::Two, file)) => Some(io_of_two(file.read(buffer)?)),
             None => None,
         };

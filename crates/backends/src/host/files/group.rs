@@ -146,18 +146,19 @@ pub(in crate::host) fn io_of_two(text: &[u8]) -> (u64, u64) {
     (read, written)
 }
 
-/// The same from `blkio.throttle.io_service_bytes_recursive` of version 1: a line for each device and kind.
-pub(in crate::host) fn io_of_one(text: &[u8]) -> (u64, u64) {
-    let (mut read, mut written) = (0_u64, 0_u64);
+/// The same from `blkio.throttle.io_service_bytes_recursive` of version 1: a line for each device and kind. Nothing where no device
+/// is named, since newer kernels count none before some group has a limit on the device.
+pub(in crate::host) fn io_of_one(text: &[u8]) -> Option<(u64, u64)> {
+    let (mut read, mut written, mut any) = (0_u64, 0_u64, false);
     for line in lines(text) {
         let mut fields = fields(line).skip(1);
         match (fields.next(), fields.next().and_then(number)) {
-            (Some(b"Read"), Some(bytes)) => read = read.saturating_add(bytes),
-            (Some(b"Write"), Some(bytes)) => written = written.saturating_add(bytes),
+            (Some(b"Read"), Some(bytes)) => (read, any) = (read.saturating_add(bytes), true),
+            (Some(b"Write"), Some(bytes)) => (written, any) = (written.saturating_add(bytes), true),
             _ => {}
         }
     }
-    (read, written)
+    any.then_some((read, written))
 }
 
 /// How long somebody waited for something, by `*.pressure` of a group or `/proc/pressure`.
@@ -251,7 +252,8 @@ mod tests {
             (11, 6)
         );
         assert_eq!(io_of_two(b"8:0 \n"), (0, 0));
-        assert_eq!(io_of_one(b"8:0 Read 10\n8:0 Write 4\n8:0 Sync 9\n7:1 Read 1\n7:1 Write 2\nTotal 17\n"), (11, 6));
+        let one = b"8:0 Read 10\n8:0 Write 4\n8:0 Sync 9\n7:1 Read 1\n7:1 Write 2\nTotal 17\n";
+        assert_eq!((io_of_one(one), io_of_one(b"Total 0\n")), (Some((11, 6)), None));
     }
 
     #[test]

@@ -198,15 +198,15 @@ fn limits(text: &[u8]) {
 }
 
 fn io(text: &[u8]) {
-    let both = |read: fn(&[u8]) -> (u64, u64)| {
+    let both = |read: fn(&[u8]) -> Option<(u64, u64)>| {
         let (once, more) = (read(text), read(&followed(text, text)));
-        assert_eq!(more, (once.0.saturating_mul(2), once.1.saturating_mul(2)));
+        assert_eq!(more, once.map(|(read, written)| (read.saturating_mul(2), written.saturating_mul(2))));
         assert_eq!(read(&followed(text, FOREIGN)), once);
         // Each is a sum of numbers that stand there.
         let largest = numbers(text).fold(0_u64, u64::saturating_add);
-        assert!(once.0 <= largest && once.1 <= largest);
+        assert!(once.is_none_or(|once| once.0 <= largest && once.1 <= largest));
     };
-    both(io_of_two);
+    both(|text| Some(io_of_two(text)));
     both(io_of_one);
     let mut given = Given::new(text);
     let devices = given.several(6, |given| (given.byte(), given.byte(), given.number(), given.number()));
@@ -222,7 +222,9 @@ fn io(text: &[u8]) {
     one += "Total 11\n";
     let sum = |of: fn(&(u8, u8, u64, u64)) -> u64| devices.iter().map(of).fold(0_u64, u64::saturating_add);
     let expected = (sum(|device| device.2), sum(|device| device.3));
-    assert_eq!((io_of_two(two.as_bytes()), io_of_one(one.as_bytes())), (expected, expected));
+    // Version 1 names no device that nobody counts.
+    let told = Some(expected).filter(|_| !devices.is_empty());
+    assert_eq!((io_of_two(two.as_bytes()), io_of_one(one.as_bytes())), (expected, told));
 }
 
 fn pressure(text: &[u8]) {

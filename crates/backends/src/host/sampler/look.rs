@@ -24,6 +24,8 @@ const LEFT_ALONE: usize = 4096;
 const OF_PROCESSES: usize = 3;
 /// Where the bound is not known, or none.
 const DESCRIPTORS_MOST: usize = 200_000;
+/// Reads after which the directories of a group are taken to be all.
+const FOUND_READS: u8 = 3;
 
 /// What is kept from look to look.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ struct Watched {
     /// Absent where there would be too many descriptors.
     files: Option<GroupFiles>,
     before: Option<ContainerStats>,
+    reads: u8,
     seen: u64,
 }
 
@@ -154,7 +157,7 @@ impl Looker {
 
 impl Watched {
     fn new(name: GroupName, cgroup: Cgroup, look: u64) -> Self {
-        Watched { name, pid: cgroup.pid, cgroup: Arc::new(cgroup), files: None, before: None, seen: look }
+        Watched { name, pid: cgroup.pid, cgroup: Arc::new(cgroup), files: None, before: None, reads: 0, seen: look }
     }
 
     /// Reads it; nothing when the container has ended. `anew` finds the group of a process.
@@ -166,15 +169,22 @@ impl Watched {
         kept: &mut usize,
         buffer: &mut Buffer,
     ) -> Option<GroupSample> {
+        if self.reads < FOUND_READS {
+            self.reads += 1;
+            // Engines put a process into one hierarchy after the other: what was found meanwhile is a part.
+            let found = (self.reads > 1).then(|| anew(self.pid, &self.name)).flatten();
+            if let Some(found) = found.filter(|found| !found.is_same(&self.cgroup)) {
+                self.cgroup = Arc::new(found);
+                self.close(kept);
+            }
+        }
         let observed_at = Timestamp::now();
         let counters = match self.files.as_mut().map(|files| files.read(buffer)) {
             Some(Ok(counters)) => counters,
             old => {
                 if old.is_some() {
                     // It was ended and made anew under the same name, or is ending now.
-                    let files = self.files.take();
-                    *kept = kept.saturating_sub(files.map_or(0, |files| files.descriptors()));
-                    self.before = None;
+                    self.close(kept);
                 }
                 if self.cgroup.pid != self.pid {
                     self.cgroup = Arc::new(anew(self.pid, &self.name)?);
@@ -199,6 +209,14 @@ impl Watched {
             stats,
             rates,
         })
+    }
+}
+
+impl Watched {
+    /// What was read from its files is compared with nothing that comes.
+    fn close(&mut self, kept: &mut usize) {
+        *kept = kept.saturating_sub(self.files.take().map_or(0, |files| files.descriptors()));
+        self.before = None;
     }
 }
 

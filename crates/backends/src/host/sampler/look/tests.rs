@@ -171,6 +171,23 @@ fn rates_follow_from_the_look_before() {
 }
 
 #[test]
+fn a_group_that_is_seen_while_it_is_made_is_read_whole_later() {
+    let fixture = Fixture::new(Layout::Hybrid);
+    let group = format!("/docker/{ID}");
+    fixture.begin(PID, &group, "");
+    // The engine has put the process into one hierarchy, and not yet into the others.
+    fixture.write(&format!("proc/{PID}/cgroup"), &format!("2:memory:/\n0::{group}\n"));
+    fixture.write(&format!("unified{group}/cpu.stat"), "usage_usec 3000000\n");
+    let mut looker = fixture.looker(100);
+    let first = looker.look(Sampling::default()).unwrap();
+    assert_eq!((first.groups[0].stats.cpu.total_seconds, first.groups[0].stats.memory.usage_bytes), (3.0, 0));
+    fixture.begin(PID, &group, "");
+    let second = looker.look(Sampling::default()).unwrap();
+    assert_eq!((second.groups[0].stats.memory.usage_bytes, second.groups[0].stats.pids.current), (4096, 1));
+    assert_eq!(looker.kept, fixture.descriptors() - looker.table.processes().count());
+}
+
+#[test]
 fn what_comes_and_goes_leaves_nothing() {
     for (layout, most) in [(Layout::One, 1000), (Layout::Two, 1000), (Layout::Two, 30)] {
         let fixture = Fixture::new(layout);
