@@ -31,6 +31,7 @@ async fn known(sampler: &Sampler) -> HashMap<String, f64> {
     ours.map(|group| (group.path().to_owned(), group.stats().cpu.total_seconds)).collect()
 }
 
+#[allow(clippy::print_stdout, reason = "the figures of a soak are what it is for")]
 #[tokio::test]
 async fn containers_that_come_and_go_leave_nothing_behind() {
     let hierarchies = groups::hierarchies().expect("hierarchies");
