@@ -86,7 +86,8 @@ const PAGE: u64 = 4096;
 pub(super) fn parse(text: &str) -> Vec<Process> {
     let mut boot = None;
     let mut processes: Vec<Process> = Vec::new();
-    for line in text.lines() {
+    // A carriage return before the end of a line is part of a word.
+    for line in text.split('\n') {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match (word, processes.last_mut()) {
             ("btime", _) => boot = rest.trim().parse::<u64>().ok(),
@@ -159,5 +160,11 @@ mod tests {
         assert_eq!((found[0].name.as_str(), found[0].state, found[0].ppid), ("a) b", ProcessState::Sleeping, 1));
         assert!((found[0].cpu_seconds - 3.0).abs() < 1e-9);
         assert_eq!((found[0].rss_bytes, found[0].started_at), (Some(8192), None));
+    }
+
+    #[test]
+    fn a_word_may_end_with_a_carriage_return() {
+        let text = "stat 5 (a) S 1 5 5 0 -1 0 0 0 0 0 250 50 0 0 20 0 3 0 100 4096 2 0\ncmd a b\r\n";
+        assert_eq!(parse(text)[0].cmdline, ["a b\r"]);
     }
 }
