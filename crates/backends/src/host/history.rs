@@ -99,7 +99,7 @@ impl Keep {
     /// The most bytes that one history takes.
     #[cfg(test)]
     pub(super) fn most_bytes<const N: usize>(&self) -> usize {
-        size_of::<History<N>>() + Blocks::<Moment<N>>::most_bytes(self.fine) + Blocks::<Span<N>>::most_bytes(self.spans)
+        size_of::<History<N>>() + Blocks::<Moment<N>>::most_bytes(self.fine) + Blocks::<Over<N>>::most_bytes(self.spans)
     }
 }
 
@@ -145,14 +145,39 @@ fn alone(value: f32) -> Spread {
     Spread { min: value, mean: value, max: value }
 }
 
+/// A span that is over.
+#[derive(Clone, Copy, Debug)]
+struct Over<const N: usize> {
+    span: Span<N>,
+    /// Its first moment.
+    first: Tenths,
+    /// How many moments it stands for.
+    count: u32,
+}
+
+/// A span that is not over yet.
+#[derive(Clone, Copy, Debug)]
+struct Open<const N: usize> {
+    at: Tenths,
+    first: Tenths,
+    sums: [Sum; N],
+    count: u32,
+}
+
+impl<const N: usize> Open<N> {
+    fn over(&self) -> Over<N> {
+        let span = Span { at: self.at, spreads: self.sums.map(|sum| sum.spread()) };
+        Over { span, first: self.first, count: self.count }
+    }
+}
+
 /// One thing's history of `N` values.
 #[derive(Clone, Debug)]
 pub(super) struct History<const N: usize> {
     keep: Keep,
     fine: Blocks<Moment<N>>,
-    spans: Blocks<Span<N>>,
-    /// The span that is not over yet.
-    open: Option<(Tenths, [Sum; N])>,
+    spans: Blocks<Over<N>>,
+    open: Option<Open<N>>,
 }
 
 impl<const N: usize> History<N> {
@@ -164,18 +189,15 @@ impl<const N: usize> History<N> {
     pub(super) fn push(&mut self, at: Tenths, values: Values<N>) {
         self.fine.push(Moment::new(at, values));
         let begin = at - at % self.keep.span;
-        if self.open.is_some_and(|(open, _)| open != begin) {
-            self.close();
+        if let Some(open) = self.open.filter(|open| open.at != begin) {
+            self.spans.push(open.over());
+            self.open = None;
         }
-        let (_, sums) = self.open.get_or_insert_with(|| (begin, [Sum::default(); N]));
-        for (sum, value) in sums.iter_mut().zip(values) {
+        let open = self.open.get_or_insert(Open { at: begin, first: at, sums: [Sum::default(); N], count: 0 });
+        for (sum, value) in open.sums.iter_mut().zip(values) {
             sum.add(alone(value), 1);
         }
-    }
-
-    fn close(&mut self) {
-        let Some((at, sums)) = self.open.take() else { return };
-        self.spans.push(Span { at, spreads: sums.map(|sum| sum.spread()) });
+        open.count += 1;
     }
 
     /// What was since then, in steps of this length or of that at which it is kept, whichever is longer, oldest first. Each step
@@ -183,26 +205,28 @@ impl<const N: usize> History<N> {
     pub(super) fn since(&self, since: Tenths, step: Tenths) -> Vec<Span<N>> {
         let step = step.max(1);
         let mut steps: Vec<(Tenths, [Sum; N])> = Vec::new();
-        let mut add = |at: Tenths, spreads: [Spread; N]| {
+        let mut add = |at: Tenths, spreads: [Spread; N], count: u32| {
             let begin = at - at % step;
             if steps.last().is_none_or(|(last, _)| *last != begin) {
                 steps.push((begin, [Sum::default(); N]));
             }
             if let Some((_, sums)) = steps.last_mut() {
                 for (sum, spread) in sums.iter_mut().zip(spreads) {
-                    sum.add(spread, 1);
+                    sum.add(spread, count);
                 }
             }
         };
-        // Spans that are over, as far as not all of them is kept finer, and then what came after these.
+        // Spans, as far as not all of them is kept finer, and then what came after these. The one that is not over is one of them
+        // where moments are kept for a shorter time than a span.
         let fine_from = self.fine.iter().next().map_or(Tenths::MAX, Moment::at);
         let mut thin_until = since;
-        for span in self.spans.iter().filter(|span| span.at < fine_from && span.at >= since) {
-            add(span.at, span.spreads);
-            thin_until = span.at.saturating_add(self.keep.span);
+        let open = self.open.as_ref().map(Open::over);
+        for over in self.spans.iter().chain(&open).filter(|over| over.first < fine_from && over.span.at >= since) {
+            add(over.span.at, over.span.spreads, over.count);
+            thin_until = over.span.at.saturating_add(self.keep.span);
         }
         for moment in self.fine.iter().filter(|moment| moment.at() >= thin_until) {
-            add(moment.at(), moment.values().map(alone));
+            add(moment.at(), moment.values().map(alone), 1);
         }
         steps.into_iter().map(|(at, sums)| Span { at, spreads: sums.map(|sum| sum.spread()) }).collect()
     }
@@ -252,6 +276,29 @@ mod tests {
     }
 
     #[test]
+    fn a_step_over_spans_and_moments_weighs_both_by_what_they_stand_for() {
+        // 0 to 22, of which the first fifteen are three spans.
+        assert_eq!(means(&seconds(23).since(0, 1000)), [(0, 11.0)]);
+    }
+
+    #[test]
+    fn a_span_that_is_not_over_is_told_where_moments_are_kept_for_less() {
+        let mut history = History::new(Keep { fine: 2, ..KEEP });
+        (0..9).for_each(|second| history.push(second * 10, [second as f32]));
+        // Of 5 to 8 only the last two are fine.
+        assert_eq!(means(&history.since(0, 1)), [(0, 2.0), (50, 6.5)]);
+        assert_eq!(means(&history.since(70, 1)), [(70, 7.0), (80, 8.0)]);
+    }
+
+    #[test]
+    fn moments_that_are_kept_are_told_one_by_one_wherever_they_begin() {
+        let mut history = History::new(KEEP);
+        (3..8).for_each(|second| history.push(second * 10, [second as f32]));
+        let alone: Vec<_> = (3_u16..8).map(|second| (u32::from(second) * 10, f32::from(second))).collect();
+        assert_eq!(means(&history.since(0, 1)), alone);
+    }
+
+    #[test]
     fn it_never_grows_beyond_what_was_said() {
         let history = seconds(10_000);
         assert!(history.bytes() <= KEEP.most_bytes::<1>(), "{} {}", history.bytes(), KEEP.most_bytes::<1>());
@@ -294,6 +341,6 @@ mod tests {
         history.push(1000, [2.0]);
         history.push(2000, [3.0]);
         assert_eq!(means(&history.since(0, 50)), [(0, 1.0), (1000, 2.0), (2000, 3.0)]);
-        assert_eq!(history.spans.iter().map(|span| span.at).collect::<Vec<_>>(), [0, 1000]);
+        assert_eq!(history.spans.iter().map(|over| over.span.at).collect::<Vec<_>>(), [0, 1000]);
     }
 }
