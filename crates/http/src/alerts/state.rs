@@ -27,6 +27,8 @@ struct Holding {
 #[derive(Clone, Debug, Default)]
 struct Past {
     name: Option<String>,
+    /// When its use was told last, or could not be.
+    seen: Option<Instant>,
     oom_kills: Option<u64>,
     oom_at: Option<Instant>,
     /// Whether it ended since it was last started.
@@ -44,6 +46,8 @@ pub(super) struct OnNode {
     past: HashMap<String, Past>,
     /// Which containers have the label of a rule.
     labelled: HashMap<usize, HashSet<String>>,
+    /// Whether any use of the node was told.
+    looked: bool,
     gone: bool,
 }
 
@@ -56,6 +60,7 @@ impl OnNode {
             holding: BTreeMap::new(),
             past: HashMap::new(),
             labelled: HashMap::new(),
+            looked: false,
             gone: false,
         }
     }
@@ -87,11 +92,19 @@ impl OnNode {
             let past = self.past.entry(container.id.clone()).or_default();
             past.name = Some(container.name.clone());
             let kills = container.stats.memory.oom_kills;
-            if kills.zip(past.oom_kills).is_some_and(|(now, before)| now > before) {
+            // Of what began since the last time all kills are new; of what was there before anybody looked, none is known to be.
+            let before = past.oom_kills.or((self.looked && past.seen.is_none()).then_some(0));
+            // A container that is started again is counted anew.
+            if kills.zip(before).is_some_and(|(now, before)| now > before || (now < before && now > 0)) {
                 past.oom_at = Some(now);
             }
+            past.seen = Some(now);
             past.oom_kills = kills.or(past.oom_kills);
         }
+        for error in &usage.errors {
+            self.past.entry(error.container.clone()).or_default().seen = Some(now);
+        }
+        self.looked = true;
         let failed: HashSet<&str> = usage.errors.iter().map(|error| error.container.as_str()).collect();
         for (index, rule) in self.rules.clone().iter().enumerate() {
             let (above, lasting) = match rule.condition {
@@ -118,7 +131,8 @@ impl OnNode {
             self.ends(index, below, &mut events);
         }
         events.extend(self.tick(now));
-        // Those that do not run and are not started again are forgotten with their last restart.
+        // Those that do not run and are not started again are forgotten with their last restart, and not because they were left out
+        // of one answer.
         let running: HashSet<&str> = usage.containers.iter().map(|container| container.id.as_str()).collect();
         self.past.retain(|id, past| {
             running.contains(id.as_str())
@@ -126,6 +140,7 @@ impl OnNode {
                 || past.ended
                 || !past.restarts.is_empty()
                 || past.oom_at.is_some()
+                || past.seen.is_some_and(|at| now.duration_since(at) < LINGER)
         });
         events
     }
@@ -348,8 +363,20 @@ mod tests {
         assert_eq!(told(on.see_usage(at(2), &usage(0.0, 0, 4))), raised("4"));
         assert_eq!(told(on.see_usage(at(4), &usage(0.0, 0, 4))), []);
         assert_eq!(told(on.tick(at(62))), cleared("4"));
+        // It was started again, and is counted anew.
+        assert_eq!(told(on.see_usage(at(64), &usage(0.0, 0, 1))), raised("1"));
+        // To be left out of an answer is no start.
+        assert_eq!(told(on.see_usage(at(66), &NodeUsage::at("sea", Timestamp::now()))), []);
+        assert_eq!(told(on.see_usage(at(68), &usage(0.0, 0, 1))), []);
         let event = Event::new(Timestamp::now(), "sea", ResourceKind::Container, EventAction::OutOfMemory, "d");
         assert_eq!(told(on.see_event(at(70), &event)), raised("killed"));
+    }
+
+    #[test]
+    fn kills_before_the_first_look_at_a_new_container() {
+        let (mut on, begun) = (on("oom_kill"), Instant::now());
+        assert_eq!(told(on.see_usage(begun, &NodeUsage::at("sea", Timestamp::now()))), []);
+        assert_eq!(told(on.see_usage(begun + Duration::from_secs(2), &usage(0.0, 0, 1))), raised("1"));
     }
 
     #[test]
