@@ -221,7 +221,11 @@ impl<const N: usize> History<N> {
         let fine_from = self.fine.iter().next().map_or(Tenths::MAX, Moment::at);
         let mut thin_until = since;
         let open = self.open.as_ref().map(Open::over);
-        for over in self.spans.iter().chain(&open).filter(|over| over.first < fine_from && over.span.at >= since) {
+        // A span in which it was asked for is told whole: its beginning cannot be told from its end.
+        let is_asked = |over: &&Over<N>| {
+            since < fine_from && over.first < fine_from && over.span.at.saturating_add(self.keep.span) > since
+        };
+        for over in self.spans.iter().chain(&open).filter(is_asked) {
             add(over.span.at, over.span.spreads, over.count);
             thin_until = over.span.at.saturating_add(self.keep.span);
         }
@@ -288,6 +292,8 @@ mod tests {
         // Of 5 to 8 only the last two are fine.
         assert_eq!(means(&history.since(0, 1)), [(0, 2.0), (50, 6.5)]);
         assert_eq!(means(&history.since(70, 1)), [(70, 7.0), (80, 8.0)]);
+        // What was since then is in a span that began before.
+        assert_eq!(means(&history.since(60, 1)), [(50, 6.5)]);
     }
 
     #[test]

@@ -217,11 +217,7 @@ impl Shared {
         };
         let mut last = Look::default();
         loop {
-            let (begun, used) = (Instant::now(), processor_time());
-            self.look(&mut looker, &pace, last);
-            let cost = processor_time().saturating_sub(used);
-            let due = begun + pace.after(cost);
-            last = Look { cost, begun: Some(begun), percent: last.percent_after(begun) };
+            let due = self.look(&mut looker, &mut pace, &mut last);
             let mut state = self.state();
             loop {
                 if state.version != version {
@@ -244,25 +240,31 @@ impl Shared {
         }
     }
 
-    fn look(&self, looker: &mut Looker, pace: &Pace, last: Look) {
+    /// Looks, and hands out what was seen with what it cost; gives when to look again.
+    fn look(&self, looker: &mut Looker, pace: &mut Pace, last: &mut Look) -> Instant {
+        let (begun, used) = (Instant::now(), processor_time());
+        let seen = looker.look(Sampling::default());
         let mut sampling = Sampling::default();
         {
-            let state = self.state();
+            let mut state = self.state();
+            if let Ok(sample) = &seen {
+                let keep = state.options.keep();
+                state.rings.get_or_insert_with(|| Rings::new(keep)).push(sample, looker.page_bytes());
+            }
             sampling.asked_interval_seconds = state.options.interval.max(INTERVAL_LEAST).as_secs_f64();
             sampling.budget_percent = state.options.budget_percent;
             sampling.history_bytes = state.rings.as_ref().map_or(0, Rings::bytes);
         }
+        let cost = processor_time().saturating_sub(used);
+        let due = begun + pace.after(cost);
+        *last = Look { cost, begun: Some(begun), percent: last.percent_after(begun) };
         sampling.interval_seconds = pace.interval().as_secs_f64();
         sampling.slowed = pace.is_slowed();
-        sampling.sample_cost_seconds = last.cost.as_secs_f64();
+        sampling.sample_cost_seconds = cost.as_secs_f64();
         sampling.cost_percent = last.percent;
-        match looker.look(sampling) {
+        match seen {
             Ok(sample) => {
-                let mut state = self.state();
-                let keep = state.options.keep();
-                state.rings.get_or_insert_with(|| Rings::new(keep)).push(&sample, looker.page_bytes());
-                drop(state);
-                self.seen.send_replace(Seen::This(Arc::new(sample)));
+                self.seen.send_replace(Seen::This(Arc::new(Sample { sampling, ..sample })));
             }
             Err(cause) => {
                 let why = format!("this machine's processes cannot be read: {cause}");
@@ -270,6 +272,7 @@ impl Shared {
                 self.seen.send_replace(Seen::Failed(why));
             }
         }
+        due
     }
 
     fn end(&self, state: &mut State) {
@@ -333,6 +336,7 @@ mod tests {
         let first = samples.now().await.unwrap();
         assert!(first.process(std::process::id()).is_some() && first.machine.memory.total_bytes > 0);
         assert!(first.processes.iter().all(|process| process.cpu_percent.is_none()));
+        assert!(first.sampling.sample_cost_seconds > 0.0, "what it cost is told with it");
         let second = samples.next().await.unwrap();
         assert!(second.observed_at > first.observed_at);
         let own = second.process(std::process::id()).unwrap();
