@@ -147,7 +147,10 @@ fn row(what: &str, cost: &Cost, beyond: f64) -> String {
 /// The other lives of this program.
 fn is_another() -> Outcome<bool> {
     match std::env::args().nth(1).as_deref() {
-        Some(groups::ARGUMENT) => groups::wake_up(),
+        Some(groups::ARGUMENT) => {
+            groups::wake_up();
+            Ok(true)
+        }
         Some(kernel::ARGUMENT) => kernel::serve().map(|()| true).map_err(Into::into),
         _ => Ok(false),
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The directory that all groups are below.
 pub const PARENT: &str = "roadstead-bench";
@@ -24,9 +24,10 @@ pub enum Kind {
     Awake,
 }
 
-/// Wakes up until it is ended.
-pub fn wake_up() -> ! {
-    loop {
+/// Wakes up until it is ended, or for an hour.
+pub fn wake_up() {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_hours(1) {
         std::thread::sleep(AWAKE_EVERY);
     }
 }
@@ -70,7 +71,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // What fails here leaves a sleeping process that ends within the hour.
+        // What fails here leaves a process that ends within the hour.
         let _ = self.child.kill();
         let _ = self.child.wait();
         for directory in &self.directories {

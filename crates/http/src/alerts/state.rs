@@ -151,7 +151,11 @@ impl OnNode {
             return Vec::new();
         }
         if event.action == EventAction::Deleted {
-            self.past.remove(&event.id);
+            let past = self.past.remove(&event.id);
+            // A use that was read before may be told after, and must not look like that of a new container.
+            if let Some(Past { seen: Some(_), oom_kills, .. }) = past {
+                self.past.insert(event.id.clone(), Past { seen: Some(now), oom_kills, ..Past::default() });
+            }
             return self.tick(now);
         }
         let past = self.past.entry(event.id.clone()).or_default();
@@ -368,8 +372,14 @@ mod tests {
         // To be left out of an answer is no start.
         assert_eq!(told(on.see_usage(at(66), &NodeUsage::at("sea", Timestamp::now()))), []);
         assert_eq!(told(on.see_usage(at(68), &usage(0.0, 0, 1))), []);
+        // What was read before it was deleted and is told after is no start, either.
+        let deleted = Event::new(Timestamp::now(), "sea", ResourceKind::Container, EventAction::Deleted, "c");
+        assert_eq!(told(on.see_event(at(69), &deleted)), cleared("1"));
+        assert_eq!(told(on.see_usage(at(69), &usage(0.0, 0, 1))), []);
+        assert_eq!(told(on.see_usage(at(130), &NodeUsage::at("sea", Timestamp::now()))), []);
+        assert!(on.past.is_empty(), "{:?}", on.past);
         let event = Event::new(Timestamp::now(), "sea", ResourceKind::Container, EventAction::OutOfMemory, "d");
-        assert_eq!(told(on.see_event(at(70), &event)), raised("killed"));
+        assert_eq!(told(on.see_event(at(131), &event)), raised("killed"));
     }
 
     #[test]

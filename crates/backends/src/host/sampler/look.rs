@@ -97,11 +97,11 @@ impl Looker {
         self.clock.page_bytes
     }
 
-    /// Looks at everything. What ends meanwhile is left out.
+    /// Looks at everything. What ends meanwhile is left out; how it is looked is for others to say.
     ///
     /// # Errors
     /// When the list of processes cannot be read.
-    pub(super) fn look(&mut self, sampling: Sampling) -> io::Result<Sample> {
+    pub(super) fn look(&mut self) -> io::Result<Sample> {
         self.look += 1;
         let now = Instant::now();
         let observed_at = Timestamp::now();
@@ -151,7 +151,7 @@ impl Looker {
         }
         let count = u64::try_from(processes.len()).unwrap_or(u64::MAX);
         let machine = self.machine.read(count, &mut self.buffer);
-        Ok(Sample { observed_at, sampling, machine, groups, processes })
+        Ok(Sample { observed_at, sampling: Sampling::default(), machine, groups, processes })
     }
 }
 
@@ -210,9 +210,7 @@ impl Watched {
             rates,
         })
     }
-}
 
-impl Watched {
     /// What was read from its files is compared with nothing that comes.
     fn close(&mut self, kept: &mut usize) {
         *kept = kept.saturating_sub(self.files.take().map_or(0, |files| files.descriptors()));

@@ -243,7 +243,7 @@ impl Shared {
     /// Looks, and hands out what was seen with what it cost; gives when to look again.
     fn look(&self, looker: &mut Looker, pace: &mut Pace, last: &mut Look) -> Instant {
         let (begun, used) = (Instant::now(), processor_time());
-        let seen = looker.look(Sampling::default());
+        let seen = looker.look();
         let mut sampling = Sampling::default();
         {
             let mut state = self.state();

@@ -3,7 +3,6 @@
 
 use std::fs;
 
-use roadstead_core::usage::Sampling;
 use tempfile::TempDir;
 
 use super::*;
@@ -141,7 +140,7 @@ fn every_layout_driver_and_engine() {
             let fixture = Fixture::new(layout);
             fixture.begin(PID, group, below);
             fixture.begin(PID + 1, "/user.slice", "");
-            let sample = fixture.looker(100).look(Sampling::default()).unwrap();
+            let sample = fixture.looker(100).look().unwrap();
             assert_eq!(paths(&sample), [group], "{layout:?}");
             let stats = &sample.groups[0].stats;
             let numbers =
@@ -161,10 +160,10 @@ fn rates_follow_from_the_look_before() {
     let group = format!("/docker/{ID}");
     fixture.begin(PID, &group, "");
     let mut looker = fixture.looker(100);
-    let first = looker.look(Sampling::default()).unwrap();
+    let first = looker.look().unwrap();
     assert!(first.groups[0].rates.is_none() && first.processes[0].cpu_percent.is_none());
     fixture.write(&format!("unified{group}/cpu.stat"), "usage_usec 4000000\n");
-    let second = looker.look(Sampling::default()).unwrap();
+    let second = looker.look().unwrap();
     let rates = second.groups[0].rates.unwrap();
     let used = rates.cpu_percent / 100.0 * rates.interval_seconds;
     assert!((used - 1.0).abs() < 1e-6, "{rates:?}");
@@ -179,10 +178,10 @@ fn a_group_that_is_seen_while_it_is_made_is_read_whole_later() {
     fixture.write(&format!("proc/{PID}/cgroup"), &format!("2:memory:/\n0::{group}\n"));
     fixture.write(&format!("unified{group}/cpu.stat"), "usage_usec 3000000\n");
     let mut looker = fixture.looker(100);
-    let first = looker.look(Sampling::default()).unwrap();
+    let first = looker.look().unwrap();
     assert_eq!((first.groups[0].stats.cpu.total_seconds, first.groups[0].stats.memory.usage_bytes), (3.0, 0));
     fixture.begin(PID, &group, "");
-    let second = looker.look(Sampling::default()).unwrap();
+    let second = looker.look().unwrap();
     assert_eq!((second.groups[0].stats.memory.usage_bytes, second.groups[0].stats.pids.current), (4096, 1));
     assert_eq!(looker.kept, fixture.descriptors() - looker.table.processes().count());
 }
@@ -197,7 +196,7 @@ fn what_comes_and_goes_leaves_nothing() {
             for number in 0..10 {
                 fixture.begin(PID + round * 10 + number, &name(round * 10 + number), "");
             }
-            let sample = looker.look(Sampling::default()).unwrap();
+            let sample = looker.look().unwrap();
             let expected: Vec<_> = (0..10).map(|number| name(round * 10 + number)).collect();
             assert_eq!(paths(&sample), expected);
             assert!(fixture.descriptors() <= most, "{} of {most}", fixture.descriptors());
@@ -205,7 +204,7 @@ fn what_comes_and_goes_leaves_nothing() {
                 fixture.end(PID + round * 10 + number, &name(round * 10 + number));
             }
         }
-        let sample = looker.look(Sampling::default()).unwrap();
+        let sample = looker.look().unwrap();
         assert!(sample.groups.is_empty() && sample.processes.is_empty());
         assert!(looker.groups.is_empty() && looker.paths.is_empty());
         assert_eq!((fixture.descriptors(), looker.kept), (0, 0));
@@ -218,11 +217,11 @@ fn a_container_that_is_made_anew_under_its_name() {
     let group = "/lxc.payload.web";
     let mut looker = fixture.looker(100);
     fixture.begin(PID, group, "");
-    assert_eq!(looker.look(Sampling::default()).unwrap().groups.len(), 1);
+    assert_eq!(looker.look().unwrap().groups.len(), 1);
     fixture.end(PID, group);
-    assert!(looker.look(Sampling::default()).unwrap().groups.is_empty());
+    assert!(looker.look().unwrap().groups.is_empty());
     fixture.begin(PID + 5, group, "");
-    let again = looker.look(Sampling::default()).unwrap();
+    let again = looker.look().unwrap();
     assert_eq!((again.groups.len(), again.groups[0].cgroup.pid), (1, PID + 5));
     assert!(again.groups[0].rates.is_none());
 }
