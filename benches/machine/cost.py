@@ -1,8 +1,9 @@
 """Measures what all counters of running containers and of processes cost: by Roadstead, by engines, by psutil.
 
-Usage: cost.py --server PROGRAM --docker URI --lxd URI [--containers N] [--lxd-containers N] [--write FILE], as root,
-with sockets of engines of this machine which have the image `roadstead/busybox:latest`. Containers and processes are
-made and ended again. What is told is processor time; pylxd is asked where this Python has it.
+Usage: cost.py --server PROGRAM --bench PROGRAM --docker URI --lxd URI [--containers N] [--lxd-containers N]
+[--write FILE], as root, with sockets of engines of this machine which have the image `roadstead/busybox:latest`.
+Containers and processes are made and ended again. What is told is processor time; pylxd is asked where this Python has
+it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 import loads
+import many
 import psutil
 import report
 from engines import path_of
@@ -33,6 +35,7 @@ from wire import Wire
 SECTION = "Cost beside the engines"
 LOOKS = 20
 CALLS = 5
+MANY = 1000
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,7 @@ def psutil_seconds(pids: List[int]) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--server", required=True, help="the program `roadstead`, as it is released")
+    parser.add_argument("--bench", required=True, help="the program `host` of the benches, as it is released")
     parser.add_argument("--docker", required=True, metavar="URI")
     parser.add_argument("--lxd", required=True, metavar="URI")
     parser.add_argument("--containers", type=int, default=100)
@@ -242,6 +246,10 @@ def measure(arguments: argparse.Namespace) -> str:
             ways += [way.line() for way in docker_ways(path_of(arguments.docker), names, each)]
         with made(wire, "lxd", arguments.lxd_containers) as names:
             ways += [way.line() for way in lxd_ways(path_of(arguments.lxd), names, each)]
+        whole = {}
+        for kind in ("asleep", "awake"):
+            with many.held(arguments.bench, kind, MANY):
+                whole[kind] = many.server_percent(server, "docker")
     text = [
         f"Written by `benches/machine/cost.py`. Processor time, medians: of {LOOKS} looks, of {CALLS} calls of an "
         "engine, in the engine with its helpers, in the client and in what it starts. A look reads all counters of all "
@@ -250,6 +258,9 @@ def measure(arguments: argparse.Namespace) -> str:
         "all of it, from the last look, or of processes read anew. The last column is for each container or process, "
         "beside a look: LXD, too, which has fewer, is beside a look at Docker's.",
         "| way | of | processor time | each | times Roadstead |\n|---|---|---|---|---|\n" + "\n".join(ways),
+        f"A whole server that looks each second at {MANY} containers which are control groups with a process each, while "
+        f"somebody takes its live use: {whole['asleep']:.2f} % of a core where they sleep, {whole['awake']:.2f} % where "
+        "every one runs several times a second.",
     ]
     return "\n\n".join(text)
 

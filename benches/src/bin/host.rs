@@ -3,6 +3,7 @@
 //!
 //! Usage: `cargo run --release -p roadstead-benches --bin host -- [--python PROGRAM] [--write FILE]`, as root.
 //! Containers are control groups that the program makes and takes away again; the Python program needs psutil.
+//! With `--hold asleep|awake COUNT` alone it makes so many, prints a line, and takes them away when its input ends.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::error::Error;
@@ -20,8 +21,10 @@ const COUNTS: [usize; 3] = [10, 100, 1000];
 const THREAD: &str = "roadstead-sampler";
 /// For how long a pace is measured.
 const PACED: Duration = Duration::from_secs(40);
-/// How often it is looked for each row.
+/// How often it is looked for each row,
 const LOOKS: usize = 20;
+/// and where there are so many that the figure of the history counts, so that the end of a step is not most of it.
+const LOOKS_OF_MANY: usize = 60;
 
 /// What looking at so many of a kind cost.
 struct Cost {
@@ -59,7 +62,7 @@ async fn look(sampler: &Sampler, groups: &Groups, count: usize) -> Outcome<Cost>
     let mut files = reader.read()?.files;
     let first = sampler.sample().await?;
     let begun = (Instant::now(), thread_time(&task)?);
-    for _ in 0..LOOKS {
+    for _ in 0..if count == 1000 { LOOKS_OF_MANY } else { LOOKS } {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let sample = sampler.sample().await?;
         passes.push(Duration::from_secs_f64(sample.sampling().sample_cost_seconds));
@@ -144,9 +147,27 @@ fn row(what: &str, cost: &Cost, beyond: f64) -> String {
     )
 }
 
+/// Has so many containers for as long as the input lasts.
+fn hold(kind: Option<&str>, count: Option<&str>) -> Outcome<()> {
+    let kind = match kind {
+        Some("asleep") => Kind::Asleep,
+        Some("awake") => Kind::Awake,
+        _ => return Err("--hold asleep|awake COUNT".into()),
+    };
+    let made = Groups::make(kind, count.ok_or("--hold needs a count")?.parse()?);
+    let held = made.and_then(|made| {
+        println!("{} containers", made.all.len());
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
+    });
+    groups::clear();
+    held.map(|_| ()).map_err(Into::into)
+}
+
 /// The other lives of this program.
 fn is_another() -> Outcome<bool> {
-    match std::env::args().nth(1).as_deref() {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("--hold") => hold(arguments.next().as_deref(), arguments.next().as_deref()).map(|()| true),
         Some(groups::ARGUMENT) => {
             groups::wake_up();
             Ok(true)
@@ -159,10 +180,11 @@ fn is_another() -> Outcome<bool> {
 const HEAD: &str = "# Results: this machine's containers and processes
 
 Written by `cargo run --release -p roadstead-benches --bin host`. Containers are control groups with a process each, looked at once a
-second; processor time, medians of 20 passes. A process that sleeps never runs between two looks; one that is awake runs for a moment
-several times a second, so that every counter is read at every look. The kernel's own time is that of another program that reads the
-same files once a second from kept descriptors and does not look at what they say. What is beyond it is for each process, and for
-each container without its process.
+second; processor time, medians of 20 passes, of 60 where there are 1,000. A process that sleeps never runs between two looks, so that
+most of what its container has counted cannot have changed and is read every eighth to sixteenth second only; one that is awake runs
+for a moment several times a second, so that every counter is read at every look. The kernel's own time is that of another program that
+reads all these files once a second from kept descriptors and does not look at what they say. What is beyond it is for each process,
+and for each container without its process; below zero where a look reads less than all.
 ";
 
 fn main() -> Outcome<()> {

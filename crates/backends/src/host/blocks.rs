@@ -3,12 +3,9 @@
 
 use std::collections::VecDeque;
 
-/// So many are in a block.
-const BLOCK: usize = 16;
-
-/// The last so many of what was pushed.
+/// The last so many of what was pushed, so many in a block.
 #[derive(Clone, Debug)]
-pub(super) struct Blocks<T> {
+pub(super) struct Blocks<T, const BLOCK: usize> {
     /// All but the last are full.
     blocks: VecDeque<Vec<T>>,
     /// So many at the beginning of the first do not count any more.
@@ -19,7 +16,7 @@ pub(super) struct Blocks<T> {
     most: usize,
 }
 
-impl<T> Blocks<T> {
+impl<T, const BLOCK: usize> Blocks<T, BLOCK> {
     /// Keeps at most so many, and at least one.
     pub(super) fn new(most: usize) -> Self {
         Blocks { blocks: VecDeque::new(), over: 0, spare: None, len: 0, most: most.max(1) }
@@ -75,26 +72,26 @@ mod tests {
     #[test]
     fn the_last_ones_are_kept() {
         for most in [1, 2, 15, 16, 17, 100] {
-            let mut blocks = Blocks::new(most);
+            let mut blocks = Blocks::<_, 16>::new(most);
             assert_eq!((blocks.iter().count(), blocks.bytes()), (0, 0));
             for item in 0..500_usize {
                 blocks.push(item);
                 let kept: Vec<usize> = blocks.iter().copied().collect();
                 let expected: Vec<usize> = ((item + 1).saturating_sub(most)..=item).collect();
                 assert_eq!(kept, expected);
-                assert!(blocks.bytes() <= Blocks::<usize>::most_bytes(most), "{} of {most}", blocks.bytes());
+                assert!(blocks.bytes() <= Blocks::<usize, 16>::most_bytes(most), "{} of {most}", blocks.bytes());
             }
         }
     }
 
     #[test]
     fn it_takes_what_it_needs() {
-        let mut blocks = Blocks::new(10_000);
+        let mut blocks = Blocks::<_, 16>::new(10_000);
         for item in 0..1_000_u32 {
             blocks.push(item);
         }
         let items = 1_000 * size_of::<u32>();
         let list = 64 * size_of::<Vec<u32>>();
-        assert!(blocks.bytes() <= items + BLOCK * size_of::<u32>() + list, "{}", blocks.bytes());
+        assert!(blocks.bytes() <= items + 16 * size_of::<u32>() + list, "{}", blocks.bytes());
     }
 }

@@ -1,16 +1,19 @@
 //! What a container uses, read again and again: its group's files and its network's, kept open.
 //!
 //! Which files there are depends on the version of the groups, on the kernel, and on which controllers the engine asked for; what is
-//! not there is absent from the answer. Limits change seldom, and are read anew once in a while only.
+//! not there is absent from the answer. Limits change seldom, and are read anew once in a while only; and of a container in which
+//! nothing ran, what cannot have changed is not read either.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::cgroup::{Cgroup, Version};
 use super::files::group::{Cpu, Memory, Pressure, io_of_one, io_of_two, limit, oom_kills, processors};
 use super::files::machine::{Nic, nics};
 use super::files::scan::whole;
 use super::kept::{Buffer, Comes, Kept};
+use super::rest::Rest;
 
 /// Limits are read once in so many reads.
 const LIMITS_EVERY: u32 = 16;
@@ -55,6 +58,9 @@ pub(super) struct GroupFiles {
     limits: Limits,
     limit_paths: [Option<PathBuf>; 3],
     reads: u32,
+    rest: Rest,
+    /// Its processor time just before its processes were looked at.
+    before_processes: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -134,6 +140,8 @@ impl GroupFiles {
                 path("cpuset", "cpuset.effective_cpus", "cpuset.cpus.effective"),
             ],
             reads: 0,
+            rest: Rest::new(group.pid),
+            before_processes: None,
         })
     }
 
@@ -156,57 +164,15 @@ impl GroupFiles {
     ///
     /// # Errors
     /// `NotFound` when the container has ended.
-    pub(super) fn read(&mut self, buffer: &mut Buffer) -> io::Result<Counters> {
-        let broken = || io::Error::from(io::ErrorKind::InvalidData);
-        let cpu = match &self.cpu {
-            CpuFiles::Two(stat) => Cpu::of_two(stat.read(buffer)?).ok_or_else(broken)?,
-            CpuFiles::One { usage, modes, stat, tick_ns } => {
-                // The buffer holds one of them at a time; all three are short.
-                let copy = |file: &Option<Kept>, buffer: &mut Buffer| match file {
-                    Some(file) => file.read(buffer).map(|text| Some(text.to_vec())),
-                    None => Ok(None),
-                };
-                let held = copy(stat, buffer)?;
-                let modes = copy(modes, buffer)?;
-                Cpu::of_one(usage.read(buffer)?, modes.as_deref(), held.as_deref(), *tick_ns).ok_or_else(broken)?
-            }
-        };
-        let mut counters = Counters { cpu, ..Counters::default() };
+    pub(super) fn read(&mut self, now: Instant, buffer: &mut Buffer) -> io::Result<Counters> {
+        let mut counters = Counters { cpu: self.cpu.read(buffer)?, ..Counters::default() };
         if let Some(memory) = &self.memory {
-            counters.memory_bytes = whole(memory.usage.read(buffer)?);
-            let stat = memory.stat.read(buffer)?;
-            counters.memory = match memory.version {
-                Version::One => Memory::of_one(stat),
-                Version::Two => Memory::of_two(stat),
-            };
-            if let Some(swap) = &memory.swap {
-                counters.memory.swap = whole(swap.read(buffer)?);
-            }
-            counters.oom_kills = match &memory.kills {
-                Some(kills) => oom_kills(kills.read(buffer)?),
-                None => None,
-            };
+            memory.read(&mut counters, buffer)?;
         }
-        counters.io = match &self.io {
-            Some((Version::One, file)) => io_of_one(file.read(buffer)?),
-            Some((Version::Two, file)) => Some(io_of_two(file.read(buffer)?)),
-            None => None,
-        };
-        counters.pids = match &self.pids {
-            Some(pids) => whole(pids.read(buffer)?),
-            None => None,
-        };
-        for (pressure, file) in counters.pressure.iter_mut().zip(&self.pressure) {
-            // A kernel may have the file and refuse to fill it.
-            *pressure = file.as_ref().and_then(|file| Some(Pressure::parse(file.read(buffer).ok()?)));
-        }
-        // The process whose network this is may end before the container does.
-        counters.nics = self.network.as_ref().and_then(|network| {
-            let mut all = nics(network.read(buffer).ok()?);
-            all.retain(|nic| nic.name != "lo");
-            Some(all)
-        });
-        if self.reads.is_multiple_of(LIMITS_EVERY) {
+        counters.pids = self.pids(buffer)?;
+        counters.pressure = self.pressure(buffer);
+        self.others(&mut counters, buffer)?;
+        if self.are_limits_due() {
             let [memory, pids, processors] = &self.limit_paths;
             let read = |path: &Option<PathBuf>| path.as_deref().and_then(|path| std::fs::read(path).ok());
             self.limits = Limits {
@@ -217,7 +183,110 @@ impl GroupFiles {
         }
         self.reads = self.reads.wrapping_add(1);
         counters.limits = self.limits;
+        // What ran since its processes were looked at has changed them.
+        if self.before_processes.take().is_none_or(|total_ns| total_ns == counters.cpu.total_ns) {
+            self.rest.is_read(now, &mut counters);
+        } else {
+            self.rest.is_over();
+        }
         Ok(counters)
+    }
+
+    /// Reads what can have changed of a container in which nothing ran since all of it was read. Nothing when something did run,
+    /// when all of it is due, or when it has ended: then all is to be read. Its processes are to be looked at after this.
+    pub(super) fn read_at_rest(&mut self, now: Instant, buffer: &mut Buffer) -> Option<Counters> {
+        self.before_processes = self.cpu.total_ns(buffer);
+        let total_ns = self.before_processes?;
+        let are_limits_due = self.are_limits_due();
+        let before = self.rest.before(now).filter(|before| before.cpu.total_ns == total_ns && !are_limits_due)?;
+        let memory_bytes = self.memory.as_ref().and_then(|memory| whole(memory.usage.read(buffer).ok()?));
+        if memory_bytes != before.memory_bytes || self.pids(buffer).ok()? != before.pids {
+            return None;
+        }
+        self.before_processes = None;
+        let mut counters = before.clone();
+        if self.rest.may_wait() {
+            counters.pressure = self.pressure(buffer);
+            self.rest.waits(now, counters.pressure);
+        }
+        self.others(&mut counters, buffer).ok()?;
+        self.reads = self.reads.wrapping_add(1);
+        Some(counters)
+    }
+
+    fn are_limits_due(&self) -> bool {
+        self.reads.is_multiple_of(LIMITS_EVERY)
+    }
+
+    fn pids(&self, buffer: &mut Buffer) -> io::Result<Option<u64>> {
+        self.pids.as_ref().map_or(Ok(None), |pids| pids.read(buffer).map(whole))
+    }
+
+    fn pressure(&self, buffer: &mut Buffer) -> [Option<Pressure>; 3] {
+        // A kernel may have the file and refuse to fill it.
+        self.pressure.each_ref().map(|file| Some(Pressure::parse(file.as_ref()?.read(buffer).ok()?)))
+    }
+
+    /// What others bring about: packets come, and pages are written later.
+    fn others(&self, counters: &mut Counters, buffer: &mut Buffer) -> io::Result<()> {
+        counters.io = match &self.io {
+            Some((Version::One, file)) => io_of_one(file.read(buffer)?),
+            Some((Version::Two, file)) => Some(io_of_two(file.read(buffer)?)),
+            None => None,
+        };
+        // The process whose network this is may end before the container does.
+        counters.nics = self.network.as_ref().and_then(|network| {
+            let mut all = nics(network.read(buffer).ok()?);
+            all.retain(|nic| nic.name != "lo");
+            Some(all)
+        });
+        Ok(())
+    }
+}
+
+impl CpuFiles {
+    fn read(&self, buffer: &mut Buffer) -> io::Result<Cpu> {
+        let read = match self {
+            CpuFiles::Two(stat) => Cpu::of_two(stat.read(buffer)?),
+            CpuFiles::One { usage, modes, stat, tick_ns } => {
+                // The buffer holds one of them at a time; all three are short.
+                let copy = |file: &Option<Kept>, buffer: &mut Buffer| match file {
+                    Some(file) => file.read(buffer).map(|text| Some(text.to_vec())),
+                    None => Ok(None),
+                };
+                let held = copy(stat, buffer)?;
+                let modes = copy(modes, buffer)?;
+                Cpu::of_one(usage.read(buffer)?, modes.as_deref(), held.as_deref(), *tick_ns)
+            }
+        };
+        read.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// All time; nothing where it cannot be read.
+    fn total_ns(&self, buffer: &mut Buffer) -> Option<u64> {
+        match self {
+            CpuFiles::Two(stat) => Some(Cpu::of_two(stat.read(buffer).ok()?)?.total_ns),
+            CpuFiles::One { usage, .. } => whole(usage.read(buffer).ok()?),
+        }
+    }
+}
+
+impl MemoryFiles {
+    fn read(&self, counters: &mut Counters, buffer: &mut Buffer) -> io::Result<()> {
+        counters.memory_bytes = whole(self.usage.read(buffer)?);
+        let stat = self.stat.read(buffer)?;
+        counters.memory = match self.version {
+            Version::One => Memory::of_one(stat),
+            Version::Two => Memory::of_two(stat),
+        };
+        if let Some(swap) = &self.swap {
+            counters.memory.swap = whole(swap.read(buffer)?);
+        }
+        counters.oom_kills = match &self.kills {
+            Some(kills) => oom_kills(kills.read(buffer)?),
+            None => None,
+        };
+        Ok(())
     }
 }
 
@@ -238,5 +307,5 @@ fn network(pid: u32) -> Option<Kept> {
     if namespace("self")? == theirs {
         return None;
     }
-    Kept::open(Path::new(&format!("/proc/{pid}/net/dev")), Comes::InParts).ok()
+    Kept::open(Path::new(&format!("/proc/{pid}/net/dev")), Comes::InShortLines).ok()
 }

@@ -99,7 +99,7 @@ impl Keep {
     /// The most bytes that one history takes.
     #[cfg(test)]
     pub(super) fn most_bytes<const N: usize>(&self) -> usize {
-        size_of::<History<N>>() + Blocks::<Moment<N>>::most_bytes(self.fine) + Blocks::<Over<N>>::most_bytes(self.spans)
+        size_of::<History<N>>() + Moments::<N>::most_bytes(self.fine) + Spans::<N>::most_bytes(self.spans)
     }
 }
 
@@ -171,12 +171,16 @@ impl<const N: usize> Open<N> {
     }
 }
 
+type Moments<const N: usize> = Blocks<Moment<N>, 16>;
+/// They are large and come seldom: a block of sixteen would take the memory of more than an hour at once.
+type Spans<const N: usize> = Blocks<Over<N>, 4>;
+
 /// One thing's history of `N` values.
 #[derive(Clone, Debug)]
 pub(super) struct History<const N: usize> {
     keep: Keep,
-    fine: Blocks<Moment<N>>,
-    spans: Blocks<Over<N>>,
+    fine: Moments<N>,
+    spans: Spans<N>,
     open: Option<Open<N>>,
 }
 

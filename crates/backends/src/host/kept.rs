@@ -12,6 +12,10 @@ use std::path::Path;
 const LONGEST: usize = 4 * 1024 * 1024;
 /// So much is asked for at first, which is more than most files have.
 const FIRST: usize = 8 * 1024;
+/// No machine has smaller pages.
+const PAGE: usize = 4096;
+/// Short lines are shorter: those of `net/dev` have a name of fifteen bytes and sixteen numbers of twenty.
+const SHORT_LINE: usize = 512;
 
 /// What comes out of a file in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,9 @@ pub(super) enum Comes {
     Whole,
     /// A page at a time, as from lists.
     InParts,
+    /// The same of a list whose lines are short: the kernel puts lines into a page while they fit, so that a page with room for one
+    /// more is the last one, and need not be asked whether it is.
+    InShortLines,
 }
 
 /// A file that is kept open.
@@ -57,7 +64,12 @@ impl Kept {
             let read = self.file.read_at(room, filled as u64).map_err(ended)?;
             filled += read;
             let is_full = filled == all.len();
-            if read == 0 && asked > 0 || (self.comes == Comes::Whole && !is_full) {
+            let is_last = match self.comes {
+                Comes::Whole => !is_full,
+                Comes::InParts => false,
+                Comes::InShortLines => read < PAGE - SHORT_LINE && read < asked,
+            };
+            if read == 0 && asked > 0 || is_last {
                 return Ok(all.get(..filled).unwrap_or_default());
             }
             if is_full {
@@ -109,6 +121,26 @@ mod tests {
         let mounts = Path::new("/proc/self/mountinfo");
         let kept = Kept::open(mounts, Comes::InParts).unwrap();
         assert_eq!(kept.read(&mut buffer).unwrap(), std::fs::read(mounts).unwrap());
+    }
+
+    #[test]
+    fn a_list_of_short_lines_comes_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lines");
+        let mut buffer = Buffer::default();
+        // Of a page and a half in one go, which no list of the kernel does, and of several buffers.
+        for lines in [0, 1, 30, 200, 4000] {
+            std::fs::write(&path, "0123456789 123456789 123456789\n".repeat(lines)).unwrap();
+            let kept = Kept::open(&path, Comes::InShortLines).unwrap();
+            assert_eq!(kept.read(&mut buffer).unwrap().len(), lines * 31);
+        }
+        // One with pages: nothing in it changes but the numbers, so that it has as many lines however it is read.
+        let path = Path::new("/proc/self/net/dev");
+        let lines = |comes, buffer: &mut Buffer| {
+            let kept = Kept::open(path, comes).unwrap();
+            kept.read(buffer).unwrap().split(|byte| *byte == b'\n').count()
+        };
+        assert_eq!(lines(Comes::InShortLines, &mut buffer), lines(Comes::InParts, &mut buffer));
     }
 
     #[test]

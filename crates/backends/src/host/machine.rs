@@ -64,7 +64,7 @@ impl Machine {
             load: open("/proc/loadavg", Comes::Whole),
             uptime: open("/proc/uptime", Comes::Whole),
             disks: open("/proc/diskstats", Comes::InParts),
-            nics: open("/proc/net/dev", Comes::InParts),
+            nics: open("/proc/net/dev", Comes::InShortLines),
             pressure: ["cpu", "memory", "io"].map(|what| open(&format!("/proc/pressure/{what}"), Comes::Whole)),
             slow: Slow::default(),
             reads: 0,

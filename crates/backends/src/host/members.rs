@@ -208,7 +208,7 @@ impl Known {
         let is_candidate = |name: &OwnerName| doubtful.iter().any(|group| may_have(name, group));
         let ids: Vec<String> =
             named.iter().filter(|(name, _)| is_candidate(name)).map(|(_, container)| container.id.clone()).collect();
-        let told: HashMap<String, Option<String>> = stream::iter(ids)
+        let told: HashMap<String, Option<Arc<str>>> = stream::iter(ids)
             .map(|id| async move {
                 let group = owner.cgroup(&id).await.ok().flatten();
                 (id, group.and_then(|group| table::group_of(group.pid)))
@@ -219,7 +219,7 @@ impl Known {
         for group in doubtful {
             let mut candidates = named.iter().filter(|(name, _)| may_have(name, group)).peekable();
             let is_nobodys = candidates.peek().is_none();
-            let owns = |path: &Option<String>| path.as_deref().is_some_and(|path| is_within(path, &group.path));
+            let owns = |path: &Option<Arc<str>>| path.as_deref().is_some_and(|path| is_within(path, &group.path));
             let mut all_told = true;
             let mut own = None;
             for (_, container) in candidates {

@@ -33,6 +33,7 @@ mod numbers;
 mod opened;
 mod pace;
 mod process;
+mod rest;
 mod sampler;
 mod table;
 mod usage;

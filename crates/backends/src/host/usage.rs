@@ -1,6 +1,7 @@
 //! What a container uses now, read once; the sampler reads the same files again and again.
 
 use std::io;
+use std::time::Instant;
 
 use roadstead_core::{ContainerStats, Timestamp};
 
@@ -15,7 +16,7 @@ impl Cgroup {
     /// `NotFound` when the container has ended.
     pub fn stats(&self) -> io::Result<ContainerStats> {
         let observed_at = Timestamp::now();
-        Ok(GroupFiles::open(self)?.read(&mut Buffer::default())?.stats(observed_at))
+        Ok(GroupFiles::open(self)?.read(Instant::now(), &mut Buffer::default())?.stats(observed_at))
     }
 }
 

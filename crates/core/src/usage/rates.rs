@@ -31,12 +31,18 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Between two samples of one container. A counter that went down began anew: then what it shows came since.
+    /// Between two samples of one container, by the moments at which they were observed. A counter that went down began anew: then
+    /// what it shows came since.
     ///
     /// `None` when no time is between them.
     #[must_use]
     pub fn between(earlier: &ContainerStats, later: &ContainerStats) -> Option<Self> {
-        let seconds = later.observed_at.since(earlier.observed_at).as_secs_f64();
+        Rates::over(earlier, later, later.observed_at.since(earlier.observed_at).as_secs_f64())
+    }
+
+    /// The same where so many seconds are between them, by a clock that nobody sets.
+    #[must_use]
+    pub fn over(earlier: &ContainerStats, later: &ContainerStats, seconds: f64) -> Option<Self> {
         if seconds <= 0.0 {
             return None;
         }

@@ -11,7 +11,7 @@ use roadstead_core::{ContainerStats, Timestamp};
 
 use super::sample::{GroupSample, ProcessSample, Sample};
 use crate::host::cgroup::{Cgroup, Mounts};
-use crate::host::groups::GroupFiles;
+use crate::host::groups::{Counters, GroupFiles};
 use crate::host::kept::Buffer;
 use crate::host::machine::Machine;
 use crate::host::named::{self, GroupName};
@@ -53,6 +53,8 @@ pub(super) struct Looker {
 struct Known {
     containers: Vec<(Arc<str>, GroupName)>,
     seen: u64,
+    /// Nothing has run in one of them since the look before.
+    is_at_rest: bool,
 }
 
 /// The group of a container.
@@ -64,7 +66,9 @@ struct Watched {
     cgroup: Arc<Cgroup>,
     /// Absent where there would be too many descriptors.
     files: Option<GroupFiles>,
-    before: Option<ContainerStats>,
+    before: Option<(Instant, ContainerStats)>,
+    /// What was read of it at this look, and when, when nothing has run in it.
+    at_rest: Option<(Instant, Timestamp, Counters)>,
     reads: u8,
     seen: u64,
 }
@@ -105,17 +109,24 @@ impl Looker {
         self.look += 1;
         let now = Instant::now();
         let observed_at = Timestamp::now();
-        self.table.look(&mut self.buffer)?;
+        for group in self.groups.values_mut() {
+            group.read_at_rest(&mut self.buffer);
+        }
+        for path in self.paths.values_mut() {
+            let is_at_rest = |own: &Arc<str>| self.groups.get(own).is_some_and(|group| group.at_rest.is_some());
+            path.is_at_rest = path.containers.iter().any(|(own, _)| is_at_rest(own));
+        }
+        let paths = &self.paths;
+        self.table.look(&mut self.buffer, |path| paths.get(path).is_some_and(|known| known.is_at_rest))?;
         let seconds = self.looked.replace(now).map(|before| now.duration_since(before).as_secs_f64());
         let mut processes = Vec::with_capacity(self.paths.len());
         for (pid, entry) in self.table.processes() {
-            let path = String::from_utf8_lossy(&entry.group);
-            let group = match self.paths.get_key_value(&*path) {
+            let group = match self.paths.get_key_value(&entry.group) {
                 Some((group, _)) => Arc::clone(group),
                 None => {
-                    let group: Arc<str> = Arc::from(&*path);
+                    let group = Arc::clone(&entry.group);
                     let own = named::containers(&group).map(|(own, name)| (Arc::from(own), name)).collect();
-                    self.paths.insert(Arc::clone(&group), Known { containers: own, seen: 0 });
+                    self.paths.insert(Arc::clone(&group), Known { containers: own, seen: 0, is_at_rest: false });
                     group
                 }
             };
@@ -157,10 +168,28 @@ impl Looker {
 
 impl Watched {
     fn new(name: GroupName, cgroup: Cgroup, look: u64) -> Self {
-        Watched { name, pid: cgroup.pid, cgroup: Arc::new(cgroup), files: None, before: None, reads: 0, seen: look }
+        Watched {
+            name,
+            pid: cgroup.pid,
+            cgroup: Arc::new(cgroup),
+            files: None,
+            before: None,
+            at_rest: None,
+            reads: 0,
+            seen: look,
+        }
     }
 
-    /// Reads it; nothing when the container has ended. `anew` finds the group of a process.
+    /// Reads it when nothing has run in it. Its processes are looked at after this.
+    fn read_at_rest(&mut self, buffer: &mut Buffer) {
+        let (now, observed_at) = (Instant::now(), Timestamp::now());
+        // What may not be all of it is not compared.
+        let files = self.files.as_mut().filter(|_| self.reads >= FOUND_READS);
+        let counters = files.and_then(|files| files.read_at_rest(now, buffer));
+        self.at_rest = counters.map(|counters| (now, observed_at, counters));
+    }
+
+    /// Reads it, unless it was read already; nothing when the container has ended. `anew` finds the group of a process.
     fn read(
         &mut self,
         path: &Arc<str>,
@@ -178,30 +207,19 @@ impl Watched {
                 self.close(kept);
             }
         }
-        let observed_at = Timestamp::now();
-        let counters = match self.files.as_mut().map(|files| files.read(buffer)) {
-            Some(Ok(counters)) => counters,
-            old => {
-                if old.is_some() {
-                    // It was ended and made anew under the same name, or is ending now.
-                    self.close(kept);
-                }
-                if self.cgroup.pid != self.pid {
-                    self.cgroup = Arc::new(anew(self.pid, &self.name)?);
-                }
-                let mut files = GroupFiles::open(&self.cgroup).ok()?;
-                let counters = files.read(buffer).ok()?;
-                let needs = files.descriptors();
-                if *kept + needs <= most {
-                    *kept += needs;
-                    self.files = Some(files);
-                }
-                counters
+        let (now, observed_at, counters) = match self.at_rest.take() {
+            Some(read) => read,
+            None => {
+                let (now, observed_at) = (Instant::now(), Timestamp::now());
+                (now, observed_at, self.read_all(now, anew, most, kept, buffer)?)
             }
         };
         let stats = counters.stats(observed_at);
-        let rates = self.before.as_ref().and_then(|before| Rates::between(before, &stats));
-        self.before = Some(stats.clone());
+        let rates = self.before.as_ref().and_then(|(then, before)| {
+            // The clock on the wall may be set between the two.
+            Rates::over(before, &stats, now.duration_since(*then).as_secs_f64())
+        });
+        self.before = Some((now, stats.clone()));
         Some(GroupSample {
             path: Arc::clone(path),
             name: self.name.clone(),
@@ -209,6 +227,33 @@ impl Watched {
             stats,
             rates,
         })
+    }
+
+    fn read_all(
+        &mut self,
+        now: Instant,
+        anew: impl Fn(u32, &GroupName) -> Option<Cgroup>,
+        most: usize,
+        kept: &mut usize,
+        buffer: &mut Buffer,
+    ) -> Option<Counters> {
+        match self.files.as_mut().map(|files| files.read(now, buffer)) {
+            Some(Ok(counters)) => return Some(counters),
+            // It was ended and made anew under the same name, or is ending now.
+            Some(Err(_)) => self.close(kept),
+            None => {}
+        }
+        if self.cgroup.pid != self.pid {
+            self.cgroup = Arc::new(anew(self.pid, &self.name)?);
+        }
+        let mut files = GroupFiles::open(&self.cgroup).ok()?;
+        let counters = files.read(now, buffer).ok()?;
+        let needs = files.descriptors();
+        if *kept + needs <= most {
+            *kept += needs;
+            self.files = Some(files);
+        }
+        Some(counters)
     }
 
     /// What was read from its files is compared with nothing that comes.

@@ -225,3 +225,78 @@ fn a_container_that_is_made_anew_under_its_name() {
     assert_eq!((again.groups.len(), again.groups[0].cgroup.pid), (1, PID + 5));
     assert!(again.groups[0].rates.is_none());
 }
+
+#[test]
+fn of_a_container_at_rest_what_cannot_have_changed_is_not_read() {
+    for layout in [Layout::One, Layout::Two] {
+        let fixture = Fixture::new(layout);
+        let group = format!("/docker/{ID}");
+        let one = layout == Layout::One;
+        let write = |file_of_one: &str, file_of_two: &str, text: &str| match one {
+            true => fixture.write(&format!("{}{group}/{file_of_one}", directory_of(file_of_one)), text),
+            false => fixture.write(&format!("unified{group}/{file_of_two}"), text),
+        };
+        let cache = |bytes: u32| {
+            write("memory.stat", "memory.stat", &format!("total_cache {bytes}\nfile {bytes}\n"));
+        };
+        let process = |pid: u32, state: char, ticks: u32| {
+            let stat = format!("{pid} (x) {state} 1 1 1 0 -1 0 0 0 0 0 {ticks} 0 0 0 20 0 1 0 {pid} 4096 1 0\n");
+            fixture.write(&format!("proc/{pid}/stat"), &stat);
+        };
+        let told = |sample: &Sample| {
+            let stats = &sample.groups[0].stats;
+            let ticks: Vec<_> = sample.processes.iter().map(|process| process.stat.user_ticks).collect();
+            (stats.memory.cache_bytes, stats.block_io.as_ref().map(|io| io.read_bytes), ticks)
+        };
+        fixture.begin(PID, &group, "");
+        fixture.begin(PID + 1, &group, "");
+        cache(1);
+        let mut looker = fixture.looker(100);
+        let first = looker.look().unwrap();
+        for _ in 0..FOUND_READS {
+            looker.look().unwrap();
+        }
+        assert_eq!(told(&first), (Some(1), Some(5), vec![10, 10]));
+        // Nothing of this can be when nothing ran, but for what others do.
+        cache(2);
+        process(PID, 'S', 20);
+        write("blkio.throttle.io_service_bytes_recursive", "io.stat", "8:0 Read 7\n8:0 rbytes=7\n");
+        let rests = looker.look().unwrap();
+        assert_eq!(told(&rests), (Some(1), Some(7), vec![10, 10]), "{layout:?}");
+        assert!(rests.groups[0].stats.observed_at > first.groups[0].stats.observed_at);
+        assert_eq!(rests.groups[0].rates.map(|rates| rates.cpu_percent), Some(0.0));
+        // A process that came from elsewhere, and one that left.
+        fixture.begin(PID + 2, &group, "");
+        cache(2);
+        write("blkio.throttle.io_service_bytes_recursive", "io.stat", "8:0 Read 7\n8:0 rbytes=7\n");
+        fs::remove_dir_all(fixture.proc().join((PID + 1).to_string())).unwrap();
+        assert_eq!(told(&looker.look().unwrap()).2, [10, 10]);
+        assert_eq!(looker.look().unwrap().processes.iter().map(|one| one.stat.pid).collect::<Vec<_>>(), [PID, PID + 2]);
+        // Memory that changed, or the number of its processes, is as good as time.
+        write("memory.usage_in_bytes", "memory.current", "5000\n");
+        assert_eq!(told(&looker.look().unwrap()), (Some(2), Some(7), vec![20, 10]));
+        cache(3);
+        write("pids.current", "pids.current", "2\n");
+        assert_eq!(told(&looker.look().unwrap()).0, Some(3));
+        // What it used is told once it ran, and what is about to run is read though it did not yet.
+        process(PID, 'R', 30);
+        write("cpuacct.usage", "cpu.stat", if one { "4000000000\n" } else { "usage_usec 4000000\n" });
+        let ran = looker.look().unwrap();
+        assert_eq!(
+            (told(&ran).2, ran.processes[0].cpu_percent.map(|percent| percent > 0.0)),
+            (vec![30, 10], Some(true))
+        );
+        process(PID, 'R', 40);
+        assert_eq!(told(&looker.look().unwrap()).2, [40, 10]);
+        fixture.end(PID, &group);
+        fixture.end(PID + 2, &group);
+        let ended = looker.look().unwrap();
+        assert!(ended.groups.is_empty() && ended.processes.is_empty());
+    }
+}
+
+/// The hierarchy of version 1 that a file is in.
+fn directory_of(file: &str) -> &'static str {
+    let controller = file.split('.').next().unwrap_or_default();
+    CONTROLLERS.iter().find(|controllers| controllers.split(',').any(|one| one == controller)).unwrap()
+}
