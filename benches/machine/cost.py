@@ -258,9 +258,9 @@ def measure(arguments: argparse.Namespace) -> str:
         "all of it, from the last look, or of processes read anew. The last column is for each container or process, "
         "beside a look: LXD, too, which has fewer, is beside a look at Docker's.",
         "| way | of | processor time | each | times Roadstead |\n|---|---|---|---|---|\n" + "\n".join(ways),
-        f"A whole server that looks each second at {MANY} containers which are control groups with a process each, while "
-        f"somebody takes its live use: {whole['asleep']:.2f} % of a core where they sleep, {whole['awake']:.2f} % where "
-        "every one runs several times a second.",
+        f"A whole server that looks each second at {MANY} containers which are control groups with a process each, "
+        f"while somebody takes its live use: {whole['asleep']:.2f} % of a core where they sleep, "
+        f"{whole['awake']:.2f} % where every one runs several times a second.",
     ]
     return "\n\n".join(text)
 
