@@ -61,8 +61,8 @@ struct Known {
 #[derive(Debug)]
 struct Watched {
     name: GroupName,
-    /// One of its processes, the one with the lowest number at this look.
-    pid: u32,
+    /// The process in it that began first, with the time when it did. Numbers alone do not tell: they begin anew at some time.
+    first: (u64, u32),
     cgroup: Arc<Cgroup>,
     /// Absent where there would be too many descriptors.
     files: Option<GroupFiles>,
@@ -133,14 +133,15 @@ impl Looker {
             if let Some(path) = self.paths.get_mut(&group) {
                 path.seen = self.look;
                 for (own, name) in &path.containers {
+                    let this = (entry.stat.start_ticks, pid);
                     if let Some(group) = self.groups.get_mut(own) {
-                        group.pid = if group.seen == self.look { group.pid.min(pid) } else { pid };
+                        group.first = if group.seen == self.look { group.first.min(this) } else { this };
                         group.seen = self.look;
                         continue;
                     }
                     // One that has just ended is looked for again at the next look, if it is there then.
                     if let Some(cgroup) = Cgroup::of_group(&self.proc, &self.mounts, pid, name) {
-                        let group = Watched::new(name.clone(), cgroup, self.look);
+                        let group = Watched::new(name.clone(), cgroup, this, self.look);
                         self.groups.insert(Arc::clone(own), group);
                     }
                 }
@@ -167,10 +168,10 @@ impl Looker {
 }
 
 impl Watched {
-    fn new(name: GroupName, cgroup: Cgroup, look: u64) -> Self {
+    fn new(name: GroupName, cgroup: Cgroup, first: (u64, u32), look: u64) -> Self {
         Watched {
             name,
-            pid: cgroup.pid,
+            first,
             cgroup: Arc::new(cgroup),
             files: None,
             before: None,
@@ -201,8 +202,10 @@ impl Watched {
         if self.reads < FOUND_READS {
             self.reads += 1;
             // Engines put a process into one hierarchy after the other: what was found meanwhile is a part.
-            let found = (self.reads > 1).then(|| anew(self.pid, &self.name)).flatten();
-            if let Some(found) = found.filter(|found| !found.is_same(&self.cgroup)) {
+            // So is a process that was met before the first one: it may have a network of its own.
+            let may_be_other = self.reads > 1 || self.cgroup.pid != self.first.1;
+            let found = may_be_other.then(|| anew(self.first.1, &self.name)).flatten();
+            if let Some(found) = found.filter(|found| self.files.is_none() || !found.is_same(&self.cgroup)) {
                 self.cgroup = Arc::new(found);
                 self.close(kept);
             }
@@ -243,8 +246,8 @@ impl Watched {
             Some(Err(_)) => self.close(kept),
             None => {}
         }
-        if self.cgroup.pid != self.pid {
-            self.cgroup = Arc::new(anew(self.pid, &self.name)?);
+        if self.cgroup.pid != self.first.1 {
+            self.cgroup = Arc::new(anew(self.first.1, &self.name)?);
         }
         let mut files = GroupFiles::open(&self.cgroup).ok()?;
         let counters = files.read(now, buffer).ok()?;

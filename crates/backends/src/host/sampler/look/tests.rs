@@ -187,6 +187,27 @@ fn a_group_that_is_seen_while_it_is_made_is_read_whole_later() {
 }
 
 #[test]
+fn the_network_is_that_of_the_process_which_began_first() {
+    let fixture = Fixture::new(Layout::Two);
+    let group = format!("/docker/{ID}");
+    for pid in PID..PID + 8 {
+        fixture.begin(pid, &group, "");
+        // The numbers began anew meanwhile.
+        let stat =
+            format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 10 0 0 0 20 0 1 0 {} 4096 1 0\n", PID + 10 - (pid + 5) % 8);
+        fixture.write(&format!("proc/{pid}/stat"), &stat);
+    }
+    let begun = |sample: &ProcessSample| (sample.stat.start_ticks, sample.stat.pid);
+    let mut looker = fixture.looker(100);
+    for _ in 0..2 {
+        let sample = looker.look().unwrap();
+        let first = sample.processes.iter().map(begun).min().unwrap();
+        assert_ne!(first.1, PID);
+        assert_eq!(sample.groups[0].cgroup.pid, first.1);
+    }
+}
+
+#[test]
 fn what_comes_and_goes_leaves_nothing() {
     for (layout, most) in [(Layout::One, 1000), (Layout::Two, 1000), (Layout::Two, 30)] {
         let fixture = Fixture::new(layout);
