@@ -10,7 +10,7 @@ use roadstead_core::usage::{Rates, Sampling};
 use roadstead_core::{ContainerStats, Timestamp};
 
 use super::sample::{GroupSample, ProcessSample, Sample};
-use crate::host::cgroup::{Cgroup, Mounts};
+use crate::host::cgroup::{Cgroup, Mounts, Origin};
 use crate::host::groups::GroupFiles;
 use crate::host::kept::Buffer;
 use crate::host::machine::Machine;
@@ -62,6 +62,8 @@ struct Watched {
     /// One of its processes, the one with the lowest number at this look.
     pid: u32,
     cgroup: Arc<Cgroup>,
+    /// Which group its files are of.
+    origin: Option<Origin>,
     /// Absent where there would be too many descriptors.
     files: Option<GroupFiles>,
     before: Option<ContainerStats>,
@@ -157,7 +159,8 @@ impl Looker {
 
 impl Watched {
     fn new(name: GroupName, cgroup: Cgroup, look: u64) -> Self {
-        Watched { name, pid: cgroup.pid, cgroup: Arc::new(cgroup), files: None, before: None, reads: 0, seen: look }
+        let (pid, cgroup) = (cgroup.pid, Arc::new(cgroup));
+        Watched { name, pid, cgroup, origin: None, files: None, before: None, reads: 0, seen: look }
     }
 
     /// Reads it; nothing when the container has ended. `anew` finds the group of a process.
@@ -190,6 +193,8 @@ impl Watched {
                     self.cgroup = Arc::new(anew(self.pid, &self.name)?);
                 }
                 let mut files = GroupFiles::open(&self.cgroup).ok()?;
+                self.origin = self.cgroup.origin();
+                // After it was asked which group it is: what is read here is of that one, or is not there.
                 let counters = files.read(buffer).ok()?;
                 let needs = files.descriptors();
                 if *kept + needs <= most {
@@ -206,6 +211,7 @@ impl Watched {
             path: Arc::clone(path),
             name: self.name.clone(),
             cgroup: Arc::clone(&self.cgroup),
+            origin: self.origin,
             stats,
             rates,
         })
