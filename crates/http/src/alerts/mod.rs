@@ -58,7 +58,10 @@ pub(crate) fn warnings(alerts: &[AlertConfig], nodes: &Nodes) -> Vec<String> {
     let unknown = |(index, alert): (usize, &AlertConfig)| {
         let names = alert.nodes.iter().filter(|name| nodes.get(name).is_err());
         let warning = |name: &String| {
-            format!("alerts[{index}].nodes: there is no node {name}; the rule {:?} waits until one is added", alert.name)
+            format!(
+                "alerts[{index}].nodes: there is no node {name}; the rule {:?} waits until one is added",
+                alert.name
+            )
         };
         names.map(warning).collect::<Vec<_>>()
     };

@@ -41,7 +41,9 @@ impl Condition {
     /// How long it has to be so before the rule holds.
     pub(super) fn lasting(&self) -> Duration {
         match self {
-            Condition::Cpu { lasting, .. } | Condition::Memory { lasting, .. } | Condition::NodeGone { lasting } => *lasting,
+            Condition::Cpu { lasting, .. } | Condition::Memory { lasting, .. } | Condition::NodeGone { lasting } => {
+                *lasting
+            }
             Condition::OomKill | Condition::Restarts { .. } => Duration::ZERO,
         }
     }

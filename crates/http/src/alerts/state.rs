@@ -101,7 +101,8 @@ impl OnNode {
     /// When the next alert is due of what holds already.
     pub(super) fn due(&self) -> Option<Instant> {
         let open = self.holding.iter().filter(|(_, holding)| !holding.raised);
-        open.filter_map(|((rule, _), holding)| holding.since.checked_add(self.rules.get(*rule)?.condition.lasting())).min()
+        open.filter_map(|((rule, _), holding)| holding.since.checked_add(self.rules.get(*rule)?.condition.lasting()))
+            .min()
     }
 
     /// The node is not watched any more: what was raised is cleared.
@@ -226,7 +227,12 @@ impl OnNode {
                 Condition::Cpu { .. } | Condition::Memory { .. } => continue,
                 Condition::NodeGone { .. } => {
                     let id = self.node.clone();
-                    holding.extend(self.gone.map(|since| Found { id, name: None, since, value: Some("gone".to_owned()) }));
+                    holding.extend(self.gone.map(|since| Found {
+                        id,
+                        name: None,
+                        since,
+                        value: Some("gone".to_owned()),
+                    }));
                 }
                 Condition::OomKill => {
                     for (id, past) in &mut self.past {

@@ -92,7 +92,10 @@ async fn what_was_raised_on_a_node_is_cleared_when_it_is_removed() {
     let spec = json!({"image": "roadstead/busybox:latest", "command": ["sh", "-c", "while true; do true; done"]});
     let made = rig.post("/v1/nodes/bay/containers?start=true", spec).await.is(201).json();
     let raised = alert(&mut all).await.data;
-    assert_eq!((&raised["action"], &raised["node"], &raised["id"]), (&json!("alert_raised"), &json!("bay"), &made["id"]));
+    assert_eq!(
+        (&raised["action"], &raised["node"], &raised["id"]),
+        (&json!("alert_raised"), &json!("bay"), &made["id"])
+    );
     rig.delete("/v1/nodes/bay").await.is(204);
     let cleared = alert(&mut all).await.data;
     assert_eq!((&cleared["action"], &cleared["id"]), (&json!("alert_cleared"), &made["id"]));
