@@ -8,7 +8,7 @@ use std::time::Duration;
 use roadstead_backends::host::{Sampler, SamplerOptions, raise_descriptor_limit};
 use roadstead_core::{Error, ErrorKind, Result};
 use roadstead_http::cli::{Command, Serve, completions};
-use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble};
+use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble, warnings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -79,6 +79,9 @@ async fn check(config: Config) -> Result<ExitCode> {
                 println!("{}: failed at {}: no answer in time", slot.name(), slot.uri());
             }
         }
+    }
+    for warning in warnings(&config, &nodes) {
+        println!("warning: {warning}");
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

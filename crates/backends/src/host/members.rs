@@ -136,9 +136,10 @@ impl Members {
         sample: &Sample,
         names: &[String],
     ) -> Result<Vec<Chosen>> {
-        // What has processes at this moment runs, and need not be asked for.
+        // What has processes at this moment runs, and need not be asked for; but it may have been started anew since the sample.
         let lives = |path: &Arc<str>| {
-            sample.group(path).is_some_and(|group| group.cgroup.pids().is_ok_and(|pids| !pids.is_empty()))
+            let has_processes = |group: &GroupSample| group.cgroup.pids().is_ok_and(|pids| !pids.is_empty());
+            sample.group(path).is_some_and(|group| has_processes(group) && !group.is_gone())
         };
         let find = |id: &dyn Fn(&Member) -> bool| {
             let (path, member) = ours.iter().find(|(path, member)| id(member) && lives(path))?;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use roadstead_core::usage::{
-    self, Asked, ContainerUsage, HistoryOf, HistoryOptions, Polled, UsageHistory, UsageSeries,
+    self, Asked, ContainerUsage, HistoryOf, HistoryOptions, Polled, Runs, UsageHistory, UsageSeries,
 };
 use roadstead_core::{
-    Capability, ContainerStats, Error, ErrorKind, ItemStream, NodeUsage, Process, ProcessOptions, Result, Timestamp,
-    UsageOptions,
+    Capability, ContainerStats, Error, ErrorKind, ItemStream, Node, NodeUsage, Process, ProcessOptions, Result,
+    Timestamp, UsageOptions,
 };
 
 use super::{Chosen, Member, Members, Owner};
+use crate::host::cgroup::Origin;
 use crate::host::process::Reader;
 use crate::host::sampler::{Sample, Samples};
 
@@ -36,38 +37,55 @@ impl Members {
             usage.machine = Some(sample.machine.clone());
             usage.containers = ours.iter().filter_map(|(path, member)| of_group(sample, path, member)).collect();
         } else {
-            for chosen in self.chosen(owner, &ours, sample, &options.containers).await? {
-                let told = chosen.group.and_then(|path| of_group(sample, &path, &chosen.member));
-                usage.containers.push(match told {
-                    Some(told) => told,
-                    None => {
-                        let stats = now(owner, &chosen.member.id).await?;
-                        ContainerUsage::new(&chosen.member.id, &chosen.member.name, stats)
-                    }
-                });
-            }
+            let named = self.named(owner, &ours, sample, &options.containers).await?;
+            usage.containers.extend(named.into_iter().map(|(told, _)| told));
         }
         usage.containers.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(usage)
     }
 
-    /// U20.
+    /// What those that are named use, with the group that was read; without one where the engine was asked.
+    async fn named(
+        &self,
+        owner: &impl Owner,
+        ours: &Ours,
+        sample: &Sample,
+        names: &[String],
+    ) -> Result<Vec<(ContainerUsage, Option<Origin>)>> {
+        let mut all = Vec::with_capacity(names.len());
+        for Chosen { member, group } in self.chosen(owner, ours, sample, names).await? {
+            let origin = group.as_deref().and_then(|path| sample.group(path)?.origin);
+            match group.and_then(|path| of_group(sample, &path, &member)) {
+                Some(told) => all.push((told, origin)),
+                None => {
+                    let stats = now(owner, &member.id).await?;
+                    all.push((ContainerUsage::new(&member.id, &member.name, stats), None));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// U20, U21.
     pub(crate) async fn watch(
         self: &Arc<Self>,
         owner: impl Owner,
         options: UsageOptions,
     ) -> Result<ItemStream<NodeUsage>> {
         options.validate()?;
-        if !options.containers.is_empty() {
-            // What is not there, or does not run, is told at once.
-            usage::running(&owner, &options.containers).await?;
-        }
         let Some(sampler) = &self.sampler else {
-            return Ok(Polled::watch(Elsewhere { members: Arc::clone(self), owner }, options));
+            return Polled::watch(Elsewhere { members: Arc::clone(self), owner }, options).await;
+        };
+        let followed = if options.containers.is_empty() {
+            None
+        } else {
+            // What is not there, or does not run, is told at once.
+            let named = usage::running(&owner, &options.containers).await?;
+            let runs = Runs::of(&owner, named.into_iter().map(|container| container.id)).await?;
+            Some(Followed { runs, groups: HashMap::new(), before: HashMap::new() })
         };
         let samples = sampler.samples()?;
-        let watched =
-            Watched { members: Arc::clone(self), owner, options, samples, before: HashMap::new(), is_first: true };
+        let watched = Watched { members: Arc::clone(self), owner, followed, samples, is_first: true };
         let items = stream::unfold(Some(watched), |watched| async move {
             let mut watched = watched?;
             match watched.item().await {
@@ -220,6 +238,10 @@ struct Elsewhere<O> {
 
 #[async_trait]
 impl<O: Owner> Asked for Elsewhere<O> {
+    fn node(&self) -> &dyn Node {
+        &self.owner
+    }
+
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
         self.members.usage(&self.owner, options).await
     }
@@ -229,10 +251,9 @@ impl<O: Owner> Asked for Elsewhere<O> {
 struct Watched<O> {
     members: Arc<Members>,
     owner: O,
-    options: UsageOptions,
+    /// The containers that it is of; everything where there are none.
+    followed: Option<Followed>,
     samples: Samples,
-    /// When each was observed last.
-    before: HashMap<String, Timestamp>,
     is_first: bool,
 }
 
@@ -241,40 +262,159 @@ impl<O: Owner> Watched<O> {
     async fn item(&mut self) -> Result<Option<NodeUsage>> {
         let is_first = std::mem::take(&mut self.is_first);
         let sample = if is_first { self.samples.now().await? } else { self.samples.next().await? };
-        loop {
-            match self.members.usage_in(&self.owner, &sample, &self.options).await {
-                Ok(mut usage) => {
-                    self.later(&mut usage).await;
-                    return Ok(Some(usage));
-                }
-                // What ended after the first item is not in the items from then on.
-                Err(error) if !is_first && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
-                    let asked = self.options.containers.len();
-                    let gone = error.resource().map(str::to_owned);
-                    self.options.containers.retain(|container| Some(container) != gone.as_ref());
-                    if self.options.containers.is_empty() || asked == 1 {
-                        return Ok(None);
-                    }
-                    if self.options.containers.len() == asked {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+        match &mut self.followed {
+            None => self.members.usage_in(&self.owner, &sample, &UsageOptions::default()).await.map(Some),
+            Some(followed) => followed.item(&self.members, &self.owner, &sample).await,
         }
     }
+}
 
-    /// What was read directly before the sampler found it may be newer than its first sample: then it is read so once more.
-    async fn later(&mut self, usage: &mut NodeUsage) {
-        if self.options.containers.is_empty() {
-            return;
+/// Containers whose use is told until they end.
+struct Followed {
+    runs: Runs,
+    /// The group of each run, once it is known: while it is there, nobody needs to be asked.
+    groups: HashMap<String, Origin>,
+    /// When each was observed last.
+    before: HashMap<String, Timestamp>,
+}
+
+impl Followed {
+    /// Nothing when none of them runs any more.
+    async fn item(&mut self, members: &Members, owner: &impl Owner, sample: &Sample) -> Result<Option<NodeUsage>> {
+        while !self.runs.ids().is_empty() {
+            let (mut usage, groups) = match self.read(members, owner, sample).await {
+                Ok(read) => read,
+                // What ended is not in the items from then on.
+                Err(error) => {
+                    self.runs.end(error)?;
+                    continue;
+                }
+            };
+            let anew = self.later(owner, &mut usage).await;
+            let doubtful = self.doubtful(&groups, &anew);
+            self.runs.keep(owner, doubtful, &mut usage).await;
+            // The group was there before it was found out that the run is still the same, so it is the run's.
+            let is_told = |id: &String| usage.containers.iter().any(|container| container.id == *id);
+            self.groups.extend(groups.into_iter().filter(|(id, _)| is_told(id)));
+            if !self.runs.ids().is_empty() {
+                return Ok(Some(usage));
+            }
         }
+        Ok(None)
+    }
+
+    /// What they use, and the groups that were read.
+    async fn read(
+        &self,
+        members: &Members,
+        owner: &impl Owner,
+        sample: &Sample,
+    ) -> Result<(NodeUsage, HashMap<String, Origin>)> {
+        let mut options = UsageOptions::default();
+        options.containers = self.runs.ids();
+        let Some(ours) = members.ours(owner, sample).await? else {
+            return Ok((members.polled.usage(owner, &options).await?, HashMap::new()));
+        };
+        let mut usage = NodeUsage::at(owner.name(), sample.observed_at);
+        usage.sampling = Some(sample.sampling);
+        let mut groups = HashMap::new();
+        for (told, group) in members.named(owner, &ours, sample, &options.containers).await? {
+            groups.extend(group.map(|group| (told.id.clone(), group)));
+            usage.containers.push(told);
+        }
+        usage.containers.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok((usage, groups))
+    }
+
+    /// The containers of which the groups that were read do not say whether they are still in their runs; those of which they say that
+    /// they are not are left out.
+    fn doubtful(&mut self, read: &HashMap<String, Origin>, anew: &[String]) -> Vec<String> {
+        let mut doubtful = Vec::new();
+        for id in self.runs.ids() {
+            let is = read.get(&id).zip(self.groups.get(&id)).and_then(|(now, before)| now.is(*before));
+            match is {
+                Some(true) if !anew.contains(&id) => {}
+                Some(false) => self.runs.remove(&id),
+                _ => doubtful.push(id),
+            }
+        }
+        doubtful
+    }
+
+    /// What was read directly before the sampler found it may be newer than its first sample: then it is read so once more. Gives
+    /// those that were.
+    async fn later(&mut self, owner: &impl Owner, usage: &mut NodeUsage) -> Vec<String> {
+        let mut anew = Vec::new();
         for container in &mut usage.containers {
             let is_later = self.before.get(&container.id).is_none_or(|before| container.stats.observed_at > *before);
-            if !is_later && let Ok(stats) = now(&self.owner, &container.id).await {
+            if !is_later && let Ok(stats) = now(owner, &container.id).await {
                 container.stats = stats;
+                anew.push(container.id.clone());
             }
             self.before.insert(container.id.clone(), container.stats.observed_at);
         }
+        anew
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roadstead_core::memory::MemoryEngine;
+    use roadstead_core::{ContainerSpec, Engine};
+
+    async fn followed(count: usize) -> (Arc<dyn Node>, Followed, Vec<String>) {
+        let options = roadstead_core::ConnectOptions::default();
+        let node = MemoryEngine.connect("sea", &"memory:".parse().unwrap(), &options).await.unwrap();
+        for _ in 0..count {
+            let spec = ContainerSpec::new(roadstead_core::memory::PRESET_IMAGE).command(["sleep", "300"]);
+            let created = node.create_container(&spec).await.unwrap();
+            node.container(&created.id).start().await.unwrap();
+        }
+        let running = usage::running(&*node, &[]).await.unwrap();
+        let runs = Runs::of(&*node, running.into_iter().map(|container| container.id)).await.unwrap();
+        let ids = runs.ids();
+        (node, Followed { runs, groups: HashMap::new(), before: HashMap::new() }, ids)
+    }
+
+    /// Two directories of one file system, and one of another.
+    fn groups() -> (tempfile::TempDir, Origin, Origin, Origin) {
+        let directory = tempfile::tempdir().unwrap();
+        let below = directory.path().join("below");
+        std::fs::create_dir(&below).unwrap();
+        let of = |path: &std::path::Path| Origin::of(path).unwrap();
+        let (one, other, elsewhere) = (of(directory.path()), of(&below), of(std::path::Path::new("/proc")));
+        (directory, one, other, elsewhere)
+    }
+
+    #[tokio::test]
+    async fn a_group_that_was_made_anew_is_another_run_and_nobody_is_asked_while_it_stays() {
+        let (_node, mut followed, ids) = followed(4).await;
+        let (_directory, one, other, elsewhere) = groups();
+        let all = |group: Origin| ids.iter().map(|id| (id.clone(), group)).collect::<HashMap<_, _>>();
+        assert_eq!(followed.doubtful(&all(one), &[]), ids, "nothing is known at first");
+        followed.groups = all(one);
+        assert!(followed.doubtful(&all(one), &[]).is_empty());
+        let mut read = all(one);
+        read.remove(&ids[0]);
+        read.insert(ids[1].clone(), elsewhere);
+        read.insert(ids[2].clone(), other);
+        let doubtful = followed.doubtful(&read, &ids[3..]);
+        assert_eq!(doubtful, [&ids[0], &ids[1], &ids[3]].map(String::clone));
+        assert_eq!(followed.runs.ids(), doubtful, "the third has ended");
+    }
+
+    #[tokio::test]
+    async fn what_was_started_anew_or_has_got_the_name_is_not_followed() {
+        let (node, mut followed, ids) = followed(2).await;
+        let mut usage = node.usage(&UsageOptions::default()).await.unwrap();
+        followed.runs.keep(&*node, ids.clone(), &mut usage).await;
+        assert_eq!((usage.containers.len(), followed.runs.ids()), (2, ids.clone()));
+        let first = node.container(&ids[0]);
+        first.stop(&roadstead_core::StopOptions::after_seconds(0)).await.unwrap();
+        first.start().await.unwrap();
+        let mut usage = node.usage(&UsageOptions::default()).await.unwrap();
+        followed.runs.keep(&*node, ids.clone(), &mut usage).await;
+        assert_eq!((usage.containers.len(), followed.runs.ids()), (1, ids[1..].to_vec()));
     }
 }

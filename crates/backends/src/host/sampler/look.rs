@@ -10,7 +10,7 @@ use roadstead_core::usage::{Rates, Sampling};
 use roadstead_core::{ContainerStats, Timestamp};
 
 use super::sample::{GroupSample, ProcessSample, Sample};
-use crate::host::cgroup::{Cgroup, Mounts};
+use crate::host::cgroup::{Cgroup, Mounts, Origin};
 use crate::host::groups::{Counters, GroupFiles};
 use crate::host::kept::Buffer;
 use crate::host::machine::Machine;
@@ -64,6 +64,8 @@ struct Watched {
     /// The process in it that began first, with the time when it did. Numbers alone do not tell: they begin anew at some time.
     first: (u64, u32),
     cgroup: Arc<Cgroup>,
+    /// Which group its files are of.
+    origin: Option<Origin>,
     /// Absent where there would be too many descriptors.
     files: Option<GroupFiles>,
     before: Option<(Instant, ContainerStats)>,
@@ -173,6 +175,7 @@ impl Watched {
             name,
             first,
             cgroup: Arc::new(cgroup),
+            origin: None,
             files: None,
             before: None,
             at_rest: None,
@@ -227,6 +230,7 @@ impl Watched {
             path: Arc::clone(path),
             name: self.name.clone(),
             cgroup: Arc::clone(&self.cgroup),
+            origin: self.origin,
             stats,
             rates,
         })
@@ -250,6 +254,8 @@ impl Watched {
             self.cgroup = Arc::new(anew(self.first.1, &self.name)?);
         }
         let mut files = GroupFiles::open(&self.cgroup).ok()?;
+        self.origin = self.cgroup.origin();
+        // After it was asked which group it is: what is read here is of that one, or is not there.
         let counters = files.read(now, buffer).ok()?;
         let needs = files.descriptors();
         if *kept + needs <= most {

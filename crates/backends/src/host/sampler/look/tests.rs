@@ -238,12 +238,21 @@ fn a_container_that_is_made_anew_under_its_name() {
     let group = "/lxc.payload.web";
     let mut looker = fixture.looker(100);
     fixture.begin(PID, group, "");
-    assert_eq!(looker.look().unwrap().groups.len(), 1);
+    let first = looker.look().unwrap();
+    assert_eq!(first.groups.len(), 1);
+    let is_same = |sample: &Sample| sample.groups[0].origin.unwrap().is(first.groups[0].origin.unwrap());
+    assert!(is_same(&looker.look().unwrap()) == Some(true) && !first.groups[0].is_gone());
+    // What stays of it keeps its number from being given to the next one: the kernel gives none twice.
+    let unified = fixture.root.path().join("unified");
+    fs::rename(unified.join("lxc.payload.web"), unified.join("before")).unwrap();
+    fixture.begin(PID, group, "");
+    assert!(first.groups[0].is_gone(), "another one has its path");
     fixture.end(PID, group);
     assert!(looker.look().unwrap().groups.is_empty());
     fixture.begin(PID + 5, group, "");
     let again = looker.look().unwrap();
     assert_eq!((again.groups.len(), again.groups[0].cgroup.pid), (1, PID + 5));
+    assert_eq!(is_same(&again), Some(false));
     assert!(again.groups[0].rates.is_none());
 }
 
