@@ -90,7 +90,7 @@ pub struct Serve {
     /// How much of one core looking may use; it slows down rather than use more.
     #[arg(long, value_name = "PERCENT", env = "ROADSTEAD_SAMPLE_BUDGET_PERCENT")]
     pub sample_budget_percent: Option<f64>,
-    /// How long each sample is kept.
+    /// How long each sample is kept; at most 100000 of them.
     #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_SAMPLES_SECONDS")]
     pub keep_samples_seconds: Option<u32>,
     /// How long the least, mean and greatest of five minutes are kept.

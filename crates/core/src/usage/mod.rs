@@ -68,7 +68,11 @@ pub trait Metrics: Debug + Send + Sync {
     /// * **U32**: a container that is not there is `NotFound`.
     async fn usage_history(&self, options: &HistoryOptions) -> Result<UsageHistory>;
 
-    /// The processes of the node, or of some containers, by ascending pid, each with the container that it belongs to.
+    /// The processes of the node, or of some containers, by ascending pid, each with the container that it belongs to and as it is now.
+    ///
+    /// Where the machine is read again and again ([`NodeUsage::sampling`]), those of the whole node are the ones that the last reading
+    /// found: what ended since is left out, and what began since is there from the next reading on. Those of containers that are asked
+    /// for are the ones in them now; one that began since has no percentage yet.
     ///
     /// * **U40**: the main process of a running container is there, and names its container.
     /// * **U41**: of the containers that are asked for, and no others; `NotFound` for one that is not there, `Conflict` for one that
