@@ -20,6 +20,7 @@ use super::sampler::{GroupSample, Sample, Sampler};
 use super::table;
 
 mod answers;
+mod watched;
 
 /// A group whose owner could not be told is asked about again after so long, and so is an engine none of whose containers are here.
 const AGAIN: Duration = Duration::from_secs(10);

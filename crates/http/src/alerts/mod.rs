@@ -6,23 +6,25 @@
 //! when = "cpu > 90% for 30s"
 //! ```
 
+mod kept;
 mod presence;
 mod rule;
 mod state;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, StreamExt};
 use roadstead_core::usage::ContainerUsage;
 use roadstead_core::{
     Capability, ContainerFilter, Error, ErrorKind, Event, EventAction, EventOptions, ItemStream, Node, NodeUsage,
-    Result, Timestamp, UsageOptions,
+    Result, UsageOptions,
 };
 use tokio::sync::watch;
 
+pub(crate) use kept::Alerts;
 pub use rule::AlertConfig;
 
 use crate::nodes::{NodeSlot, Nodes};
@@ -30,8 +32,6 @@ use crate::state::{App, within};
 use rule::{Condition, Rule};
 use state::OnNode;
 
-/// So many alerts are kept for readers that begin in the past.
-const KEPT_MAX: usize = 4096;
 /// Time alone changes what holds: it is looked at so often.
 const TICK: Duration = Duration::from_secs(1);
 /// Whether a node whose streams are silent is there is asked so often.
@@ -66,64 +66,6 @@ pub(crate) fn warnings(alerts: &[AlertConfig], nodes: &Nodes) -> Vec<String> {
         names.map(warning).collect::<Vec<_>>()
     };
     alerts.iter().enumerate().flat_map(unknown).collect()
-}
-
-/// Alerts that were raised and cleared, kept within bounds.
-#[derive(Debug)]
-pub(crate) struct Alerts {
-    /// How many there were, and the last of them.
-    kept: Mutex<(u64, VecDeque<Event>)>,
-    count: watch::Sender<u64>,
-}
-
-impl Default for Alerts {
-    fn default() -> Self {
-        Alerts { kept: Mutex::default(), count: watch::Sender::new(0) }
-    }
-}
-
-impl Alerts {
-    fn add(&self, event: Event) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.1.push_back(event);
-        kept.0 += 1;
-        if kept.1.len() > KEPT_MAX {
-            kept.1.pop_front();
-        }
-        self.count.send_replace(kept.0);
-    }
-
-    fn tell(&self, events: Vec<Event>) {
-        events.into_iter().for_each(|event| self.add(event));
-    }
-
-    /// Those from `since` on that are kept, or new ones only, and all that come: of one node, or of all.
-    pub(crate) fn follow(
-        self: &Arc<Self>,
-        node: Option<String>,
-        since: Option<Timestamp>,
-    ) -> BoxStream<'static, Event> {
-        let changes = self.count.subscribe();
-        let begin = if since.is_some() { 0 } else { *changes.borrow() };
-        let state = (Arc::clone(self), changes, begin);
-        let batches = stream::unfold(state, |(alerts, mut changes, next)| async move {
-            changes.wait_for(|count| *count > next).await.ok()?;
-            let (count, batch) = alerts.from(next);
-            Some((stream::iter(batch), (alerts, changes, count)))
-        });
-        let wanted = move |event: &Event| {
-            let wanted = node.as_ref().is_none_or(|node| *node == event.node);
-            std::future::ready(wanted && since.is_none_or(|since| event.time >= since))
-        };
-        batches.flatten().filter(wanted).boxed()
-    }
-
-    fn from(&self, next: u64) -> (u64, Vec<Event>) {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = usize::try_from(kept.0.saturating_sub(next)).unwrap_or(usize::MAX);
-        let skip = kept.1.len().saturating_sub(new);
-        (kept.0, kept.1.iter().skip(skip).cloned().collect())
-    }
 }
 
 /// Watches the rules of the configuration until the server ends.

@@ -198,9 +198,8 @@ impl OnNode {
         match event.action {
             EventAction::OutOfMemory => {
                 // Whether the kernel's count has this one in it is not known.
-                if past.oom_at.replace(now).is_none() {
-                    past.oom_counted = None;
-                }
+                past.oom_counted = past.oom_counted.filter(|_| past.oom_at.is_some());
+                past.oom_at = Some(now);
             }
             EventAction::Ended | EventAction::Stopped => past.ended = true,
             // Some engines tell a restart in one word, others as an end and a start, or as both.
