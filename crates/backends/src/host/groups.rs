@@ -171,7 +171,8 @@ impl GroupFiles {
         }
         counters.pids = self.pids(buffer)?;
         counters.pressure = self.pressure(buffer);
-        self.others(&mut counters, buffer)?;
+        counters.io = self.io(buffer)?;
+        counters.nics = self.nics(buffer);
         if self.are_limits_due() {
             let [memory, pids, processors] = &self.limit_paths;
             let read = |path: &Option<PathBuf>| path.as_deref().and_then(|path| std::fs::read(path).ok());
@@ -200,16 +201,20 @@ impl GroupFiles {
         let are_limits_due = self.are_limits_due();
         let before = self.rest.before(now).filter(|before| before.cpu.total_ns == total_ns && !are_limits_due)?;
         let memory_bytes = self.memory.as_ref().and_then(|memory| whole(memory.usage.read(buffer).ok()?));
-        if memory_bytes != before.memory_bytes || self.pids(buffer).ok()? != before.pids {
+        let is_settled = self.rest.is_settled();
+        if memory_bytes != before.memory_bytes || (!is_settled && self.pids(buffer).ok()? != before.pids) {
             return None;
         }
         self.before_processes = None;
         let mut counters = before.clone();
-        if self.rest.may_wait() {
+        if !is_settled {
             counters.pressure = self.pressure(buffer);
             self.rest.waits(now, counters.pressure);
         }
-        self.others(&mut counters, buffer).ok()?;
+        if !self.rest.is_written() {
+            counters.io = self.io(buffer).ok()?;
+        }
+        counters.nics = self.nics(buffer);
         self.reads = self.reads.wrapping_add(1);
         Some(counters)
     }
@@ -227,20 +232,19 @@ impl GroupFiles {
         self.pressure.each_ref().map(|file| Some(Pressure::parse(file.as_ref()?.read(buffer).ok()?)))
     }
 
-    /// What others bring about: packets come, and pages are written later.
-    fn others(&self, counters: &mut Counters, buffer: &mut Buffer) -> io::Result<()> {
-        counters.io = match &self.io {
+    fn io(&self, buffer: &mut Buffer) -> io::Result<Option<(u64, u64)>> {
+        Ok(match &self.io {
             Some((Version::One, file)) => io_of_one(file.read(buffer)?),
             Some((Version::Two, file)) => Some(io_of_two(file.read(buffer)?)),
             None => None,
-        };
-        // The process whose network this is may end before the container does.
-        counters.nics = self.network.as_ref().and_then(|network| {
-            let mut all = nics(network.read(buffer).ok()?);
-            all.retain(|nic| nic.name != "lo");
-            Some(all)
-        });
-        Ok(())
+        })
+    }
+
+    /// The process whose network this is may end before the container does.
+    fn nics(&self, buffer: &mut Buffer) -> Option<Vec<Nic>> {
+        let mut all = nics(self.network.as_ref()?.read(buffer).ok()?);
+        all.retain(|nic| nic.name != "lo");
+        Some(all)
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! The kernel charges a group's processor time, in nanoseconds, whenever one of its processes stops to run. Where that time, the
 //! memory and the number of processes are what they were, nothing in it ran: it was not held back, nothing of it was ended for want
-//! of memory, and its processes are as they were. What others bring about goes on, and is read: packets that come, pages that are
-//! written back for it, and the pressure of processes that wait without running. What remains is that the kernel takes pages from a
-//! container while as many come to it by another way; so all of it is read anew once in a while whatever it looks like.
+//! of memory, and its processes are as they were. What others bring about goes on, and is read: packets that come; pages that are
+//! written back for it, while it has any; and for a while the pressure of processes that wait without running, and the number of
+//! those that ended until somebody asks for how. What remains is rare, as that the kernel takes pages from a container while as many
+//! come to it by another way; so all of it is read anew once in a while whatever it looks like.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ struct Last {
     read: Instant,
     /// When it was first seen to have run for as long as it has.
     ran: Instant,
-    /// It has rested for so long, and without pressure, that none will show.
+    /// It has rested for so long, and without pressure, that neither that nor what has ended will show.
     is_settled: bool,
 }
 
@@ -65,9 +66,17 @@ impl Rest {
         self.last.as_ref().filter(|last| now.duration_since(last.read) < self.again).map(|last| &last.counters)
     }
 
-    /// Whether its pressure is to be read though it rests.
-    pub(super) fn may_wait(&self) -> bool {
-        self.last.as_ref().is_none_or(|last| !last.is_settled)
+    /// Whether it has rested for so long that its pressure and the number of its processes are what they were.
+    pub(super) fn is_settled(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.is_settled)
+    }
+
+    /// Whether nothing of it is still to be written to a disk, besides.
+    pub(super) fn is_written(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| {
+            let memory = &last.counters.memory;
+            last.is_settled && (memory.dirty, memory.writeback) == (Some(0), Some(0))
+        })
     }
 
     /// Notes what its pressure is while it rests.
@@ -111,7 +120,7 @@ mod tests {
             assert!((80..180).contains(&then), "{then} of 1000 after {second} s");
         }
         let mut rest = Rest::new(7);
-        assert!(rest.before(begin).is_none() && rest.may_wait());
+        assert!(rest.before(begin).is_none() && !rest.is_settled());
         let mut read = counters(5, 0.0);
         rest.is_read(begin, &mut read);
         assert_eq!(read.nics, Some(Vec::new()), "it is left as it was");
@@ -126,18 +135,27 @@ mod tests {
         let after = |seconds| begin + Duration::from_secs(seconds);
         let mut rest = Rest::new(7);
         rest.is_read(begin, &mut counters(5, 0.0));
-        assert!(rest.may_wait(), "it may have begun to wait just now");
+        assert!(!rest.is_settled(), "it may have begun to wait just now");
         rest.waits(after(4), counters(5, 0.0).pressure);
-        assert!(rest.may_wait());
+        assert!(!rest.is_settled());
         rest.waits(after(6), counters(5, 0.01).pressure);
-        assert!(rest.may_wait() && rest.before(after(7)).unwrap().pressure == counters(5, 0.01).pressure);
+        assert!(!rest.is_settled() && rest.before(after(7)).unwrap().pressure == counters(5, 0.01).pressure);
         rest.waits(after(8), counters(5, 0.0).pressure);
-        assert!(!rest.may_wait());
+        assert!(rest.is_settled());
         rest.is_read(after(20), &mut counters(5, 0.0));
-        assert!(!rest.may_wait(), "it has not run since");
+        assert!(rest.is_settled(), "it has not run since");
         rest.is_read(after(22), &mut counters(6, 0.0));
-        assert!(rest.may_wait() && rest.before(after(23)).is_some());
+        assert!(!rest.is_settled() && rest.before(after(23)).is_some());
+        let mut written = counters(6, 0.0);
+        (written.memory.dirty, written.memory.writeback) = (Some(0), Some(4096));
+        rest.is_read(after(30), &mut written);
+        assert!(rest.is_settled() && !rest.is_written(), "the rest is about to be charged to it");
+        written.memory.writeback = Some(0);
+        rest.is_read(after(30), &mut written);
+        assert!(rest.is_written());
+        rest.is_read(after(31), &mut Counters { cpu: counters(7, 0.0).cpu, ..written });
+        assert!(!rest.is_settled() && !rest.is_written());
         rest.is_over();
-        assert!(rest.may_wait() && rest.before(after(23)).is_none());
+        assert!(!rest.is_settled() && rest.before(after(23)).is_none());
     }
 }
