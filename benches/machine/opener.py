@@ -39,6 +39,14 @@ def main() -> None:
             local.bind(str(Path(name, path)))
             kept.append(local)
         kept += socket.socketpair()
+        kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        kernel.bind((0, 0))
+        kept.append(kernel)
+        # In no list of the kernel.
+        kept.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        with contextlib.suppress(PermissionError):
+            kept.append(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+            kept.append(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM))
         for one in kept:
             ends.enter_context(one)
         print("ready", flush=True)

@@ -142,6 +142,7 @@ def _opens(
     connections = {
         (one["fd"], one["family"], one["kind"], one["local"], one.get("remote"), one.get("state"))
         for one in item.get("connections") or []
+        if source != "psutil" or _is_known_to_psutil(one)
     }
     each: "List[Tuple[str, set[object], set[object], set[object]]]" = [
         ("open_files", set(files), before[0], after[0]),
@@ -155,6 +156,13 @@ def _opens(
         row = table.row(SCOPE, name, source)
         row.is_words = True
         row.take(shown, verdict, 0.0 if verdict is not Verdict.OFF else 100.0, 0.0, 0.0)
+
+
+def _is_known_to_psutil(one: Any) -> bool:
+    """It tells of TCP, UDP and unix sockets, and of those in the kernel's lists only."""
+    if one["family"] == "unix":
+        return True
+    return one["family"] in ("ipv4", "ipv6") and one["kind"] in ("stream", "datagram") and one["local"] != ""
 
 
 def host_pids() -> "set[int]":

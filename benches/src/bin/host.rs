@@ -53,7 +53,7 @@ fn options(interval: Duration, budget_percent: f64) -> SamplerOptions {
 
 /// Lets the sampler look once a second.
 async fn look(sampler: &Sampler, groups: &Groups, count: usize) -> Outcome<Cost> {
-    sampler.configure(options(Duration::from_secs(1), 100.0));
+    sampler.configure(options(Duration::from_secs(1), 100.0))?;
     sampler.sample().await?;
     let task = thread(THREAD)?;
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -93,7 +93,7 @@ async fn look(sampler: &Sampler, groups: &Groups, count: usize) -> Outcome<Cost>
 
 /// What a sampler with a budget of one percent uses of a core.
 async fn budget(sampler: &Sampler) -> Outcome<(f64, f64)> {
-    sampler.configure(options(Duration::from_millis(500), 1.0));
+    sampler.configure(options(Duration::from_millis(500), 1.0))?;
     sampler.sample().await?;
     let task = thread(THREAD)?;
     tokio::time::sleep(Duration::from_secs(10)).await;

@@ -137,7 +137,7 @@ pub enum EventAction {
     JobStarted,
     /// A job in it ended.
     JobEnded,
-    /// A rule of alerts of the server holds; `attributes` name it as `rule`, and tell the `value`.
+    /// A rule of alerts of the server holds; `attributes` name it as `rule`, and tell the `value` where one is known.
     AlertRaised,
     /// It does not hold any more.
     AlertCleared,

@@ -73,7 +73,8 @@ pub struct OpenFile {
     pub path: String,
 }
 
-/// A socket that a process has open.
+/// A socket that a process has open, of whatever kind. Where the kernel lists it nowhere, as one that is neither bound nor connected,
+/// there are the family and the kind alone, as far as they are told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
@@ -84,9 +85,12 @@ pub struct Connection {
     pub family: ConnectionFamily,
     /// How it carries data.
     pub kind: ConnectionKind,
-    /// Address and port on this side; of a unix socket its path, which may be empty.
+    /// Address and port on this side. Of a raw socket the number of its protocol is in place of the port; of a unix socket it is
+    /// the path, which begins with `@` where it is no file, and is cut at a line end since the kernel's list has one in a line; of a
+    /// packet socket the protocol in hexadecimal and the number of the interface (`0806:2`; 0 is all); of a netlink socket the
+    /// numbers of the protocol and of the port (`0:4711`). Empty where it has none.
     pub local: String,
-    /// Address and port of the other side, where there is one.
+    /// Address and port of the other side, where there is one; the port of a raw socket is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
     /// State of a TCP connection in the kernel's words, for example `established` or `listen`.
@@ -106,6 +110,10 @@ pub enum ConnectionFamily {
     Ipv6,
     /// Sockets of this machine alone.
     Unix,
+    /// Frames of interfaces.
+    Packet,
+    /// The kernel.
+    Netlink,
     /// Something else.
     #[default]
     #[serde(other)]
@@ -122,6 +130,8 @@ pub enum ConnectionKind {
     Stream,
     /// Datagrams: UDP.
     Datagram,
+    /// Packets with their headers.
+    Raw,
     /// Something else.
     #[default]
     #[serde(other)]

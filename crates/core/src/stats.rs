@@ -123,6 +123,10 @@ pub struct NetworkStats {
     /// Packets that were dropped on sending.
     #[serde(default)]
     pub send_dropped: u64,
+    /// Of a machine's interface: whether it is the near end of one that a container or a virtual machine has. Such an interface
+    /// comes and goes with these, under a new name each time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_guest: bool,
 }
 
 /// Processes and threads now.

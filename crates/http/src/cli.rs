@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser};
 use roadstead_core::{Error, Result};
 
-use crate::alerts::AlertConfig;
+use crate::alerts::{self, AlertConfig};
 use crate::config::{Config, Layer, LogFormat, NodeConfig};
 
 /// One API over every container engine.
@@ -90,7 +90,7 @@ pub struct Serve {
     /// How much of one core looking may use; it slows down rather than use more.
     #[arg(long, value_name = "PERCENT", env = "ROADSTEAD_SAMPLE_BUDGET_PERCENT")]
     pub sample_budget_percent: Option<f64>,
-    /// How long each sample is kept.
+    /// How long each sample is kept; at most 100000 of them.
     #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_SAMPLES_SECONDS")]
     pub keep_samples_seconds: Option<u32>,
     /// How long the least, mean and greatest of five minutes are kept.
@@ -155,6 +155,8 @@ impl Serve {
                 return Err(Error::invalid("node", format!("{name} is given twice")));
             }
         }
+        // Here they are told by the flag, not by the key of the file.
+        alerts::check_flags(&self.alerts)?;
         config = config.with(Layer {
             listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
             state_dir: self.state_dir.clone(),
@@ -244,7 +246,7 @@ build = { uri = \"memory:\", certificate = \"/etc/roadstead/cert.pem\", key = \"
 ## Alerts
 
 Rules that the server watches; when one begins or ends to hold, there is an event `alert_raised` or `alert_cleared` on the event
-routes, with `rule` and `value` among its attributes. A file can narrow a rule to nodes and to containers with a label:
+routes, with `rule` and, where one is known, `value` among its attributes: of the moment at which it was raised or cleared. A file can narrow a rule to nodes and to containers with a label:
 
 ```toml
 [[alerts]]
@@ -255,7 +257,12 @@ label = \"tier=web\"
 ```
 
 There are `cpu > 90% for 30s` (of one core, by a container), `memory > 90% of limit for 10s`, `oom_kill`, `restarts > 3 in 60s` and
-`node gone for 30s`. Times are in `s`, `m` or `h`. An `oom_kill` is cleared when there was none for a minute.
+`node gone for 30s`. Times are in `s`, `m` or `h`. An `oom_kill` is cleared when there was none for a minute; its value is the
+kernel's count, which is not known of a kill that only the engine tells of. What containers use is read every two seconds, or as often
+as `sample_interval_seconds` says on this machine, so rules about it are late by at most that. A node is asked five times within the
+shortest time of the rules about it, but at least every 10 seconds and at most every second; it is gone from the first question
+without an answer on, so that the alert comes between the rule's time and one question later. A node that is removed clears its
+alerts. A rule may name a node that is added later: `--check` and the log warn of names that no node has.
 
 ## Which engines are found
 

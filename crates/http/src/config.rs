@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use roadstead_backends::host::SamplerOptions;
 use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +46,7 @@ pub struct Config {
     pub sample_interval_seconds: f64,
     /// How much of one core looking may use, in percent; it slows down rather than use more.
     pub sample_budget_percent: f64,
-    /// How long each sample is kept, in seconds.
+    /// How long each sample is kept, in seconds; at most 100000 of them.
     pub keep_samples_seconds: u32,
     /// How long the least, mean and greatest of five minutes are kept, in seconds.
     pub keep_history_seconds: u32,
@@ -326,6 +327,15 @@ impl Config {
                 return Err(Error::invalid(field, format!("must be from {least} to {most}")));
             }
         }
+        let longest = (f64::from(SamplerOptions::MOMENTS_MAX) * self.sample_interval_seconds).floor();
+        if f64::from(self.keep_samples_seconds) > longest {
+            let reason = format!(
+                "at most {} samples are kept: with a sample_interval_seconds of {}, those of {longest} seconds",
+                SamplerOptions::MOMENTS_MAX,
+                self.sample_interval_seconds
+            );
+            return Err(Error::invalid("keep_samples_seconds", reason));
+        }
         alerts::check(&self.alerts)?;
         for (name, node) in &self.nodes {
             let node = node.named(name);
@@ -360,12 +370,22 @@ mod tests {
             ("sample_budget_percent = inf", "sample_budget_percent"),
             ("keep_samples_seconds = 0", "keep_samples_seconds"),
             ("keep_history_seconds = 4294967295", "keep_history_seconds"),
+            ("sample_interval_seconds = 0.1\nkeep_samples_seconds = 86400", "keep_samples_seconds"),
+            ("sample_interval_seconds = 0.1\nkeep_samples_seconds = 10001", "keep_samples_seconds"),
         ] {
             let refused = Config::default().with(Layer::parse(text).unwrap()).validate().unwrap_err();
             assert_eq!(refused.field(), Some(field), "{text}");
         }
-        let good = "sample_interval_seconds = 0.5\nsample_budget_percent = 1.0\nkeep_samples_seconds = 60";
-        Config::default().with(Layer::parse(good).unwrap()).validate().unwrap();
+        for good in [
+            "sample_interval_seconds = 0.5\nsample_budget_percent = 1.0\nkeep_samples_seconds = 60",
+            "sample_interval_seconds = 0.1\nkeep_samples_seconds = 10000",
+            "sample_interval_seconds = 1.0\nkeep_samples_seconds = 86400\nkeep_history_seconds = 2678400",
+        ] {
+            Config::default().with(Layer::parse(good).unwrap()).validate().unwrap();
+        }
+        let often = "sample_interval_seconds = 0.1\nkeep_samples_seconds = 86400";
+        let refused = Config::default().with(Layer::parse(often).unwrap()).validate().unwrap_err();
+        assert!(refused.to_string().contains("those of 10000 seconds"), "{refused}");
     }
 
     #[test]

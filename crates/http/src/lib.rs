@@ -30,6 +30,6 @@ pub use alerts::AlertConfig;
 pub use config::{Config, Layer, LogFormat, NodeConfig, NodeTable};
 pub use nodes::{NewNode, NodeSlot, NodeSource, Nodes};
 pub use problem::{Document, HTTP_ROWS, HttpRow, PROBLEM_JSON, Problem};
-pub use server::{Running, Server, assemble};
+pub use server::{Running, Server, assemble, warnings};
 pub use state_dir::{StateDir, StoredNode};
 pub use v1::openapi::openapi;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roadstead_backends::host::{Sampler, SamplerOptions, raise_descriptor_limit};
 use roadstead_core::{Error, ErrorKind, Result};
 use roadstead_http::cli::{Command, Serve, completions};
-use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble};
+use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble, warnings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -80,11 +80,14 @@ async fn check(config: Config) -> Result<ExitCode> {
             }
         }
     }
+    for warning in warnings(&config, &nodes) {
+        println!("warning: {warning}");
+    }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The sampler of this machine, which goes on when nobody asks.
-fn sampler(config: &Config) -> Sampler {
+fn sampler(config: &Config) -> Result<Sampler> {
     raise_descriptor_limit();
     let mut options = SamplerOptions::default();
     options.interval = Duration::from_secs_f64(config.sample_interval_seconds);
@@ -93,8 +96,8 @@ fn sampler(config: &Config) -> Sampler {
     options.keep = Duration::from_secs(config.keep_history_seconds.into());
     options.keep_running = true;
     let sampler = Sampler::shared();
-    sampler.configure(options);
-    sampler
+    sampler.configure(options)?;
+    Ok(sampler)
 }
 
 async fn serve(config: Config) -> Result<ExitCode> {
@@ -102,7 +105,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
         |kind| signal(kind).map_err(|error| Error::new(ErrorKind::Unexpected, format!("no signals: {error}")));
     // Taken before anything is served, so that an early signal does not end the process in the middle.
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    let sampler = sampler(&config);
+    let sampler = sampler(&config)?;
     let starting = Server::start(config, roadstead_backends::registry());
     let running = tokio::select! {
         running = starting => running?,

@@ -95,6 +95,13 @@ pub async fn assemble(config: &Config, registry: Registry, state_dir: StateDir) 
     Ok(nodes)
 }
 
+/// What in the configuration may be a mistake, though it is none for certain, one line each: rules of alerts for nodes that are not
+/// there.
+#[must_use]
+pub fn warnings(config: &Config, nodes: &Nodes) -> Vec<String> {
+    alerts::warnings(&config.alerts, nodes)
+}
+
 impl Server {
     /// What can be known to fail at the start without starting, and without changing anything: the configuration, the
     /// files of TLS, and the admin token if there is one.

@@ -38,7 +38,7 @@ async fn containers_that_come_and_go_leave_nothing_behind() {
     let sampler = Sampler::new();
     let mut options = SamplerOptions::default();
     (options.interval, options.budget_percent) = (INTERVAL, 100.0);
-    sampler.configure(options);
+    sampler.configure(options).expect("options that hold");
     assert!(known(&sampler).await.is_empty(), "of a run before");
     let before = descriptors();
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -83,18 +84,27 @@ impl Cgroup {
     /// # Errors
     /// `NotFound` when the container has ended.
     pub fn pids(&self) -> io::Result<Vec<u32>> {
-        // Any hierarchy lists the same processes; the unified one may exist without being used.
-        let directory = ["pids", "memory", "cpuacct", "freezer", "devices"]
-            .iter()
-            .find_map(|name| self.controllers.get(*name))
-            .or(self.unified.as_ref())
-            .or_else(|| self.controllers.values().next())
-            .ok_or(io::ErrorKind::NotFound)?;
+        let directory = self.listing().ok_or(io::ErrorKind::NotFound)?;
         let mut pids = Vec::new();
         collect_pids(directory, &mut pids)?;
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
+    }
+
+    /// The directory whose list of processes is read.
+    fn listing(&self) -> Option<&PathBuf> {
+        // Any hierarchy lists the same processes; the unified one may exist without being used.
+        ["pids", "memory", "cpuacct", "freezer", "devices"]
+            .iter()
+            .find_map(|name| self.controllers.get(*name))
+            .or(self.unified.as_ref())
+            .or_else(|| self.controllers.values().next())
+    }
+
+    /// Which directory it is now, whatever its path; nothing when it is gone.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        Origin::of(self.listing()?)
     }
 
     /// Whether its directories are the same.
@@ -114,6 +124,25 @@ impl Cgroup {
             Some(directory) => Some((Version::One, directory)),
             None => self.unified.as_deref().map(|directory| (Version::Two, directory)),
         }
+    }
+}
+
+/// A directory of the kernel's, which one that is made anew under its path is not: engines remove that of a container at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    device: u64,
+    inode: u64,
+}
+
+impl Origin {
+    pub(super) fn of(directory: &Path) -> Option<Self> {
+        let found = std::fs::metadata(directory).ok()?;
+        Some(Origin { device: found.dev(), inode: found.ino() })
+    }
+
+    /// Whether they are one; nothing is known of directories in different hierarchies.
+    pub(super) fn is(self, other: Origin) -> Option<bool> {
+        (self.device == other.device).then_some(self.inode == other.inode)
     }
 }
 

@@ -86,11 +86,12 @@ pub(super) struct Keep {
 }
 
 impl Keep {
-    /// Moments for `fine` at this interval, and spans of `span` for `all`.
+    /// Moments for `fine` at this interval, and spans of `span` for `all`; at least one of each. Whether these are too many is for
+    /// whoever asks for them to say.
     pub(super) fn of(interval: Duration, fine: Duration, span: Duration, all: Duration) -> Self {
         let count = |all: Duration, each: Duration| {
-            let count = all.as_millis() / each.as_millis().max(1);
-            usize::try_from(count).unwrap_or(usize::MAX).clamp(1, 100_000)
+            let count = all.as_nanos() / each.as_nanos().max(1);
+            usize::try_from(count).unwrap_or(usize::MAX).max(1)
         };
         let tenths = Tenths::try_from(span.as_millis() / 100).unwrap_or(Tenths::MAX).max(1);
         Keep { fine: count(fine, interval), span: tenths, spans: count(all, span) }
@@ -249,6 +250,7 @@ impl<const N: usize> History<N> {
 mod tests {
     use super::*;
 
+    const DAY: Duration = Duration::from_hours(24);
     const KEEP: Keep = Keep { fine: 10, span: 50, spans: 4 };
 
     fn means(spans: &[Span<1>]) -> Vec<(Tenths, f32)> {
@@ -320,6 +322,9 @@ mod tests {
             Duration::from_secs(86400),
         );
         assert_eq!((day.fine, day.span, day.spans), (450, 3000, 288));
+        let long = Keep::of(Duration::from_millis(100), Duration::from_hours(24), DAY, DAY);
+        assert_eq!((long.fine, long.spans), (864_000, 1), "what is asked for is not cut in silence");
+        assert_eq!(Keep::of(DAY, Duration::ZERO, DAY, Duration::ZERO).fine, 1);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::files::group::Pressure;
 use super::files::machine::{CpuTicks, Disk, Memory, Stat, disks, load, nics};
 use super::files::mounts::mounts;
 use super::files::scan::{fields, fraction, whole};
+use super::guests::Guests;
 use super::kept::{Buffer, Comes, Kept};
 use super::numbers::{network, pressures};
 
@@ -38,6 +39,8 @@ pub(super) struct Machine {
     nics: Option<Kept>,
     pressure: [Option<Kept>; 3],
     slow: Slow,
+    boot_id: Option<String>,
+    guests: Guests,
     reads: u64,
     ticks_per_second: u64,
     before: Option<(Instant, MachineUsage)>,
@@ -46,6 +49,7 @@ pub(super) struct Machine {
 /// What is read seldom.
 #[derive(Debug, Default)]
 struct Slow {
+    hostname: Option<String>,
     filesystems: Vec<FilesystemUsage>,
     sensors: Vec<Sensor>,
     /// Whole disks.
@@ -67,6 +71,8 @@ impl Machine {
             nics: open("/proc/net/dev", Comes::InShortLines),
             pressure: ["cpu", "memory", "io"].map(|what| open(&format!("/proc/pressure/{what}"), Comes::Whole)),
             slow: Slow::default(),
+            boot_id: super::one_line("/proc/sys/kernel/random/boot_id"),
+            guests: Guests::default(),
             reads: 0,
             ticks_per_second: procfs::ticks_per_second().max(1),
             before: None,
@@ -77,11 +83,14 @@ impl Machine {
     pub(super) fn read(&mut self, processes: u64, buffer: &mut Buffer) -> MachineUsage {
         if self.reads.is_multiple_of(SLOW_EVERY) {
             self.slow = Slow::read();
+            self.guests.look_again();
         }
         self.reads = self.reads.wrapping_add(1);
         let now = Instant::now();
         let mut usage = MachineUsage::default();
         usage.processes = processes;
+        usage.boot_id.clone_from(&self.boot_id);
+        usage.hostname.clone_from(&self.slow.hostname);
         usage.uptime_seconds = text(self.uptime.as_ref(), buffer).and_then(uptime).unwrap_or(0.0);
         if let Some(stat) = text(self.stat.as_ref(), buffer).and_then(Stat::parse) {
             usage.cpu = self.cpu(&stat);
@@ -93,6 +102,7 @@ impl Machine {
         let all = text(self.disks.as_ref(), buffer).map(disks).unwrap_or_default();
         usage.disks = all.into_iter().filter(|disk| self.slow.whole.contains(&disk.name)).map(disk).collect();
         usage.nics = text(self.nics.as_ref(), buffer).map(nics).unwrap_or_default().into_iter().map(network).collect();
+        self.guests.mark(Path::new("/sys/class/net"), &mut usage.nics);
         let mut pressure = [None; 3];
         for (pressure, file) in pressure.iter_mut().zip(&self.pressure) {
             *pressure = text(file.as_ref(), buffer).map(Pressure::parse);
@@ -230,8 +240,12 @@ fn disk(read: Disk) -> DiskUsage {
 
 impl Slow {
     fn read() -> Self {
-        let mut slow =
-            Slow { filesystems: filesystems(), sensors: sensors(Path::new("/sys/class/hwmon")), ..Slow::default() };
+        let mut slow = Slow {
+            hostname: super::hostname(),
+            filesystems: filesystems(),
+            sensors: sensors(Path::new("/sys/class/hwmon")),
+            ..Slow::default()
+        };
         for entry in std::fs::read_dir("/sys/block").into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let size = std::fs::read(entry.path().join("size")).ok().and_then(|text| whole(&text));
@@ -316,6 +330,8 @@ mod tests {
         let first = machine.read(7, &mut buffer);
         assert!(first.uptime_seconds > 0.0 && first.memory.total_bytes > 0 && !first.cpu.cores.is_empty());
         assert!(first.memory.used_bytes <= first.memory.total_bytes && first.rates.is_none() && first.processes == 7);
+        assert_eq!(first.hostname, crate::host::hostname());
+        assert!(first.boot_id.is_some_and(|id| id.len() == 36));
         let second = machine.read(7, &mut buffer);
         assert!(second.rates.unwrap().interval_seconds > 0.0);
         assert!(second.uptime_seconds >= first.uptime_seconds);

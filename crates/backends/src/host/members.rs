@@ -20,6 +20,7 @@ use super::sampler::{GroupSample, Sample, Sampler};
 use super::table;
 
 mod answers;
+mod watched;
 
 /// A group whose owner could not be told is asked about again after so long, and so is an engine none of whose containers are here.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -136,9 +137,10 @@ impl Members {
         sample: &Sample,
         names: &[String],
     ) -> Result<Vec<Chosen>> {
-        // What has processes at this moment runs, and need not be asked for.
+        // What has processes at this moment runs, and need not be asked for; but it may have been started anew since the sample.
         let lives = |path: &Arc<str>| {
-            sample.group(path).is_some_and(|group| group.cgroup.pids().is_ok_and(|pids| !pids.is_empty()))
+            let has_processes = |group: &GroupSample| group.cgroup.pids().is_ok_and(|pids| !pids.is_empty());
+            sample.group(path).is_some_and(|group| has_processes(group) && !group.is_gone())
         };
         let find = |id: &dyn Fn(&Member) -> bool| {
             let (path, member) = ours.iter().find(|(path, member)| id(member) && lives(path))?;

@@ -24,6 +24,7 @@ mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod groups;
+mod guests;
 mod history;
 mod kept;
 mod machine;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use roadstead_core::{Connection, ConnectionFamily, ConnectionKind, OpenFile};
 
 use super::files::scan::number;
-use super::files::sockets::{internet, state, unix};
+use super::files::sockets::{internet, netlink, packet, protocol, state, unix};
 
 /// A process's open files, by ascending number; nothing when it has ended or is not ours to see. Only regular files count.
 pub(super) fn files(root: &Path, pid: u32) -> Option<Vec<OpenFile>> {
@@ -46,19 +46,31 @@ impl Sockets {
         if all.is_empty() {
             return Some(Vec::new());
         }
+        let own = root.join(format!("{pid}/fd"));
         let network = fs::read_link(root.join(format!("{pid}/ns/net"))).ok()?.into_os_string();
         let known = self.0.entry(network).or_insert_with(|| network_of(root, pid));
         let mut connections: Vec<_> = all
             .into_iter()
-            .filter_map(|(fd, inode)| {
-                let mut connection = known.get(&inode)?.clone();
+            .map(|(fd, inode)| {
+                let listed = known.get(&inode).cloned();
+                let mut connection = listed.unwrap_or_else(|| unlisted(&own.join(fd.to_string())));
                 connection.fd = fd;
-                Some(connection)
+                connection
             })
             .collect();
         connections.sort_by_key(|connection| connection.fd);
         Some(connections)
     }
+}
+
+/// A socket that is in no list of the process's network: neither bound nor connected, or of another network. There is the name of its
+/// protocol, where the kernel has one.
+fn unlisted(descriptor: &Path) -> Connection {
+    let mut name = [0; 32];
+    let length = rustix::fs::getxattr(descriptor, "system.sockprotoname", &mut name).unwrap_or(0);
+    let mut connection = Connection::default();
+    (connection.family, connection.kind) = protocol(name.get(..length).unwrap_or_default());
+    connection
 }
 
 /// `socket:[1234]`.
@@ -75,6 +87,12 @@ fn network_of(root: &Path, pid: u32) -> HashMap<u64, Connection> {
         ("tcp6", ConnectionFamily::Ipv6, ConnectionKind::Stream),
         ("udp", ConnectionFamily::Ipv4, ConnectionKind::Datagram),
         ("udp6", ConnectionFamily::Ipv6, ConnectionKind::Datagram),
+        ("udplite", ConnectionFamily::Ipv4, ConnectionKind::Datagram),
+        ("udplite6", ConnectionFamily::Ipv6, ConnectionKind::Datagram),
+        ("icmp", ConnectionFamily::Ipv4, ConnectionKind::Datagram),
+        ("icmp6", ConnectionFamily::Ipv6, ConnectionKind::Datagram),
+        ("raw", ConnectionFamily::Ipv4, ConnectionKind::Raw),
+        ("raw6", ConnectionFamily::Ipv6, ConnectionKind::Raw),
     ] {
         for socket in internet(&read(name)) {
             let mut connection = Connection::default();
@@ -87,6 +105,23 @@ fn network_of(root: &Path, pid: u32) -> HashMap<u64, Connection> {
             all.insert(socket.inode, connection);
         }
     }
+    for socket in packet(&read("packet")) {
+        let mut connection = Connection::default();
+        connection.family = ConnectionFamily::Packet;
+        connection.kind = match socket.kind {
+            2 => ConnectionKind::Datagram,
+            3 => ConnectionKind::Raw,
+            _ => ConnectionKind::Other,
+        };
+        connection.local = format!("{:04x}:{}", socket.protocol, socket.interface);
+        all.insert(socket.inode, connection);
+    }
+    for socket in netlink(&read("netlink")) {
+        let mut connection = Connection::default();
+        (connection.family, connection.kind) = (ConnectionFamily::Netlink, ConnectionKind::Datagram);
+        connection.local = format!("{}:{}", socket.protocol, socket.port);
+        all.insert(socket.inode, connection);
+    }
     for socket in unix(&read("unix")) {
         let mut connection = Connection::default();
         connection.family = ConnectionFamily::Unix;
@@ -96,7 +131,8 @@ fn network_of(root: &Path, pid: u32) -> HashMap<u64, Connection> {
             _ => ConnectionKind::Other,
         };
         connection.local = socket.path;
-        all.insert(socket.inode, connection);
+        // A path may have a line end in it, and what follows may look like the line of another socket.
+        all.entry(socket.inode).or_insert(connection);
     }
     all
 }
@@ -104,7 +140,10 @@ fn network_of(root: &Path, pid: u32) -> HashMap<u64, Connection> {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use rustix::net::netlink::SocketAddrNetlink;
+    use rustix::net::{AddressFamily, SocketType, bind, socket};
 
     use super::*;
 
@@ -133,5 +172,34 @@ mod tests {
         let datagram = of(datagrams.as_raw_fd());
         assert_eq!((datagram.kind, datagram.family), (ConnectionKind::Datagram, ConnectionFamily::Ipv4));
         assert!(super::files(root, u32::MAX).is_none());
+    }
+
+    #[test]
+    fn sockets_of_every_kind_are_there() {
+        let of = |socket: &OwnedFd| {
+            let connections = Sockets::default().of(Path::new("/proc"), std::process::id()).unwrap();
+            let number = u32::try_from(socket.as_raw_fd()).unwrap();
+            let found = connections.into_iter().find(|connection| connection.fd == number).unwrap();
+            (found.family, found.kind, found.local)
+        };
+        let netlink = socket(AddressFamily::NETLINK, SocketType::RAW, None).unwrap();
+        assert_eq!(of(&netlink), (ConnectionFamily::Netlink, ConnectionKind::Datagram, String::new()));
+        bind(&netlink, &SocketAddrNetlink::new(0, 0)).unwrap();
+        let (family, kind, local) = of(&netlink);
+        assert_eq!((family, kind), (ConnectionFamily::Netlink, ConnectionKind::Datagram));
+        assert!(local.strip_prefix("0:").is_some_and(|port| port.parse::<u32>().is_ok()), "{local}");
+        // Neither bound nor connected: the kernel has these in no list.
+        let nowhere = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        assert_eq!(of(&nowhere), (ConnectionFamily::Ipv4, ConnectionKind::Stream, String::new()));
+        let nowhere = socket(AddressFamily::INET6, SocketType::DGRAM, None).unwrap();
+        assert_eq!(of(&nowhere), (ConnectionFamily::Ipv6, ConnectionKind::Datagram, String::new()));
+        // For these one must be root.
+        if let Ok(raw) = socket(AddressFamily::INET, SocketType::RAW, Some(rustix::net::ipproto::ICMP)) {
+            assert_eq!(of(&raw), (ConnectionFamily::Ipv4, ConnectionKind::Raw, "0.0.0.0:1".to_owned()));
+        }
+        if let Ok(packet) = socket(AddressFamily::PACKET, SocketType::DGRAM, None) {
+            let (family, kind, _) = of(&packet);
+            assert_eq!((family, kind), (ConnectionFamily::Packet, ConnectionKind::Datagram));
+        }
     }
 }

@@ -20,6 +20,7 @@ declare! {
     U13 "usage: only what is asked for" [Create Usage] only_what_is_asked_for;
     U14 "usage: rates since the sample before" [Create Usage] rates;
     U20 "watch usage: later and later" [Create Usage] watched;
+    U21 "watch usage: until it ends, whatever comes after" [Create Usage] watched_until_it_ends;
     U30 "history: points in order, spreads in order" [Create UsageHistory] history;
     U31 "history: steps as long as asked for" [Create UsageHistory] steps;
     U32 "history: a container that is not there" [UsageHistory] history_of_nobody;
@@ -159,6 +160,45 @@ async fn watched(scene: &Scene) -> Check {
         last = Some(found.clone());
     }
     Ok(())
+}
+
+async fn watched_until_it_ends(scene: &Scene) -> Check {
+    let (stays, starts) = (scene.running("stays").await?, scene.running("starts").await?);
+    let taken = scene.running("taken").await?;
+    let stays = (details(&*stays).await?.summary.id, stays);
+    // By name: it is the container that is meant.
+    let name = details(&*taken).await?.summary.name;
+    let mut options = UsageOptions::of(name);
+    options.containers.extend([stays.0.clone(), starts.id().to_owned()]);
+    let mut items = scene.node().watch_usage(&options).await.during("watch usage")?;
+    let Some(first) = next("watched usage", &mut items).await? else { return failed("the usage ended") };
+    equal("the containers at first", first.containers.len() + first.errors.len(), 3)?;
+    // All of it between two items: the stream is not read meanwhile.
+    starts.stop(&StopOptions::after_seconds(0)).await.during("stop")?;
+    starts.start().await.during("start")?;
+    taken.delete(&DeleteOptions::force()).await.during("delete")?;
+    scene.running("taken").await?;
+    // What was read before may still come.
+    let mut alone = 0;
+    for _ in 0..6 {
+        let Some(item) = next("watched usage", &mut items).await? else { return failed("the usage ended") };
+        let ids: Vec<_> = item.containers.iter().map(|container| container.id.as_str()).collect();
+        let is_alone = ids == [stays.0.as_str()];
+        ensure(is_alone || alone == 0, format!("what has ended is back: {ids:?}"))?;
+        alone += usize::from(is_alone);
+        if alone == 2 {
+            break;
+        }
+    }
+    equal("the items without what has ended", alone, 2)?;
+    stays.1.delete(&DeleteOptions::force()).await.during("delete")?;
+    scene.running("stays").await?;
+    for _ in 0..6 {
+        if next("watched usage", &mut items).await?.is_none() {
+            return Ok(());
+        }
+    }
+    failed("the usage goes on without the container that it is of")
 }
 
 async fn history_of(scene: &Scene, options: &HistoryOptions, points: usize) -> Check<crate::usage::UsageSeries> {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::node::MemoryNode;
 use crate::capabilities::Capability;
 use crate::error::{Error, Result};
+use crate::node::Node;
 use crate::operation as op;
 use crate::process::Process;
 use crate::stream::ItemStream;
@@ -35,9 +36,7 @@ impl Metrics for MemoryNode {
         self.shared.capabilities.require(Capability::Usage)?;
         options.validate()?;
         self.shared.enter(&op::METRICS_WATCH).await?;
-        // What is not there, or does not run, is told at once.
-        usage::running(self, &options.containers).await?;
-        Ok(Polled::watch(MemoryNode { shared: Arc::clone(&self.shared) }, options.clone()))
+        Polled::watch(MemoryNode { shared: Arc::clone(&self.shared) }, options.clone()).await
     }
 
     async fn usage_history(&self, _: &HistoryOptions) -> Result<UsageHistory> {
@@ -53,6 +52,10 @@ impl Metrics for MemoryNode {
 
 #[async_trait]
 impl Asked for MemoryNode {
+    fn node(&self) -> &dyn Node {
+        self
+    }
+
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
         Metrics::usage(self, options).await
     }

@@ -10,6 +10,12 @@ use crate::stats::{NetworkStats, PressureStats};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct MachineUsage {
+    /// Which start of which machine this is, in the kernel's words (`boot_id`): the same for all nodes on one machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// Its host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// Seconds since its start.
     pub uptime_seconds: f64,
     /// Processors.
@@ -24,7 +30,7 @@ pub struct MachineUsage {
     pub filesystems: Vec<FilesystemUsage>,
     /// Network interfaces.
     pub nics: Vec<NetworkStats>,
-    /// Processes there are.
+    /// How many processes there were when this was read.
     pub processes: u64,
     /// How long tasks waited for something, where the kernel tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ mod history;
 mod machine;
 mod polled;
 mod rates;
+mod runs;
 
 use std::fmt::Debug;
 
@@ -21,6 +22,7 @@ pub use machine::{
 };
 pub use polled::{Asked, Polled, processes, running, select};
 pub use rates::Rates;
+pub use runs::Runs;
 
 use crate::error::{Error, Result};
 use crate::names;
@@ -49,10 +51,13 @@ pub trait Metrics: Debug + Send + Sync {
     /// * **U14**: where an earlier sample is known, there are rates; what is busy has a percentage above zero.
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage>;
 
-    /// The same each time that it is read anew, beginning with what is known now. A container that was asked for and ends is not
-    /// in the items from then on. Dropping the stream ends it.
+    /// The same each time that it is read anew, beginning with what is known now. The containers that are asked for are found by
+    /// name when it begins, and it is about these from then on, each until it ends. Dropping the stream ends it.
     ///
     /// * **U20**: later items are observed later, and cpu seconds never go down.
+    /// * **U21**: a container that was asked for and ended is not in the items from then on, not even when it was started again or
+    ///   another has got its name in the meantime; when the last has ended, so does the stream. A new container and a new start are
+    ///   told apart by the process, the times and the control group that the engine tells of; what it keeps to itself cannot be.
     async fn watch_usage(&self, options: &UsageOptions) -> Result<ItemStream<NodeUsage>>;
 
     /// What was used since a time, in steps, as far as it is kept: the newest at full resolution, what is older in longer steps.
@@ -63,7 +68,11 @@ pub trait Metrics: Debug + Send + Sync {
     /// * **U32**: a container that is not there is `NotFound`.
     async fn usage_history(&self, options: &HistoryOptions) -> Result<UsageHistory>;
 
-    /// The processes of the node, or of some containers, by ascending pid, each with the container that it belongs to.
+    /// The processes of the node, or of some containers, by ascending pid, each with the container that it belongs to and as it is now.
+    ///
+    /// Where the machine is read again and again ([`NodeUsage::sampling`]), those of the whole node are the ones that the last reading
+    /// found: what ended since is left out, and what began since is there from the next reading on. Those of containers that are asked
+    /// for are the ones in them now; one that began since has no percentage yet.
     ///
     /// * **U40**: the main process of a running container is there, and names its container.
     /// * **U41**: of the containers that are asked for, and no others; `NotFound` for one that is not there, `Conflict` for one that

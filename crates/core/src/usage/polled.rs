@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::{ContainerUsage, NodeUsage, ProcessOptions, Rates, UsageError, UsageOptions};
+use super::{ContainerUsage, NodeUsage, ProcessOptions, Rates, Runs, UsageError, UsageOptions};
 use crate::container::{ContainerFilter, ContainerSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::Node;
@@ -19,7 +19,7 @@ use crate::stream::ItemStream;
 use crate::time::Timestamp;
 
 /// So many containers are asked about at once.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// From one item of a live usage to the next.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -31,6 +31,9 @@ pub struct Polled(Arc<Mutex<HashMap<String, ContainerStats>>>);
 /// Gives the node anew for each item of a stream that outlives the caller's borrow.
 #[async_trait]
 pub trait Asked: Send + Sync + 'static {
+    /// The node that is asked.
+    fn node(&self) -> &dyn Node;
+
     /// What is used now.
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage>;
 }
@@ -83,33 +86,56 @@ impl Polled {
         before.extend(usage.containers.iter().map(|container| (container.id.clone(), container.stats.clone())));
     }
 
-    /// Asks again and again. An item that cannot be had is an error of the stream, and ends it.
-    #[must_use]
-    pub fn watch(asked: impl Asked, options: UsageOptions) -> ItemStream<NodeUsage> {
-        let state = (asked, options, true);
-        let items = stream::unfold(Some(state), |state| async move {
-            let (asked, mut options, first) = state?;
-            if !first {
-                tokio::time::sleep(INTERVAL).await;
-            }
-            match asked.usage(&options).await {
-                Ok(usage) => Some((Ok(usage), Some((asked, options, false)))),
-                // What ended after the first item is not in the items from then on.
-                Err(error) if !first && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
-                    let gone = error.resource().map(str::to_owned);
-                    options.containers.retain(|container| Some(container) != gone.as_ref());
-                    if options.containers.is_empty() {
-                        return None;
-                    }
-                    match asked.usage(&options).await {
-                        Ok(usage) => Some((Ok(usage), Some((asked, options, false)))),
-                        Err(error) => Some((Err(error), None)),
-                    }
+    /// Asks again and again (U20, U21). An item that cannot be had is an error of the stream, and ends it.
+    ///
+    /// # Errors
+    /// As of [`running`] for the containers that are named, and those of [`crate::Container::inspect`].
+    pub async fn watch(asked: impl Asked, mut options: UsageOptions) -> Result<ItemStream<NodeUsage>> {
+        options.validate()?;
+        if options.containers.is_empty() {
+            let items = stream::unfold(Some((asked, options, Runs::default(), true)), Polled::next);
+            return Ok(items.boxed());
+        }
+        let named = running(asked.node(), &options.containers).await?;
+        let runs = Runs::of(asked.node(), named.into_iter().map(|container| container.id)).await?;
+        options.containers = runs.ids();
+        if options.containers.is_empty() {
+            return Ok(stream::empty().boxed());
+        }
+        Ok(stream::unfold(Some((asked, options, runs, true)), Polled::next).boxed())
+    }
+
+    async fn next<A: Asked>(
+        state: Option<(A, UsageOptions, Runs, bool)>,
+    ) -> Option<(Result<NodeUsage>, Option<(A, UsageOptions, Runs, bool)>)> {
+        let (asked, mut options, mut runs, is_first) = state?;
+        if !is_first {
+            tokio::time::sleep(INTERVAL).await;
+        }
+        if options.containers.is_empty() {
+            let usage = asked.usage(&options).await;
+            let state = usage.is_ok().then_some((asked, options, runs, false));
+            return Some((usage, state));
+        }
+        loop {
+            let error = match asked.usage(&options).await {
+                Ok(mut usage) => {
+                    runs.keep(asked.node(), runs.ids(), &mut usage).await;
+                    options.containers = runs.ids();
+                    let is_over = options.containers.is_empty();
+                    return (!is_over).then_some((Ok(usage), Some((asked, options, runs, false))));
                 }
-                Err(error) => Some((Err(error), None)),
+                Err(error) => error,
+            };
+            // What has ended is not in the items from then on.
+            if let Err(error) = runs.end(error) {
+                return Some((Err(error), None));
             }
-        });
-        items.boxed()
+            options.containers = runs.ids();
+            if options.containers.is_empty() {
+                return None;
+            }
+        }
     }
 }
 

@@ -6,34 +6,35 @@
 //! when = "cpu > 90% for 30s"
 //! ```
 
+mod kept;
+mod presence;
 mod rule;
 mod state;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, StreamExt};
 use roadstead_core::usage::ContainerUsage;
 use roadstead_core::{
     Capability, ContainerFilter, Error, ErrorKind, Event, EventAction, EventOptions, ItemStream, Node, NodeUsage,
-    Result, Timestamp, UsageOptions,
+    Result, UsageOptions,
 };
 use tokio::sync::watch;
 
+pub(crate) use kept::Alerts;
 pub use rule::AlertConfig;
 
-use crate::nodes::NodeSlot;
+use crate::nodes::{NodeSlot, Nodes};
 use crate::state::{App, within};
 use rule::{Condition, Rule};
 use state::OnNode;
 
-/// So many alerts are kept for readers that begin in the past.
-const KEPT_MAX: usize = 4096;
 /// Time alone changes what holds: it is looked at so often.
 const TICK: Duration = Duration::from_secs(1);
-/// Whether a node is there is asked so often.
+/// Whether a node whose streams are silent is there is asked so often.
 const ASK: Duration = Duration::from_secs(10);
 
 /// Checks the rules of a configuration.
@@ -44,58 +45,27 @@ pub(crate) fn check(alerts: &[AlertConfig]) -> Result<()> {
     rule::read(alerts).map(drop)
 }
 
-/// Alerts that were raised and cleared, kept within bounds.
-#[derive(Debug)]
-pub(crate) struct Alerts {
-    /// How many there were, and the last of them.
-    kept: Mutex<(u64, VecDeque<Event>)>,
-    count: watch::Sender<u64>,
+/// Checks the rules of the command line.
+///
+/// # Errors
+/// `InvalidInput` that names the flag.
+pub(crate) fn check_flags(alerts: &[AlertConfig]) -> Result<()> {
+    rule::read_flags(alerts).map(drop)
 }
 
-impl Default for Alerts {
-    fn default() -> Self {
-        Alerts { kept: Mutex::default(), count: watch::Sender::new(0) }
-    }
-}
-
-impl Alerts {
-    fn add(&self, event: Event) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.1.push_back(event);
-        kept.0 += 1;
-        if kept.1.len() > KEPT_MAX {
-            kept.1.pop_front();
-        }
-        self.count.send_replace(kept.0);
-    }
-
-    /// Those from `since` on that are kept, or new ones only, and all that come: of one node, or of all.
-    pub(crate) fn follow(
-        self: &Arc<Self>,
-        node: Option<String>,
-        since: Option<Timestamp>,
-    ) -> BoxStream<'static, Event> {
-        let changes = self.count.subscribe();
-        let begin = if since.is_some() { 0 } else { *changes.borrow() };
-        let state = (Arc::clone(self), changes, begin);
-        let batches = stream::unfold(state, |(alerts, mut changes, next)| async move {
-            changes.wait_for(|count| *count > next).await.ok()?;
-            let (count, batch) = alerts.from(next);
-            Some((stream::iter(batch), (alerts, changes, count)))
-        });
-        let wanted = move |event: &Event| {
-            let wanted = node.as_ref().is_none_or(|node| *node == event.node);
-            std::future::ready(wanted && since.is_none_or(|since| event.time >= since))
+/// What may be a mistake in rules, but need not be: nodes can be added while the server runs.
+pub(crate) fn warnings(alerts: &[AlertConfig], nodes: &Nodes) -> Vec<String> {
+    let unknown = |(index, alert): (usize, &AlertConfig)| {
+        let names = alert.nodes.iter().filter(|name| nodes.get(name).is_err());
+        let warning = |name: &String| {
+            format!(
+                "alerts[{index}].nodes: there is no node {name}; the rule {:?} waits until one is added",
+                alert.name
+            )
         };
-        batches.flatten().filter(wanted).boxed()
-    }
-
-    fn from(&self, next: u64) -> (u64, Vec<Event>) {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = usize::try_from(kept.0.saturating_sub(next)).unwrap_or(usize::MAX);
-        let skip = kept.1.len().saturating_sub(new);
-        (kept.0, kept.1.iter().skip(skip).cloned().collect())
-    }
+        names.map(warning).collect::<Vec<_>>()
+    };
+    alerts.iter().enumerate().flat_map(unknown).collect()
 }
 
 /// Watches the rules of the configuration until the server ends.
@@ -104,6 +74,9 @@ impl Alerts {
 /// `InvalidInput` for a rule that makes no sense.
 pub(crate) fn watch(app: &web::Data<App>) -> Result<()> {
     let rules = rule::read(&app.config.alerts)?;
+    for warning in warnings(&app.config.alerts, &app.nodes) {
+        tracing::warn!("{warning}");
+    }
     if !rules.is_empty() {
         tokio::spawn(watch_nodes(app.clone().into_inner(), rules));
     }
@@ -112,22 +85,17 @@ pub(crate) fn watch(app: &web::Data<App>) -> Result<()> {
 
 async fn watch_nodes(app: Arc<App>, rules: Vec<Rule>) {
     let mut changes = app.nodes.changes();
-    let mut tasks: BTreeMap<String, (Arc<NodeSlot>, tokio::task::JoinHandle<()>)> = BTreeMap::new();
+    let is_of_nodes = |rule: &Rule| matches!(rule.condition, Condition::NodeGone { .. });
+    let (of_nodes, of_containers): (Vec<_>, Vec<_>) = rules.into_iter().partition(is_of_nodes);
+    let mut watched: BTreeMap<String, WatchedNode> = BTreeMap::new();
     loop {
         changes.borrow_and_update();
         let slots = app.nodes.all();
-        tasks.retain(|_, (old, task)| {
-            let stays = slots.iter().any(|slot| Arc::ptr_eq(slot, old));
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
+        watched.retain(|_, old| slots.iter().any(|slot| Arc::ptr_eq(slot, &old.slot)));
         for slot in slots {
-            if !tasks.contains_key(slot.name()) && rules.iter().any(|rule| rule.is_of(slot.name())) {
-                let on = OnNode::new(slot.name(), &rules);
-                let follow = follow(Arc::clone(&slot), app.deadline(), on, Arc::clone(&app.alerts));
-                tasks.insert(slot.name().to_owned(), (slot, tokio::spawn(follow)));
+            if !watched.contains_key(slot.name()) {
+                let node = WatchedNode::begin(&app, &slot, &of_nodes, &of_containers);
+                watched.insert(slot.name().to_owned(), node);
             }
         }
         tokio::select! {
@@ -135,8 +103,51 @@ async fn watch_nodes(app: Arc<App>, rules: Vec<Rule>) {
             changed = changes.changed() => if changed.is_err() { break },
         }
     }
-    for (_, task) in tasks.values() {
+    for task in watched.values().flat_map(|node| &node.tasks) {
         task.abort();
+    }
+}
+
+/// A node that is watched until this is dropped; what was raised is cleared then.
+struct WatchedNode {
+    slot: Arc<NodeSlot>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    /// Its end is the sign.
+    _stays: watch::Sender<()>,
+}
+
+impl WatchedNode {
+    fn begin(app: &Arc<App>, slot: &Arc<NodeSlot>, of_nodes: &[Rule], of_containers: &[Rule]) -> Self {
+        let (stays, removed) = watch::channel(());
+        let mut tasks = Vec::new();
+        let deadline = app.deadline();
+        let mut on = OnNode::new(slot.name(), of_nodes);
+        if !on.rules().is_empty() {
+            let (slot, alerts, removed) = (Arc::clone(slot), Arc::clone(&app.alerts), removed.clone());
+            tasks.push(tokio::spawn(async move {
+                let pace = presence::Pace::of(on.rules(), deadline);
+                let ask = || async { slot.node(pace.limit).await?.ping().await };
+                until(removed, presence::follow(ask, pace, &mut on, &alerts)).await;
+                alerts.tell(on.forget());
+            }));
+        }
+        let mut on = OnNode::new(slot.name(), of_containers);
+        if !on.rules().is_empty() {
+            let (slot, alerts) = (Arc::clone(slot), Arc::clone(&app.alerts));
+            tasks.push(tokio::spawn(async move {
+                until(removed, follow(&slot, deadline, &mut on, &alerts)).await;
+                alerts.tell(on.forget());
+            }));
+        }
+        WatchedNode { slot: Arc::clone(slot), tasks, _stays: stays }
+    }
+}
+
+/// Does `work` until the node is removed.
+async fn until(mut removed: watch::Receiver<()>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = removed.changed() => {}
+        () = work => {}
     }
 }
 
@@ -147,8 +158,8 @@ struct Followed {
     events: ItemStream<Event>,
 }
 
-/// Watches one node, again and again.
-async fn follow(slot: Arc<NodeSlot>, deadline: Duration, mut on: OnNode, alerts: Arc<Alerts>) {
+/// Watches the containers of one node, again and again.
+async fn follow(slot: &Arc<NodeSlot>, deadline: Duration, on: &mut OnNode, alerts: &Alerts) {
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let by_usage = |condition: &Condition| {
@@ -156,26 +167,21 @@ async fn follow(slot: Arc<NodeSlot>, deadline: Duration, mut on: OnNode, alerts:
     };
     let wants_usage = on.rules().iter().any(|rule| by_usage(&rule.condition));
     loop {
-        let mut opening = Box::pin(open(&slot, deadline, wants_usage));
+        let mut opening = Box::pin(open(slot, deadline, wants_usage));
         let opened = loop {
             tokio::select! {
                 opened = &mut opening => break opened,
-                _ = clock.tick() => on.tick(Instant::now()).into_iter().for_each(|event| alerts.add(event)),
+                _ = clock.tick() => alerts.tell(on.tick(Instant::now())),
             }
         };
         match opened {
             Ok(followed) => {
-                on.is_here();
-                on.tick(Instant::now()).into_iter().for_each(|event| alerts.add(event));
-                let error = listen(followed, deadline, &mut on, &mut clock, &alerts).await;
+                let error = listen(followed, deadline, on, &mut clock, alerts).await;
                 tracing::debug!(node = slot.name(), %error, "alerts: the node is not followed any more");
             }
-            Err(error) => {
-                tracing::debug!(node = slot.name(), %error, "alerts: the node cannot be followed");
-                on.is_gone();
-            }
+            Err(error) => tracing::debug!(node = slot.name(), %error, "alerts: the node cannot be followed"),
         }
-        on.tick(Instant::now()).into_iter().for_each(|event| alerts.add(event));
+        alerts.tell(on.tick(Instant::now()));
         clock.tick().await;
     }
 }
@@ -252,7 +258,7 @@ async fn listen(
                 on.tick(Instant::now())
             }
         };
-        raised.into_iter().for_each(|event| alerts.add(event));
+        alerts.tell(raised);
     }
 }
 

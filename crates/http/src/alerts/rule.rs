@@ -37,12 +37,24 @@ pub(super) enum Condition {
     NodeGone { lasting: Duration },
 }
 
+impl Condition {
+    /// How long it has to be so before the rule holds.
+    pub(super) fn lasting(&self) -> Duration {
+        match self {
+            Condition::Cpu { lasting, .. } | Condition::Memory { lasting, .. } | Condition::NodeGone { lasting } => {
+                *lasting
+            }
+            Condition::OomKill | Condition::Restarts { .. } => Duration::ZERO,
+        }
+    }
+}
+
 /// A rule that has been understood.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) name: String,
     pub(super) condition: Condition,
-    nodes: Vec<String>,
+    pub(super) nodes: Vec<String>,
     pub(super) label: Option<LabelSelector>,
 }
 
@@ -57,9 +69,25 @@ impl Rule {
 /// # Errors
 /// `InvalidInput` that names the key, for example `alerts[0].when`.
 pub(super) fn read(alerts: &[AlertConfig]) -> Result<Vec<Rule>> {
+    read_as(alerts, |index, key, why| Error::invalid(format!("alerts[{index}].{key}"), why))
+}
+
+/// Those of the command line, or of the variable in its place.
+///
+/// # Errors
+/// `InvalidInput` that names the flag, and in its words the rule.
+pub(super) fn read_flags(alerts: &[AlertConfig]) -> Result<Vec<Rule>> {
+    read_as(alerts, |index, key, why| {
+        let rule = alerts.get(index).map(|alert| format!("{}={}", alert.name, alert.when)).unwrap_or_default();
+        let part = if key == "name" { "the name " } else { "" };
+        Error::invalid("--alert", format!("rule {} ({rule:?}): {part}{why}", index + 1))
+    })
+}
+
+fn read_as(alerts: &[AlertConfig], refused: impl Fn(usize, &str, String) -> Error) -> Result<Vec<Rule>> {
     let mut rules: Vec<Rule> = Vec::with_capacity(alerts.len());
     for (index, alert) in alerts.iter().enumerate() {
-        let refuse = |key: &str, why: String| Error::invalid(format!("alerts[{index}].{key}"), why);
+        let refuse = |key: &str, why: String| refused(index, key, why);
         if alert.name.is_empty() || alert.name.len() > 128 || alert.name.chars().any(char::is_control) {
             return Err(refuse("name", "must be 1 to 128 bytes without control characters".to_owned()));
         }
@@ -144,6 +172,21 @@ mod tests {
         ] {
             assert_eq!(condition(when), Ok(meant), "{when}");
         }
+    }
+
+    #[test]
+    fn a_rule_of_the_command_line_is_refused_by_its_flag() {
+        let refused = |alerts: &[AlertConfig]| {
+            let error = read_flags(alerts).unwrap_err();
+            assert_eq!(error.field(), Some("--alert"));
+            error.message().to_owned()
+        };
+        let good = alert("a", "oom_kill");
+        assert_eq!(
+            refused(&[good.clone(), alert("b", "cpu > much for 1s")]),
+            "--alert: rule 2 (\"b=cpu > much for 1s\"): \"much\" is not a percentage such as 90%"
+        );
+        assert!(refused(&[good.clone(), good]).ends_with("rule 2 (\"a=oom_kill\"): the name \"a\" is given twice"));
     }
 
     #[test]

@@ -20,7 +20,17 @@ struct Holding {
     since: Instant,
     raised: bool,
     name: Option<String>,
-    value: String,
+    /// Absent where there is none that is true.
+    value: Option<String>,
+}
+
+/// Something about which a rule holds now.
+#[derive(Debug)]
+struct Found {
+    id: String,
+    name: Option<String>,
+    since: Instant,
+    value: Option<String>,
 }
 
 /// What is remembered of a container.
@@ -31,6 +41,8 @@ struct Past {
     seen: Option<Instant>,
     oom_kills: Option<u64>,
     oom_at: Option<Instant>,
+    /// How many the kernel has counted, if it was by them that the last one was found.
+    oom_counted: Option<u64>,
     /// Whether it ended since it was last started.
     ended: bool,
     restarts: VecDeque<Instant>,
@@ -48,7 +60,8 @@ pub(super) struct OnNode {
     labelled: HashMap<usize, HashSet<String>>,
     /// Whether any use of the node was told.
     looked: bool,
-    gone: bool,
+    /// Since when the node does not answer.
+    gone: Option<Instant>,
 }
 
 impl OnNode {
@@ -61,7 +74,7 @@ impl OnNode {
             past: HashMap::new(),
             labelled: HashMap::new(),
             looked: false,
-            gone: false,
+            gone: None,
         }
     }
 
@@ -77,12 +90,28 @@ impl OnNode {
 
     /// The node answers.
     pub(super) fn is_here(&mut self) {
-        self.gone = false;
+        self.gone = None;
     }
 
-    /// The node does not answer.
-    pub(super) fn is_gone(&mut self) {
-        self.gone = true;
+    /// The node has not answered what it was asked at `since`, nor anything after.
+    pub(super) fn is_gone(&mut self, since: Instant) {
+        self.gone.get_or_insert(since);
+    }
+
+    /// When the next alert is due of what holds already.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let open = self.holding.iter().filter(|(_, holding)| !holding.raised);
+        open.filter_map(|((rule, _), holding)| holding.since.checked_add(self.rules.get(*rule)?.condition.lasting()))
+            .min()
+    }
+
+    /// The node is not watched any more: what was raised is cleared.
+    pub(super) fn forget(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for index in 0..self.rules.len() {
+            self.ends(index, |_| true, |_| None, &mut events);
+        }
+        events
     }
 
     /// What is used, of all containers that run.
@@ -97,6 +126,7 @@ impl OnNode {
             // A container that is started again is counted anew.
             if kills.zip(before).is_some_and(|(now, before)| now > before || (now < before && now > 0)) {
                 past.oom_at = Some(now);
+                past.oom_counted = kills;
             }
             past.seen = Some(now);
             past.oom_kills = kills.or(past.oom_kills);
@@ -107,11 +137,12 @@ impl OnNode {
         self.looked = true;
         let failed: HashSet<&str> = usage.errors.iter().map(|error| error.container.as_str()).collect();
         for (index, rule) in self.rules.clone().iter().enumerate() {
-            let (above, lasting) = match rule.condition {
-                Condition::Cpu { above, lasting } | Condition::Memory { above, lasting } => (above, lasting),
+            let above = match rule.condition {
+                Condition::Cpu { above, .. } | Condition::Memory { above, .. } => above,
                 _ => continue,
             };
             let mut over = HashSet::new();
+            let mut values = HashMap::new();
             for container in &usage.containers {
                 if !self.concerns(index, rule, &container.id) {
                     continue;
@@ -120,15 +151,19 @@ impl OnNode {
                     Condition::Cpu { .. } => container.rates.map(|rates| rates.cpu_percent),
                     _ => share_of_limit(&container.stats.memory),
                 };
-                if let Some(percent) = percent.filter(|percent| *percent > above) {
+                let Some(percent) = percent else { continue };
+                let value = Some(format!("{percent:.1}%"));
+                if percent > above {
                     over.insert(container.id.as_str());
-                    let name = Some(container.name.clone());
-                    self.holds(now, index, &container.id, name, lasting, format!("{percent:.1}%"), &mut events);
+                    let (id, name) = (container.id.clone(), Some(container.name.clone()));
+                    self.holds(now, index, Found { id, name, since: now, value }, &mut events);
+                } else {
+                    values.insert(container.id.as_str(), value);
                 }
             }
             // What is not told of a container for once is no reason to say that all is well.
             let below = |id: &str| !over.contains(id) && !failed.contains(id);
-            self.ends(index, below, &mut events);
+            self.ends(index, below, |id| values.get(id).cloned().flatten(), &mut events);
         }
         events.extend(self.tick(now));
         // Those that do not run and are not started again are forgotten with their last restart, and not because they were left out
@@ -161,7 +196,11 @@ impl OnNode {
         let past = self.past.entry(event.id.clone()).or_default();
         past.name = event.name.clone().or_else(|| past.name.take());
         match event.action {
-            EventAction::OutOfMemory => past.oom_at = Some(now),
+            EventAction::OutOfMemory => {
+                // Whether the kernel's count has this one in it is not known.
+                past.oom_counted = past.oom_counted.filter(|_| past.oom_at.is_some());
+                past.oom_at = Some(now);
+            }
             EventAction::Ended | EventAction::Stopped => past.ended = true,
             // Some engines tell a restart in one word, others as an end and a start, or as both.
             EventAction::Started if past.ended => past.restarted(now),
@@ -181,21 +220,26 @@ impl OnNode {
     pub(super) fn tick(&mut self, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
         for (index, rule) in self.rules.clone().iter().enumerate() {
-            let mut holding: Vec<(String, Option<String>, String)> = Vec::new();
-            let mut lasting = Duration::ZERO;
+            let mut holding: Vec<Found> = Vec::new();
+            let mut restarts = HashMap::new();
             match rule.condition {
                 Condition::Cpu { .. } | Condition::Memory { .. } => continue,
-                Condition::NodeGone { lasting: time } => {
-                    lasting = time;
-                    if self.gone {
-                        holding.push((self.node.clone(), None, "gone".to_owned()));
-                    }
+                Condition::NodeGone { .. } => {
+                    let id = self.node.clone();
+                    holding.extend(self.gone.map(|since| Found {
+                        id,
+                        name: None,
+                        since,
+                        value: Some("gone".to_owned()),
+                    }));
                 }
                 Condition::OomKill => {
-                    for (id, past) in self.past.iter_mut().filter(|(_, past)| past.oom_at.is_some()) {
-                        if past.oom_at.is_some_and(|at| now.duration_since(at) < LINGER) {
-                            let count = past.oom_kills.map_or_else(|| "killed".to_owned(), |kills| kills.to_string());
-                            holding.push((id.clone(), past.name.clone(), count));
+                    for (id, past) in &mut self.past {
+                        let Some(at) = past.oom_at else { continue };
+                        if now.saturating_duration_since(at) < LINGER {
+                            let (id, name) = (id.clone(), past.name.clone());
+                            let value = past.oom_counted.map(|kills| kills.to_string());
+                            holding.push(Found { id, name, since: now, value });
                         } else {
                             past.oom_at = None;
                         }
@@ -205,19 +249,22 @@ impl OnNode {
                     for (id, past) in &self.past {
                         let count = past.restarts.iter().filter(|at| now.duration_since(**at) < within).count();
                         if count > above {
-                            holding.push((id.clone(), past.name.clone(), count.to_string()));
+                            let (id, name) = (id.clone(), past.name.clone());
+                            holding.push(Found { id, name, since: now, value: Some(count.to_string()) });
+                        } else {
+                            restarts.insert(id.clone(), count.to_string());
                         }
                     }
                 }
             }
-            holding.retain(|(id, ..)| {
-                matches!(rule.condition, Condition::NodeGone { .. }) || self.concerns(index, rule, id)
+            holding.retain(|found| {
+                matches!(rule.condition, Condition::NodeGone { .. }) || self.concerns(index, rule, &found.id)
             });
-            let ids: HashSet<String> = holding.iter().map(|(id, ..)| id.clone()).collect();
-            for (id, name, value) in holding {
-                self.holds(now, index, &id, name, lasting, value, &mut events);
+            let ids: HashSet<String> = holding.iter().map(|found| found.id.clone()).collect();
+            for found in holding {
+                self.holds(now, index, found, &mut events);
             }
-            self.ends(index, |id| !ids.contains(id), &mut events);
+            self.ends(index, |id| !ids.contains(id), |id| restarts.get(id).cloned(), &mut events);
         }
         let longest = self.rules.iter().filter_map(|rule| match rule.condition {
             Condition::Restarts { within, .. } => Some(within),
@@ -236,32 +283,31 @@ impl OnNode {
         rule.label.is_none() || self.labelled.get(&index).is_some_and(|containers| containers.contains(id))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one place, and each is one thing")]
-    fn holds(
-        &mut self,
-        now: Instant,
-        index: usize,
-        id: &str,
-        name: Option<String>,
-        lasting: Duration,
-        value: String,
-        events: &mut Vec<Event>,
-    ) {
-        let fresh = Holding { since: now, raised: false, name: None, value: String::new() };
-        let holding = self.holding.entry((index, id.to_owned())).or_insert(fresh);
+    fn holds(&mut self, now: Instant, index: usize, found: Found, events: &mut Vec<Event>) {
+        let Some(lasting) = self.rules.get(index).map(|rule| rule.condition.lasting()) else { return };
+        let Found { id, name, since, value } = found;
+        let fresh = Holding { since, raised: false, name: None, value: None };
+        let holding = self.holding.entry((index, id.clone())).or_insert(fresh);
         (holding.name, holding.value) = (name, value);
-        if !holding.raised && now.duration_since(holding.since) >= lasting {
+        if !holding.raised && now.saturating_duration_since(holding.since) >= lasting {
             holding.raised = true;
             let holding = holding.clone();
-            events.push(self.event(EventAction::AlertRaised, index, id, &holding));
+            events.push(self.event(EventAction::AlertRaised, index, &id, &holding));
         }
     }
 
-    /// Those that `over` is true of do not hold any more.
-    fn ends(&mut self, index: usize, over: impl Fn(&str) -> bool, events: &mut Vec<Event>) {
+    /// Those that `over` is true of do not hold any more; `value` is what they have now, where that is known.
+    fn ends(
+        &mut self,
+        index: usize,
+        over: impl Fn(&str) -> bool,
+        value: impl Fn(&str) -> Option<String>,
+        events: &mut Vec<Event>,
+    ) {
         let ended: Vec<_> = self.holding.keys().filter(|(rule, id)| *rule == index && over(id)).cloned().collect();
         for key in ended {
-            if let Some(holding) = self.holding.remove(&key).filter(|holding| holding.raised) {
+            if let Some(mut holding) = self.holding.remove(&key).filter(|holding| holding.raised) {
+                holding.value = value(&key.1);
                 events.push(self.event(EventAction::AlertCleared, index, &key.1, &holding));
             }
         }
@@ -274,7 +320,7 @@ impl OnNode {
         event.name.clone_from(&holding.name);
         let rule = self.rules.get(index).map(|rule| rule.name.clone()).unwrap_or_default();
         event.attributes.insert("rule".to_owned(), rule);
-        event.attributes.insert("value".to_owned(), holding.value.clone());
+        event.attributes.extend(holding.value.clone().map(|value| ("value".to_owned(), value)));
         event
     }
 }
@@ -321,8 +367,10 @@ mod tests {
         usage
     }
 
+    /// Without a value, it is a dash.
     fn told(events: Vec<Event>) -> Vec<(EventAction, String)> {
-        events.into_iter().map(|event| (event.action, event.attributes["value"].clone())).collect()
+        let value = |event: &Event| event.attributes.get("value").map_or("-", String::as_str).to_owned();
+        events.into_iter().map(|event| (event.action, value(&event))).collect()
     }
 
     fn raised(value: &str) -> Vec<(EventAction, String)> {
@@ -335,13 +383,13 @@ mod tests {
 
     #[test]
     fn what_lasts_is_told_once_and_its_end_once() {
-        for (when, over, value) in [
-            ("cpu > 90% for 10s", usage(95.0, 0, 0), "95.0%"),
-            ("memory > 90% of limit for 10s", usage(0.0, 91, 0), "91.0%"),
+        for (when, over, value, less) in [
+            ("cpu > 90% for 10s", usage(95.0, 0, 0), "95.0%", "3.0%"),
+            ("memory > 90% of limit for 10s", usage(0.0, 91, 0), "91.0%", "2.0%"),
         ] {
             let (mut on, begun) = (on(when), Instant::now());
             let at = |seconds| begun + Duration::from_secs(seconds);
-            let well = usage(1.0, 1, 0);
+            let well = usage(3.0, 2, 0);
             // A short peak is none.
             assert_eq!(told(on.see_usage(at(0), &over)), []);
             assert_eq!(told(on.see_usage(at(5), &well)), []);
@@ -349,12 +397,12 @@ mod tests {
             assert_eq!(told(on.see_usage(at(19), &over)), []);
             assert_eq!(told(on.see_usage(at(20), &over)), raised(value));
             assert_eq!(told(on.see_usage(at(30), &over)), []);
-            assert_eq!(told(on.see_usage(at(31), &well)), cleared(value));
+            assert_eq!(told(on.see_usage(at(31), &well)), cleared(less));
             assert_eq!(told(on.see_usage(at(32), &well)), []);
             // One that ends is over, too.
             on.see_usage(at(40), &over);
             assert_eq!(told(on.see_usage(at(50), &over)), raised(value));
-            assert_eq!(told(on.see_usage(at(51), &NodeUsage::at("sea", Timestamp::now()))), cleared(value));
+            assert_eq!(told(on.see_usage(at(51), &NodeUsage::at("sea", Timestamp::now()))), cleared("-"));
         }
     }
 
@@ -366,7 +414,7 @@ mod tests {
         assert_eq!(told(on.see_usage(at(0), &usage(0.0, 0, 3))), []);
         assert_eq!(told(on.see_usage(at(2), &usage(0.0, 0, 4))), raised("4"));
         assert_eq!(told(on.see_usage(at(4), &usage(0.0, 0, 4))), []);
-        assert_eq!(told(on.tick(at(62))), cleared("4"));
+        assert_eq!(told(on.tick(at(62))), cleared("-"));
         // It was started again, and is counted anew.
         assert_eq!(told(on.see_usage(at(64), &usage(0.0, 0, 1))), raised("1"));
         // To be left out of an answer is no start.
@@ -374,12 +422,26 @@ mod tests {
         assert_eq!(told(on.see_usage(at(68), &usage(0.0, 0, 1))), []);
         // What was read before it was deleted and is told after is no start, either.
         let deleted = Event::new(Timestamp::now(), "sea", ResourceKind::Container, EventAction::Deleted, "c");
-        assert_eq!(told(on.see_event(at(69), &deleted)), cleared("1"));
+        assert_eq!(told(on.see_event(at(69), &deleted)), cleared("-"));
         assert_eq!(told(on.see_usage(at(69), &usage(0.0, 0, 1))), []);
         assert_eq!(told(on.see_usage(at(130), &NodeUsage::at("sea", Timestamp::now()))), []);
         assert!(on.past.is_empty(), "{:?}", on.past);
-        let event = Event::new(Timestamp::now(), "sea", ResourceKind::Container, EventAction::OutOfMemory, "d");
-        assert_eq!(told(on.see_event(at(131), &event)), raised("killed"));
+    }
+
+    #[test]
+    fn a_kill_that_the_engine_tells_of_has_no_count() {
+        let (mut on, begun) = (on("oom_kill"), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let event = |id| Event::new(Timestamp::now(), "sea", ResourceKind::Container, EventAction::OutOfMemory, id);
+        assert_eq!(told(on.see_event(at(0), &event("d"))), raised("-"));
+        // The kernel has not counted it yet, or counts the next run already.
+        assert_eq!(told(on.see_usage(at(1), &usage(0.0, 0, 0))), []);
+        assert_eq!(told(on.see_event(at(2), &event("c"))), raised("-"));
+        assert_eq!(told(on.see_usage(at(3), &usage(0.0, 0, 1))), []);
+        assert_eq!(told(on.tick(at(60))), cleared("-"));
+        assert_eq!(told(on.tick(at(63))), cleared("-"));
+        // One of before is not counted for one of now.
+        assert_eq!(told(on.see_event(at(64), &event("c"))), raised("-"));
     }
 
     #[test]
@@ -403,19 +465,26 @@ mod tests {
         }
         assert_eq!(told(on.see_event(at(10), &event(EventAction::Restarted))), raised("3"));
         assert_eq!(told(on.tick(at(60))), []);
-        assert_eq!(told(on.tick(at(61))), cleared("3"));
+        assert_eq!(told(on.tick(at(61))), cleared("2"));
     }
 
     #[test]
     fn a_node_that_is_gone() {
         let (mut on, begun) = (on("node gone for 30s"), Instant::now());
         let at = |seconds| begun + Duration::from_secs(seconds);
-        on.is_gone();
-        assert_eq!(told(on.tick(at(0))), []);
-        assert_eq!(told(on.tick(at(29))), []);
+        on.is_gone(at(0));
+        assert_eq!(told(on.tick(at(9))), []);
+        // It counts from the first question without an answer, whenever that was noticed.
+        on.is_gone(at(9));
+        assert_eq!((told(on.tick(at(29))), on.due()), (vec![], Some(at(30))));
         let event = on.tick(at(30)).remove(0);
         assert_eq!((event.resource, event.id.as_str()), (ResourceKind::Node, "sea"));
+        assert_eq!((event.attributes["value"].as_str(), on.due()), ("gone", None));
         on.is_here();
-        assert_eq!(told(on.tick(at(31))), cleared("gone"));
+        assert_eq!(told(on.tick(at(31))), cleared("-"));
+        // A node that is not watched any more is not gone.
+        on.is_gone(at(40));
+        assert_eq!(told(on.tick(at(70))), raised("gone"));
+        assert_eq!((told(on.forget()), told(on.forget())), (cleared("-"), vec![]));
     }
 }

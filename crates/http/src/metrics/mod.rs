@@ -1,6 +1,10 @@
-//! What all nodes and their containers use, in the form that Prometheus scrapes.
+//! What all nodes, their machines and their containers use, in the form that Prometheus scrapes.
 
 mod families;
+mod machine;
+mod nodes;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::time::Duration;
@@ -10,11 +14,12 @@ use futures_util::future::join_all;
 use roadstead_core::{ContainerFilter, Error, ErrorKind, LabelSelector, Node, NodeUsage, Result, UsageOptions};
 use serde::Deserialize;
 
+use self::nodes::Answered;
 use crate::extract::Query;
 use crate::problem::Answer;
 use crate::state::{App, within};
 
-/// At most so many series of one node.
+/// At most so many series of one node, with its machine where that is told beside it.
 const SERIES_MAX: usize = 50_000;
 /// Prometheus waits ten seconds, if it is not told otherwise: what there is must be told before.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -31,7 +36,7 @@ pub(crate) struct MetricsQuery {
     timeout_seconds: Option<u32>,
 }
 
-/// What all nodes and their running containers use, as OpenMetrics text. A node that does not answer in time has
+/// What all nodes, their machines and their running containers use, as OpenMetrics text. A node that does not answer in time has
 /// `roadstead_node_up 0`, and holds back no other.
 #[utoipa::path(tag = "usage", operation_id = "metrics", params(MetricsQuery), responses((status = 200, description = "The samples.",
     content_type = "application/openmetrics-text", body = String)))]
@@ -55,18 +60,19 @@ pub(crate) async fn metrics(app: web::Data<App>, Query(query): Query<MetricsQuer
     let filter = &filter;
     let answers = join_all(slots.iter().map(|slot| async move {
         let answer = within(deadline, async { usage(&*slot.node(deadline).await?, filter).await }).await;
-        match answer {
-            Ok(usage) => families::of_node(slot.name(), Some(&usage), SERIES_MAX),
+        let answered = match answer {
+            Ok(usage) => Answered::Used(Box::new(usage)),
             // It answers, and does not tell what is used.
-            Err(error) if error.kind() == ErrorKind::Unsupported => families::of_node(slot.name(), None, SERIES_MAX),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Answered::Cannot,
             Err(error) => {
                 tracing::debug!(node = slot.name(), %error, "a node does not tell what is used");
-                vec![families::away(slot.name())]
+                Answered::Away
             }
-        }
+        };
+        (slot.name(), answered)
     }))
     .await;
-    let text = text::write(answers.into_iter().flatten());
+    let text = text::write(nodes::samples(&answers, SERIES_MAX));
     Ok(HttpResponse::Ok().content_type(text::MEDIA_TYPE).body(text))
 }
 

@@ -23,12 +23,25 @@ pub(super) enum Kind {
     Gauge,
     /// Only grows.
     Counter,
+    /// Is always one: its labels are what it tells.
+    Info,
+}
+
+impl Kind {
+    /// The word for it, and what stands behind the name of each sample.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Kind::Gauge => ("gauge", ""),
+            Kind::Counter => ("counter", "_total"),
+            Kind::Info => ("info", "_info"),
+        }
+    }
 }
 
 /// Samples of one meaning.
 #[derive(Debug)]
 pub(super) struct Family {
-    /// Its name; where it has a unit, that is its end. Samples of counters have `_total` after it.
+    /// Its name; where it has a unit, that is its end. Samples of counters have `_total` after it, those of infos `_info`.
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     /// The unit: one without a prefix.
@@ -61,7 +74,7 @@ impl From<f64> for Number {
 pub(super) struct Sample {
     pub(super) family: &'static Family,
     /// As they are written, without braces.
-    labels: String,
+    pub(super) labels: String,
     value: Number,
 }
 
@@ -107,9 +120,7 @@ pub(super) fn write(samples: impl IntoIterator<Item = Sample>) -> String {
     for Sample { family, labels, value } in samples {
         let (_, lines) = families.entry(family.name).or_insert_with(|| (family, String::new()));
         lines.push_str(family.name);
-        if family.kind == Kind::Counter {
-            lines.push_str("_total");
-        }
+        lines.push_str(family.kind.words().1);
         if !labels.is_empty() {
             lines.push('{');
             lines.push_str(&labels);
@@ -127,8 +138,7 @@ pub(super) fn write(samples: impl IntoIterator<Item = Sample>) -> String {
     }
     let mut text = String::new();
     for (name, (family, lines)) in families {
-        let kind = if family.kind == Kind::Counter { "counter" } else { "gauge" };
-        let _ = writeln!(text, "# TYPE {name} {kind}");
+        let _ = writeln!(text, "# TYPE {name} {}", family.kind.words().0);
         if let Some(unit) = family.unit {
             let _ = writeln!(text, "# UNIT {name} {unit}");
         }
@@ -144,6 +154,7 @@ mod tests {
     use super::*;
 
     const BYTES: Family = Family { name: "x_bytes", kind: Kind::Counter, unit: Some("bytes"), help: "Bytes." };
+    const ON: Family = Family { name: "on", kind: Kind::Info, unit: None, help: "Where." };
     const UP: Family = Family { name: "a_up", kind: Kind::Gauge, unit: None, help: "Up." };
 
     #[test]
@@ -157,6 +168,8 @@ mod tests {
                     x_bytes_total{node=\"a\"} 18446744073709551615\nx_bytes_total{node=\"b\",name=\"c\"} 1\n# EOF\n";
         assert_eq!(write(samples), text);
         assert_eq!(write([]), "# EOF\n");
+        let info = write([Sample::new(&ON, &[("node", "a")], 1_u64)]);
+        assert_eq!(info, "# TYPE on info\n# HELP on Where.\non_info{node=\"a\"} 1\n# EOF\n");
     }
 
     #[test]

@@ -41,6 +41,7 @@ async fn a_busy_container_is_told_until_it_stops() {
     for events in [&mut all, &mut of_node] {
         let cleared = alert(events).await;
         assert_eq!((&cleared.data["action"], &cleared.data["id"]), (&json!("alert_cleared"), &json!(web)));
+        assert_eq!(cleared.data["attributes"], json!({"rule": "busy"}), "what is not there uses nothing");
     }
     // They are kept, and a client that comes back goes on after the one that it has.
     for path in ["/v1/events", "/v1/nodes/sea/events"] {
@@ -71,5 +72,32 @@ async fn restarts_and_a_node_that_is_gone_are_told() {
     assert_eq!((&told["resource"], &told["id"]), (&json!("node"), &json!("sea")));
     assert_eq!((&told["action"], &told["attributes"]["rule"]), (&json!("alert_raised"), &json!("gone")));
     rig.come_back();
-    assert_eq!(alert(&mut all).await.data["action"], "alert_cleared");
+    // The restarts may be old by now, and the node that is here again has no value.
+    let told = loop {
+        let told = alert(&mut all).await.data;
+        if told["attributes"]["rule"] == "gone" {
+            break told;
+        }
+    };
+    assert_eq!((&told["action"], &told["attributes"]), (&json!("alert_cleared"), &json!({"rule": "gone"})));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_raised_on_a_node_is_cleared_when_it_is_removed() {
+    // The node is added later.
+    let rules = "[[alerts]]\nname = \"busy\"\nwhen = \"cpu > 0% for 1s\"\nnodes = [\"bay\"]\n";
+    let rig = rig(rules).await;
+    rig.post("/v1/nodes", json!({"name": "bay", "uri": "memory:"})).await.is(201);
+    let mut all = rig.events("/v1/events", None).await;
+    let spec = json!({"image": "roadstead/busybox:latest", "command": ["sh", "-c", "while true; do true; done"]});
+    let made = rig.post("/v1/nodes/bay/containers?start=true", spec).await.is(201).json();
+    let raised = alert(&mut all).await.data;
+    assert_eq!(
+        (&raised["action"], &raised["node"], &raised["id"]),
+        (&json!("alert_raised"), &json!("bay"), &made["id"])
+    );
+    rig.delete("/v1/nodes/bay").await.is(204);
+    let cleared = alert(&mut all).await.data;
+    assert_eq!((&cleared["action"], &cleared["id"]), (&json!("alert_cleared"), &made["id"]));
+    assert_eq!((&cleared["node"], &cleared["attributes"]), (&json!("bay"), &json!({"rule": "busy"})));
 }

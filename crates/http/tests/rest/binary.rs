@@ -52,7 +52,7 @@ fn wrong_input_exits_with_2_and_says_why() {
         (vec!["serve", "--config", "/absent.toml"], "/absent.toml"),
         (vec!["serve", "--tls-cert", "/c.pem"], "tls_key"),
         (vec!["serve", "--log", "a=b=c"], "log"),
-        (vec!["serve", "--check", "--alert", "busy=cpu > much for 1s"], "alerts[0].when"),
+        (vec!["serve", "--check", "--alert", "busy=cpu > much for 1s"], "--alert: rule 1 (\"busy="),
     ] {
         let output = run(&arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
@@ -75,6 +75,14 @@ fn check_connects_to_each_node() {
     assert_eq!(bad.status.code(), Some(1));
     let lines: Vec<_> = text(&bad.stdout).lines().collect();
     assert!(lines[0].starts_with("a: failed") && lines[1].starts_with("b: ok"), "{lines:?}");
+    // It may be added later, so this is no error.
+    let file = directory.path().join("roadstead.toml");
+    let rules = "[[alerts]]\nname = \"busy\"\nwhen = \"oom_kill\"\nnodes = [\"a\", \"aa\"]\n[nodes]\na = \"memory:\"\n";
+    std::fs::write(&file, rules).unwrap();
+    let warned = run(&["serve", "--check", "--state-dir", state, "--config", file.to_str().unwrap()], &[]);
+    let lines: Vec<_> = text(&warned.stdout).lines().collect();
+    assert_eq!((warned.status.code(), lines.len()), (Some(0), 2), "{lines:?}");
+    assert!(lines[1].starts_with("warning: alerts[0].nodes: there is no node aa;"), "{lines:?}");
 }
 
 #[test]

@@ -27,7 +27,12 @@ fn check(text: &str) {
             _ => {
                 let (sample, value) = line.rsplit_once(' ').unwrap();
                 let name = sample.split('{').next().unwrap();
-                let wanted = if kind == "counter" { format!("{family}_total") } else { family.clone() };
+                let end = match kind.as_str() {
+                    "counter" => "_total",
+                    "info" => "_info",
+                    _ => "",
+                };
+                let wanted = format!("{family}{end}");
                 assert_eq!(name, wanted, "{line}");
                 assert!(value.parse::<f64>().is_ok(), "{line}");
                 samples.push(sample.to_owned());

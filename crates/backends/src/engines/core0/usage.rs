@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use roadstead_core::usage::{self, Asked, HistoryOptions, HostFacts, Polled, UsageHistory};
 use roadstead_core::{
-    Capability, Error, ItemStream, Metrics, NodeUsage, Process, ProcessOptions, Result, UsageOptions,
+    Capability, Error, ItemStream, Metrics, Node, NodeUsage, Process, ProcessOptions, Result, UsageOptions,
 };
 
 use super::machine;
@@ -24,12 +24,7 @@ impl Metrics for Core0Node {
     }
 
     async fn watch_usage(&self, options: &UsageOptions) -> Result<ItemStream<NodeUsage>> {
-        let work = async {
-            options.validate()?;
-            // What is not there, or does not run, is told at once.
-            usage::running(self, &options.containers).await?;
-            Ok(Polled::watch(Core0Node(Arc::clone(&self.0)), options.clone()))
-        };
+        let work = async { Polled::watch(Core0Node(Arc::clone(&self.0)), options.clone()).await };
         self.call("metrics.watch", Some(Capability::Usage), "", work).await
     }
 
@@ -45,6 +40,10 @@ impl Metrics for Core0Node {
 
 #[async_trait]
 impl Asked for Core0Node {
+    fn node(&self) -> &dyn Node {
+        self
+    }
+
     async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
         Metrics::usage(self, options).await
     }

@@ -1,11 +1,12 @@
 //! What a node of another server and its containers use, and their processes: asked of the server, which has them at hand.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use roadstead_core::usage::{self, HistoryOf, HistoryOptions, HostFacts, Metric, UsageHistory};
+use roadstead_core::usage::{self, HistoryOf, HistoryOptions, HostFacts, Metric, Runs, UsageHistory};
 use roadstead_core::{
     Capability, Error, ErrorKind, ItemStream, Metrics, NodeUsage, Process, ProcessOptions, Result, Retry, UsageOptions,
 };
@@ -137,6 +138,10 @@ struct Watcher {
     /// Whose use is wanted; everybody's when there is nobody. Those that have ended are left out.
     named: Vec<String>,
     everything: bool,
+    /// The runs that the first item was of: what comes after a break may be of the next ones.
+    runs: Option<Runs>,
+    /// Whether it was connected again since the last item.
+    is_again: bool,
     over: bool,
 }
 
@@ -156,21 +161,38 @@ impl Watcher {
                 Some(Err(_)) | None => self.again().await.map(|()| None),
             };
             match result {
-                Ok(Some(usage)) => {
-                    if !self.everything {
-                        self.named = usage.containers.iter().map(|container| container.id.clone()).collect();
-                        self.named.extend(usage.errors.iter().map(|error| error.container.clone()));
-                    }
-                    return Some((Ok(usage), self));
-                }
+                Ok(Some(mut usage)) if !self.everything => match self.keep(&mut usage).await {
+                    Ok(()) if self.named.is_empty() => return None,
+                    Ok(()) => return Some((Ok(usage), self)),
+                    Err(error) => return Some(self.fail(error)),
+                },
+                Ok(Some(usage)) => return Some((Ok(usage), self)),
                 Ok(None) => {}
-                Err(error) => {
-                    self.over = true;
-                    let error = error.with_operation("metrics.watch").with_node(&self.remote.name);
-                    return Some((Err(error), self));
-                }
+                Err(error) => return Some(self.fail(error)),
             }
         }
+    }
+
+    fn fail(mut self, error: Error) -> (Result<NodeUsage>, Self) {
+        self.over = true;
+        (Err(error.with_operation("metrics.watch").with_node(&self.remote.name)), self)
+    }
+
+    /// Finds out at first which runs of containers are told of. While the connection lasts, the server leaves out what ends.
+    async fn keep(&mut self, usage: &mut NodeUsage) -> Result<()> {
+        let node = RoadsteadNode(Arc::clone(&self.remote));
+        let ids = |usage: &NodeUsage| {
+            let told = usage.containers.iter().map(|container| container.id.clone());
+            told.chain(usage.errors.iter().map(|error| error.container.clone())).collect::<Vec<_>>()
+        };
+        match &mut self.runs {
+            None => self.runs = Some(Runs::of(&node, ids(usage)).await?),
+            Some(runs) if self.is_again => runs.keep(&node, runs.ids(), usage).await,
+            Some(_) => {}
+        }
+        self.is_again = false;
+        self.named = ids(usage);
+        Ok(())
     }
 
     /// Connects again, within the reconnect deadline.
@@ -194,6 +216,7 @@ impl Watcher {
             let error = match result {
                 Ok(said) => {
                     self.said = said;
+                    self.is_again = true;
                     return Ok(());
                 }
                 Err(error) => error,
@@ -225,27 +248,50 @@ async fn watch(node: &RoadsteadNode, options: &UsageOptions) -> Result<ItemStrea
     options.validate()?;
     let remote = &node.0;
     // More than one request can name: everything is read, and they are picked out here.
-    let picked = if options.containers.len() > NAMED_AT_ONCE {
-        usage::running(node, &options.containers).await?.into_iter().map(|container| container.id).collect()
-    } else {
-        Vec::new()
-    };
-    let named = if picked.is_empty() { options.containers.clone() } else { Vec::new() };
+    let mut picked = Picked::default();
+    if options.containers.len() > NAMED_AT_ONCE {
+        let running = usage::running(node, &options.containers).await?;
+        picked.0.extend(running.into_iter().map(|container| (container.id, None)));
+    }
+    let named = if picked.0.is_empty() { options.containers.clone() } else { Vec::new() };
     let said = connect(remote, &named).await?;
-    let watcher = Watcher { remote: Arc::clone(remote), said, everything: named.is_empty(), named, over: false };
+    let everything = named.is_empty();
+    let watcher =
+        Watcher { remote: Arc::clone(remote), said, everything, named, runs: None, is_again: false, over: false };
     let items = stream::unfold(watcher, Watcher::next).fuse();
-    if picked.is_empty() {
+    if picked.0.is_empty() {
         return Ok(items.boxed());
     }
     let items = items.map(move |usage| {
-        usage.map(|mut usage| {
-            usage.machine = None;
-            usage.containers.retain(|container| picked.contains(&container.id));
-            usage.errors.retain(|error| picked.contains(&error.container));
-            usage
-        })
+        let Ok(mut usage) = usage else { return Some(usage) };
+        picked.pick(&mut usage);
+        (!picked.0.is_empty()).then_some(Ok(usage))
     });
-    Ok(items.boxed())
+    Ok(items.take_while(|usage| std::future::ready(usage.is_some())).filter_map(std::future::ready).boxed())
+}
+
+/// Containers that are picked out of the use of everything, each with the cpu seconds that were told of it last.
+#[derive(Debug, Default)]
+struct Picked(HashMap<String, Option<f64>>);
+
+impl Picked {
+    /// What was told of and is missing has ended, and what counts less than before is its next run. To ask for so many one by one
+    /// would cost more than it tells.
+    fn pick(&mut self, usage: &mut NodeUsage) {
+        usage.machine = None;
+        usage.errors.retain(|error| self.0.contains_key(&error.container));
+        usage.containers.retain(|container| {
+            let before = self.0.get(&container.id);
+            before.is_some_and(|before| before.is_none_or(|before| container.stats.cpu.total_seconds >= before))
+        });
+        let told: HashMap<_, _> =
+            usage.containers.iter().map(|told| (told.id.as_str(), told.stats.cpu.total_seconds)).collect();
+        self.0.retain(|id, seconds| {
+            let before = seconds.is_none() || usage.errors.iter().any(|error| error.container == *id);
+            *seconds = told.get(id.as_str()).copied().or(*seconds);
+            before || told.contains_key(id.as_str())
+        });
+    }
 }
 
 #[async_trait]
@@ -298,6 +344,32 @@ mod tests {
         assert_eq!((history.node.as_str(), history.series.len()), ("near", 2));
         let values = &history.series[0].points[0].values;
         assert_eq!(values.keys().collect::<Vec<_>>(), [&Metric::Load]);
+    }
+
+    #[test]
+    fn what_is_picked_out_is_told_until_it_ends() {
+        let usage = |told: &[(&str, f64)], failed: &[&str]| {
+            let mut usage = NodeUsage::at("near", roadstead_core::Timestamp::now());
+            for (id, seconds) in told {
+                let mut stats = roadstead_core::ContainerStats::at(usage.observed_at);
+                stats.cpu.total_seconds = *seconds;
+                usage.containers.push(usage::ContainerUsage::new(*id, *id, stats));
+            }
+            let error = Error::new(ErrorKind::Unavailable, "away");
+            usage.errors.extend(failed.iter().map(|id| usage::UsageError::new(*id, &error)));
+            usage
+        };
+        let mut picked = Picked(["late", "ends", "starts", "stays"].map(|id| (id.to_owned(), None)).into());
+        let mut ids = |mut told: NodeUsage| {
+            picked.pick(&mut told);
+            told.containers.iter().map(|container| container.id.clone()).collect::<Vec<_>>().join(" ")
+        };
+        let first = [("ends", 1.0), ("starts", 2.0), ("stays", 3.0), ("other", 4.0)];
+        assert_eq!(ids(usage(&first, &[])), "ends starts stays");
+        assert_eq!(ids(usage(&[("late", 0.0), ("starts", 1.0)], &["stays"])), "late");
+        assert_eq!(ids(usage(&[("ends", 9.0), ("starts", 9.0), ("stays", 3.0)], &[])), "stays");
+        assert_eq!(ids(usage(&[("late", 9.0)], &[])), "");
+        assert!(picked.0.is_empty());
     }
 
     #[test]

@@ -4,22 +4,35 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use roadstead_core::{ConnectionFamily, ConnectionKind};
+
 use crate::fuzzing::Target;
 use crate::fuzzing::given::Given;
 use crate::fuzzing::truth::{has, stands};
-use crate::host::files::sockets::{Internet, Unix, internet, state, unix};
+use crate::host::files::sockets::{Internet, Netlink, Packet, Unix, internet, netlink, packet, protocol, state, unix};
 use crate::host::opened::inode;
 
 pub(crate) const TARGETS: &[Target] = &[
     Target {
         name: "sockets_internet",
-        reads: "`/proc/PID/net/tcp`, `tcp6`, `udp`, `udp6`",
+        reads: "`/proc/PID/net/tcp`, `udp`, `udplite`, `icmp`, `raw`, and those for IPv6",
         parsers: &["host/files/sockets::internet", "host/files/sockets::state"],
         seeds: &[
             b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 1 0 100 0\n   1: 0100007F:1F90 0200007F:C001 01 00000000:00000000 00:00000000 00000000     0        0 1235 1 0 100 0\n",
             b"  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 9 1 0 100 0\n",
         ],
-        here: &["/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6"],
+        here: &[
+            "/proc/net/tcp",
+            "/proc/net/tcp6",
+            "/proc/net/udp",
+            "/proc/net/udp6",
+            "/proc/net/udplite",
+            "/proc/net/udplite6",
+            "/proc/net/icmp",
+            "/proc/net/icmp6",
+            "/proc/net/raw",
+            "/proc/net/raw6",
+        ],
         oracle: addresses,
     },
     Target {
@@ -32,6 +45,34 @@ pub(crate) const TARGETS: &[Target] = &[
         ],
         here: &["/proc/net/unix"],
         oracle: paths,
+    },
+    Target {
+        name: "sockets_packet",
+        reads: "`/proc/PID/net/packet`",
+        parsers: &["host/files/sockets::packet"],
+        seeds: &[
+            b"sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n00000000010881c9 3      3    0806   0     1 0      0      15245 \n00000000010881c9 3      2    0003   2     1 0      1000   15246 \n",
+        ],
+        here: &["/proc/net/packet"],
+        oracle: packets,
+    },
+    Target {
+        name: "sockets_netlink",
+        reads: "`/proc/PID/net/netlink`",
+        parsers: &["host/files/sockets::netlink"],
+        seeds: &[
+            b"sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n00000000cd780c9e 0   0          00000000 0        0        0     2        0        4       \n00000000f3f9aee2 15  4294962847 00000001 0        0        0     2        0        15246   \n",
+        ],
+        here: &["/proc/net/netlink"],
+        oracle: ports,
+    },
+    Target {
+        name: "sockets_protocol",
+        reads: "the attribute `system.sockprotoname` of sockets",
+        parsers: &["host/files/sockets::protocol"],
+        seeds: &[b"TCPv6\0", b"UDP-Lite\0", b"UNIX-STREAM\0", b"RAW\0"],
+        here: &[],
+        oracle: protocols,
     },
 ];
 
@@ -118,4 +159,68 @@ fn paths(text: &[u8]) {
         assert_eq!(inode(Path::new(&format!("socket:[{number}]"))), Some(*number));
     }
     assert!(unix(text.as_bytes()).eq(made), "{text}");
+}
+
+fn packets(text: &[u8]) {
+    let found: Vec<_> = packet(text).collect();
+    assert!(found.len() < text.split(|byte| *byte == b'\n').count().max(1));
+    for socket in &found {
+        assert!(
+            stands(text, socket.inode) && stands(text, socket.interface.into()) && stands(text, socket.kind.into())
+        );
+    }
+    let mut given = Given::new(text);
+    let made = given.several(10, |given| Packet {
+        inode: given.number(),
+        kind: given.byte().into(),
+        protocol: u16::from_le_bytes([given.byte(), given.byte()]),
+        interface: given.small(),
+    });
+    let mut text = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n".to_owned();
+    for Packet { inode, kind, protocol, interface } in &made {
+        writeln!(text, "0000000000000000 3      {kind:<4} {protocol:04x}   {interface:<5} 1 0      0      {inode:<6}")
+            .unwrap();
+    }
+    assert!(packet(text.as_bytes()).eq(made), "{text}");
+}
+
+fn ports(text: &[u8]) {
+    let found: Vec<_> = netlink(text).collect();
+    assert!(found.len() < text.split(|byte| *byte == b'\n').count().max(1));
+    for socket in &found {
+        assert!(stands(text, socket.inode) && stands(text, socket.protocol.into()) && stands(text, socket.port.into()));
+    }
+    let mut given = Given::new(text);
+    let made = given.several(10, |given| Netlink {
+        inode: given.number(),
+        protocol: given.byte().into(),
+        port: given.small(),
+    });
+    let mut text =
+        "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n".to_owned();
+    for Netlink { inode, protocol, port } in &made {
+        writeln!(
+            text,
+            "0000000000000000 {protocol:<3} {port:<10} 00000000 0        0        0     2        0        {inode:<8}"
+        )
+        .unwrap();
+    }
+    assert!(netlink(text.as_bytes()).eq(made), "{text}");
+}
+
+fn protocols(name: &[u8]) {
+    let (family, kind) = protocol(name);
+    // A family has the same kinds as the other one of the internet, and the end of a name tells which of the two it is.
+    match family {
+        ConnectionFamily::Ipv4 => assert!(!has(name, b"v6")),
+        ConnectionFamily::Ipv6 => assert!(has(name, b"v6")),
+        ConnectionFamily::Other => assert_eq!(kind, ConnectionKind::Other),
+        _ => assert!(name.is_ascii()),
+    }
+    // With its end or without it, and never with anything else behind it.
+    let whole = name.strip_suffix(b"\0").unwrap_or(name);
+    if !whole.ends_with(b"\0") {
+        assert_eq!(protocol(whole), (family, kind));
+    }
+    assert_eq!(protocol(&[whole, b"x"].concat()).0, ConnectionFamily::Other);
 }

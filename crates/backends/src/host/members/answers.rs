@@ -3,21 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
-use roadstead_core::usage::{
-    self, Asked, ContainerUsage, HistoryOf, HistoryOptions, Polled, UsageHistory, UsageSeries,
-};
+use roadstead_core::usage::{self, ContainerUsage, HistoryOf, HistoryOptions, UsageHistory, UsageSeries};
 use roadstead_core::{
-    Capability, ContainerStats, Error, ErrorKind, ItemStream, NodeUsage, Process, ProcessOptions, Result, Timestamp,
-    UsageOptions,
+    Capability, ContainerStats, Error, ErrorKind, NodeUsage, Process, ProcessOptions, Result, UsageOptions,
 };
 
 use super::{Chosen, Member, Members, Owner};
+use crate::host::cgroup::Origin;
 use crate::host::process::Reader;
-use crate::host::sampler::{Sample, Samples};
+use crate::host::sampler::Sample;
 
-type Ours = HashMap<Arc<str>, Arc<Member>>;
+pub(super) type Ours = HashMap<Arc<str>, Arc<Member>>;
 
 impl Members {
     /// U10 to U14.
@@ -28,7 +24,12 @@ impl Members {
         self.usage_in(owner, &sample, options).await
     }
 
-    async fn usage_in(&self, owner: &impl Owner, sample: &Sample, options: &UsageOptions) -> Result<NodeUsage> {
+    pub(super) async fn usage_in(
+        &self,
+        owner: &impl Owner,
+        sample: &Sample,
+        options: &UsageOptions,
+    ) -> Result<NodeUsage> {
         let Some(ours) = self.ours(owner, sample).await? else { return self.polled.usage(owner, options).await };
         let mut usage = NodeUsage::at(owner.name(), sample.observed_at);
         usage.sampling = Some(sample.sampling);
@@ -36,47 +37,33 @@ impl Members {
             usage.machine = Some(sample.machine.clone());
             usage.containers = ours.iter().filter_map(|(path, member)| of_group(sample, path, member)).collect();
         } else {
-            for chosen in self.chosen(owner, &ours, sample, &options.containers).await? {
-                let told = chosen.group.and_then(|path| of_group(sample, &path, &chosen.member));
-                usage.containers.push(match told {
-                    Some(told) => told,
-                    None => {
-                        let stats = now(owner, &chosen.member.id).await?;
-                        ContainerUsage::new(&chosen.member.id, &chosen.member.name, stats)
-                    }
-                });
-            }
+            let named = self.named(owner, &ours, sample, &options.containers).await?;
+            usage.containers.extend(named.into_iter().map(|(told, _)| told));
         }
         usage.containers.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(usage)
     }
 
-    /// U20.
-    pub(crate) async fn watch(
-        self: &Arc<Self>,
-        owner: impl Owner,
-        options: UsageOptions,
-    ) -> Result<ItemStream<NodeUsage>> {
-        options.validate()?;
-        if !options.containers.is_empty() {
-            // What is not there, or does not run, is told at once.
-            usage::running(&owner, &options.containers).await?;
-        }
-        let Some(sampler) = &self.sampler else {
-            return Ok(Polled::watch(Elsewhere { members: Arc::clone(self), owner }, options));
-        };
-        let samples = sampler.samples()?;
-        let watched =
-            Watched { members: Arc::clone(self), owner, options, samples, before: HashMap::new(), is_first: true };
-        let items = stream::unfold(Some(watched), |watched| async move {
-            let mut watched = watched?;
-            match watched.item().await {
-                Ok(Some(usage)) => Some((Ok(usage), Some(watched))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
+    /// What those that are named use, with the group that was read; without one where the engine was asked.
+    pub(super) async fn named(
+        &self,
+        owner: &impl Owner,
+        ours: &Ours,
+        sample: &Sample,
+        names: &[String],
+    ) -> Result<Vec<(ContainerUsage, Option<Origin>)>> {
+        let mut all = Vec::with_capacity(names.len());
+        for Chosen { member, group } in self.chosen(owner, ours, sample, names).await? {
+            let origin = group.as_deref().and_then(|path| sample.group(path)?.origin);
+            match group.and_then(|path| of_group(sample, &path, &member)) {
+                Some(told) => all.push((told, origin)),
+                None => {
+                    let stats = now(owner, &member.id).await?;
+                    all.push((ContainerUsage::new(&member.id, &member.name, stats), None));
+                }
             }
-        });
-        Ok(items.boxed())
+        }
+        Ok(all)
     }
 
     /// U30 to U32.
@@ -201,7 +188,7 @@ fn series(member: Option<&Member>) -> UsageSeries {
 }
 
 /// What a container uses that is not in the sample yet.
-async fn now(owner: &impl Owner, id: &str) -> Result<ContainerStats> {
+pub(super) async fn now(owner: &impl Owner, id: &str) -> Result<ContainerStats> {
     owner.container(id).stats().await.map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::Conflict => error.with_resource(id),
         _ => error,
@@ -210,71 +197,4 @@ async fn now(owner: &impl Owner, id: &str) -> Result<ContainerStats> {
 
 fn ended(id: &str) -> Error {
     Error::new(ErrorKind::Conflict, "the container does not run").with_resource(id)
-}
-
-/// A node whose engine is on another machine, asked again and again.
-struct Elsewhere<O> {
-    members: Arc<Members>,
-    owner: O,
-}
-
-#[async_trait]
-impl<O: Owner> Asked for Elsewhere<O> {
-    async fn usage(&self, options: &UsageOptions) -> Result<NodeUsage> {
-        self.members.usage(&self.owner, options).await
-    }
-}
-
-/// A usage that is told again with each sample.
-struct Watched<O> {
-    members: Arc<Members>,
-    owner: O,
-    options: UsageOptions,
-    samples: Samples,
-    /// When each was observed last.
-    before: HashMap<String, Timestamp>,
-    is_first: bool,
-}
-
-impl<O: Owner> Watched<O> {
-    /// The next item; nothing when none of the containers that were asked for runs any more.
-    async fn item(&mut self) -> Result<Option<NodeUsage>> {
-        let is_first = std::mem::take(&mut self.is_first);
-        let sample = if is_first { self.samples.now().await? } else { self.samples.next().await? };
-        loop {
-            match self.members.usage_in(&self.owner, &sample, &self.options).await {
-                Ok(mut usage) => {
-                    self.later(&mut usage).await;
-                    return Ok(Some(usage));
-                }
-                // What ended after the first item is not in the items from then on.
-                Err(error) if !is_first && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
-                    let asked = self.options.containers.len();
-                    let gone = error.resource().map(str::to_owned);
-                    self.options.containers.retain(|container| Some(container) != gone.as_ref());
-                    if self.options.containers.is_empty() || asked == 1 {
-                        return Ok(None);
-                    }
-                    if self.options.containers.len() == asked {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// What was read directly before the sampler found it may be newer than its first sample: then it is read so once more.
-    async fn later(&mut self, usage: &mut NodeUsage) {
-        if self.options.containers.is_empty() {
-            return;
-        }
-        for container in &mut usage.containers {
-            let is_later = self.before.get(&container.id).is_none_or(|before| container.stats.observed_at > *before);
-            if !is_later && let Ok(stats) = now(&self.owner, &container.id).await {
-                container.stats = stats;
-            }
-            self.before.insert(container.id.clone(), container.stats.observed_at);
-        }
-    }
 }

@@ -10,7 +10,7 @@ use roadstead_core::usage::{Rates, Sampling};
 use roadstead_core::{ContainerStats, Timestamp};
 
 use super::sample::{GroupSample, ProcessSample, Sample};
-use crate::host::cgroup::{Cgroup, Mounts};
+use crate::host::cgroup::{Cgroup, Mounts, Origin};
 use crate::host::groups::{Counters, GroupFiles};
 use crate::host::kept::Buffer;
 use crate::host::machine::Machine;
@@ -61,9 +61,11 @@ struct Known {
 #[derive(Debug)]
 struct Watched {
     name: GroupName,
-    /// One of its processes, the one with the lowest number at this look.
-    pid: u32,
+    /// The process in it that began first, with the time when it did. Numbers alone do not tell: they begin anew at some time.
+    first: (u64, u32),
     cgroup: Arc<Cgroup>,
+    /// Which group its files are of.
+    origin: Option<Origin>,
     /// Absent where there would be too many descriptors.
     files: Option<GroupFiles>,
     before: Option<(Instant, ContainerStats)>,
@@ -133,14 +135,15 @@ impl Looker {
             if let Some(path) = self.paths.get_mut(&group) {
                 path.seen = self.look;
                 for (own, name) in &path.containers {
+                    let this = (entry.stat.start_ticks, pid);
                     if let Some(group) = self.groups.get_mut(own) {
-                        group.pid = if group.seen == self.look { group.pid.min(pid) } else { pid };
+                        group.first = if group.seen == self.look { group.first.min(this) } else { this };
                         group.seen = self.look;
                         continue;
                     }
                     // One that has just ended is looked for again at the next look, if it is there then.
                     if let Some(cgroup) = Cgroup::of_group(&self.proc, &self.mounts, pid, name) {
-                        let group = Watched::new(name.clone(), cgroup, self.look);
+                        let group = Watched::new(name.clone(), cgroup, this, self.look);
                         self.groups.insert(Arc::clone(own), group);
                     }
                 }
@@ -167,11 +170,12 @@ impl Looker {
 }
 
 impl Watched {
-    fn new(name: GroupName, cgroup: Cgroup, look: u64) -> Self {
+    fn new(name: GroupName, cgroup: Cgroup, first: (u64, u32), look: u64) -> Self {
         Watched {
             name,
-            pid: cgroup.pid,
+            first,
             cgroup: Arc::new(cgroup),
+            origin: None,
             files: None,
             before: None,
             at_rest: None,
@@ -201,8 +205,10 @@ impl Watched {
         if self.reads < FOUND_READS {
             self.reads += 1;
             // Engines put a process into one hierarchy after the other: what was found meanwhile is a part.
-            let found = (self.reads > 1).then(|| anew(self.pid, &self.name)).flatten();
-            if let Some(found) = found.filter(|found| !found.is_same(&self.cgroup)) {
+            // So is a process that was met before the first one: it may have a network of its own.
+            let may_be_other = self.reads > 1 || self.cgroup.pid != self.first.1;
+            let found = may_be_other.then(|| anew(self.first.1, &self.name)).flatten();
+            if let Some(found) = found.filter(|found| self.files.is_none() || !found.is_same(&self.cgroup)) {
                 self.cgroup = Arc::new(found);
                 self.close(kept);
             }
@@ -224,6 +230,7 @@ impl Watched {
             path: Arc::clone(path),
             name: self.name.clone(),
             cgroup: Arc::clone(&self.cgroup),
+            origin: self.origin,
             stats,
             rates,
         })
@@ -243,10 +250,12 @@ impl Watched {
             Some(Err(_)) => self.close(kept),
             None => {}
         }
-        if self.cgroup.pid != self.pid {
-            self.cgroup = Arc::new(anew(self.pid, &self.name)?);
+        if self.cgroup.pid != self.first.1 {
+            self.cgroup = Arc::new(anew(self.first.1, &self.name)?);
         }
         let mut files = GroupFiles::open(&self.cgroup).ok()?;
+        self.origin = self.cgroup.origin();
+        // After it was asked which group it is: what is read here is of that one, or is not there.
         let counters = files.read(now, buffer).ok()?;
         let needs = files.descriptors();
         if *kept + needs <= most {

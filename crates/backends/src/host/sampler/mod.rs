@@ -38,9 +38,9 @@ pub struct SamplerOptions {
     pub interval: Duration,
     /// How much of one core looking may use, in percent: between 0.01 and 100. Two.
     pub budget_percent: f64,
-    /// For how long everything is kept. A quarter of an hour.
+    /// For how long everything is kept: at most [`MOMENTS_MAX`](Self::MOMENTS_MAX) intervals. A quarter of an hour.
     pub fine: Duration,
-    /// For how long what is older is kept, in steps of five minutes. A day.
+    /// For how long what is older is kept, in steps of five minutes: at most [`MOMENTS_MAX`](Self::MOMENTS_MAX) of these. A day.
     pub keep: Duration,
     /// Whether it goes on when nobody asks, so that there is a history when somebody does. No.
     pub keep_running: bool,
@@ -59,12 +59,39 @@ impl Default for SamplerOptions {
 }
 
 impl SamplerOptions {
+    /// So many samples of each container and process are kept at most, and so many of the steps of what is older.
+    pub const MOMENTS_MAX: u32 = 100_000;
+
+    /// Checks whether it can be looked like this.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field `interval`, `budget_percent`, `fine` or `keep`.
+    pub fn validate(&self) -> Result<()> {
+        let keep = self.keep();
+        let most = usize::try_from(Self::MOMENTS_MAX).unwrap_or(usize::MAX);
+        if self.interval < INTERVAL_LEAST {
+            return Err(Error::invalid("interval", "must be at least a tenth of a second"));
+        }
+        if !(0.01..=100.0).contains(&self.budget_percent) {
+            return Err(Error::invalid("budget_percent", "must be from 0.01 to 100"));
+        }
+        if keep.fine > most {
+            let reason = format!("would be {} samples at this interval; at most {most} are kept", keep.fine);
+            return Err(Error::invalid("fine", reason));
+        }
+        if keep.spans > most {
+            let reason = format!("would be {} steps of five minutes; at most {most} are kept", keep.spans);
+            return Err(Error::invalid("keep", reason));
+        }
+        Ok(())
+    }
+
     fn keep(&self) -> Keep {
-        Keep::of(self.interval.max(INTERVAL_LEAST), self.fine, THIN, self.keep)
+        Keep::of(self.interval, self.fine, THIN, self.keep)
     }
 
     fn pace(&self) -> Pace {
-        Pace::new(self.interval.max(INTERVAL_LEAST), self.budget_percent / 100.0)
+        Pace::new(self.interval, self.budget_percent / 100.0)
     }
 }
 
@@ -135,7 +162,11 @@ impl Sampler {
     }
 
     /// Changes how it is looked, from the next look on. What was kept stays unless it is to be kept for another time.
-    pub fn configure(&self, options: SamplerOptions) {
+    ///
+    /// # Errors
+    /// Those of [`SamplerOptions::validate`]; then nothing is changed.
+    pub fn configure(&self, options: SamplerOptions) -> Result<()> {
+        options.validate()?;
         {
             let mut state = self.0.state();
             if options.keep() != state.options.keep() {
@@ -145,6 +176,7 @@ impl Sampler {
             state.version += 1;
         }
         self.0.changed.notify_all();
+        Ok(())
     }
 
     /// How it is looked.
@@ -251,7 +283,7 @@ impl Shared {
                 let keep = state.options.keep();
                 state.rings.get_or_insert_with(|| Rings::new(keep)).push(sample, looker.page_bytes());
             }
-            sampling.asked_interval_seconds = state.options.interval.max(INTERVAL_LEAST).as_secs_f64();
+            sampling.asked_interval_seconds = state.options.interval.as_secs_f64();
             sampling.budget_percent = state.options.budget_percent;
             sampling.history_bytes = state.rings.as_ref().map_or(0, Rings::bytes);
         }
@@ -331,7 +363,7 @@ mod tests {
         let sampler = Sampler::new();
         let options =
             SamplerOptions { interval: Duration::from_millis(100), budget_percent: 100.0, ..SamplerOptions::default() };
-        sampler.configure(options);
+        sampler.configure(options).unwrap();
         let mut samples = sampler.samples().unwrap();
         let first = samples.now().await.unwrap();
         assert!(first.process(std::process::id()).is_some() && first.machine.memory.total_bytes > 0);
@@ -351,17 +383,36 @@ mod tests {
         assert!(points.0.is_sorted_by_key(|point| point.at));
     }
 
+    #[test]
+    fn what_cannot_be_kept_is_refused_and_changes_nothing() {
+        let sampler = Sampler::new();
+        let good = SamplerOptions::default();
+        let day = Duration::from_hours(24);
+        let often = SamplerOptions { interval: Duration::from_millis(100), ..good };
+        for (options, field) in [
+            (SamplerOptions { interval: Duration::from_millis(99), ..good }, "interval"),
+            (SamplerOptions { budget_percent: f64::NAN, ..good }, "budget_percent"),
+            (SamplerOptions { fine: day, ..often }, "fine"),
+            (SamplerOptions { fine: Duration::from_millis(10_000_100), ..often }, "fine"),
+            (SamplerOptions { keep: 366 * day, ..good }, "keep"),
+        ] {
+            assert_eq!(sampler.configure(options).unwrap_err().field(), Some(field));
+            assert_eq!(sampler.options(), good);
+        }
+        sampler.configure(SamplerOptions { fine: Duration::from_secs(10_000), ..often }).unwrap();
+    }
+
     #[tokio::test]
     async fn what_is_kept_for_another_time_is_kept_anew() {
         let sampler = Sampler::new();
         let mut options = SamplerOptions::default();
         (options.interval, options.budget_percent) = (Duration::from_hours(1), 100.0);
-        sampler.configure(options.clone());
+        sampler.configure(options.clone()).unwrap();
         let mut samples = sampler.samples().unwrap();
         samples.now().await.unwrap();
         // A change of the options wakes the thread, which would sleep for an hour.
         options.fine = Duration::from_hours(2);
-        sampler.configure(options.clone());
+        sampler.configure(options.clone()).unwrap();
         samples.next().await.unwrap();
         let points = sampler.histories(|rings| rings.machine(None, None).len()).unwrap();
         assert_eq!((points, sampler.options()), (1, options));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roadstead_core::usage::{MachineUsage, Rates, Sampling};
 use roadstead_core::{ContainerStats, Timestamp};
 
-use crate::host::cgroup::Cgroup;
+use crate::host::cgroup::{Cgroup, Origin};
 use crate::host::files::pid::Stat;
 use crate::host::named::{self, GroupName};
 
@@ -71,11 +71,19 @@ pub struct GroupSample {
     pub(in crate::host) path: Arc<str>,
     pub(in crate::host) name: GroupName,
     pub(in crate::host) cgroup: Arc<Cgroup>,
+    /// Which group it was that was read.
+    pub(in crate::host) origin: Option<Origin>,
     pub(in crate::host) stats: ContainerStats,
     pub(in crate::host) rates: Option<Rates>,
 }
 
 impl GroupSample {
+    /// Whether the group that was read is there no more, though another may have its path.
+    pub(in crate::host) fn is_gone(&self) -> bool {
+        let now = self.cgroup.origin();
+        now.is_none_or(|now| self.origin.and_then(|origin| origin.is(now)) == Some(false))
+    }
+
     /// Its path in the hierarchy.
     #[must_use]
     pub fn path(&self) -> &str {

@@ -187,6 +187,27 @@ fn a_group_that_is_seen_while_it_is_made_is_read_whole_later() {
 }
 
 #[test]
+fn the_network_is_that_of_the_process_which_began_first() {
+    let fixture = Fixture::new(Layout::Two);
+    let group = format!("/docker/{ID}");
+    for pid in PID..PID + 8 {
+        fixture.begin(pid, &group, "");
+        // The numbers began anew meanwhile.
+        let stat =
+            format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 10 0 0 0 20 0 1 0 {} 4096 1 0\n", PID + 10 - (pid + 5) % 8);
+        fixture.write(&format!("proc/{pid}/stat"), &stat);
+    }
+    let begun = |sample: &ProcessSample| (sample.stat.start_ticks, sample.stat.pid);
+    let mut looker = fixture.looker(100);
+    for _ in 0..2 {
+        let sample = looker.look().unwrap();
+        let first = sample.processes.iter().map(begun).min().unwrap();
+        assert_ne!(first.1, PID);
+        assert_eq!(sample.groups[0].cgroup.pid, first.1);
+    }
+}
+
+#[test]
 fn what_comes_and_goes_leaves_nothing() {
     for (layout, most) in [(Layout::One, 1000), (Layout::Two, 1000), (Layout::Two, 30)] {
         let fixture = Fixture::new(layout);
@@ -217,12 +238,21 @@ fn a_container_that_is_made_anew_under_its_name() {
     let group = "/lxc.payload.web";
     let mut looker = fixture.looker(100);
     fixture.begin(PID, group, "");
-    assert_eq!(looker.look().unwrap().groups.len(), 1);
+    let first = looker.look().unwrap();
+    assert_eq!(first.groups.len(), 1);
+    let is_same = |sample: &Sample| sample.groups[0].origin.unwrap().is(first.groups[0].origin.unwrap());
+    assert!(is_same(&looker.look().unwrap()) == Some(true) && !first.groups[0].is_gone());
+    // What stays of it keeps its number from being given to the next one: the kernel gives none twice.
+    let unified = fixture.root.path().join("unified");
+    fs::rename(unified.join("lxc.payload.web"), unified.join("before")).unwrap();
+    fixture.begin(PID, group, "");
+    assert!(first.groups[0].is_gone(), "another one has its path");
     fixture.end(PID, group);
     assert!(looker.look().unwrap().groups.is_empty());
     fixture.begin(PID + 5, group, "");
     let again = looker.look().unwrap();
     assert_eq!((again.groups.len(), again.groups[0].cgroup.pid), (1, PID + 5));
+    assert_eq!(is_same(&again), Some(false));
     assert!(again.groups[0].rates.is_none());
 }
 
