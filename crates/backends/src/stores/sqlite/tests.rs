@@ -75,3 +75,88 @@ async fn files_of_others_and_of_newer_ones_are_not_touched() {
     assert_eq!(std::fs::read_to_string(&text).unwrap(), "no database ".repeat(100));
     assert!(SqliteStore::open(&directory.path().join("no/such")).await.unwrap_err().to_string().contains("no/such"));
 }
+
+/// Where a process of the test below finds the file that it writes to until it is killed.
+const WRITES_TO: &str = "ROADSTEAD_TEST_STORE";
+
+/// Writes pairs, several at once, and prints each once it is acknowledged.
+async fn write_until_killed(path: &Path) {
+    let store = SqliteStore::open(path).await.unwrap();
+    let writers = (0..8).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for number in 0_u64.. {
+                let value = number.to_string();
+                let (left, right) = (key(&format!("left/{writer}")), key(&format!("right/{writer}")));
+                let mut write = Transaction::new().put(left, value.clone()).put(right, value);
+                write = if number % 2 == 0 { write.create(key(&format!("odd/{writer}/{number}")), "") } else { write };
+                store.commit(&write).await.unwrap();
+                println!("{writer} {number}");
+            }
+        })
+    });
+    futures_util::future::join_all(writers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    if let Some(path) = std::env::var_os(WRITES_TO) {
+        return write_until_killed(Path::new(&path)).await;
+    }
+    let rounds = if std::env::var_os("ROADSTEAD_SOAK").is_some_and(|soak| soak == "1") { 300 } else { 15 };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let mut last = Revision::default();
+    for round in 0..rounds {
+        let own = std::env::current_exe().unwrap();
+        let name = "stores::sqlite::tests::nothing_acknowledged_is_lost_when_the_process_is_killed";
+        let mut child = Command::new(own)
+            .args(["--exact", name, "--nocapture"])
+            .env(WRITES_TO, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Killed after another number of writes each time, whenever that is.
+        let mut acknowledged = [None; 8];
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut heard = 0;
+        for line in lines {
+            let Ok(line) = line else { break };
+            let mut words = line.split(' ').map(str::parse::<u64>);
+            let (Some(Ok(writer)), Some(Ok(number))) = (words.next(), words.next()) else { continue };
+            acknowledged[usize::try_from(writer).unwrap()] = Some(number);
+            heard += 1;
+            if heard == 1 + (round * 7) % 40 {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        assert!(heard > 0, "nothing was acknowledged");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let reached = store.revision().await.unwrap();
+        assert!(reached > last);
+        last = reached;
+        let mut rest = Transaction::new();
+        for (writer, acknowledged) in acknowledged.into_iter().enumerate() {
+            let value = |side: &str| {
+                let (store, key) = (store.clone(), key(&format!("{side}/{writer}")));
+                async move { store.get(&key).await.unwrap().map(|entry| String::from_utf8_lossy(&entry.value).into_owned()) }
+            };
+            let (left, right) = (value("left").await, value("right").await);
+            assert_eq!(left, right, "half of a transaction");
+            let number = left.as_deref().and_then(|number| number.parse::<u64>().ok());
+            assert!(number >= acknowledged, "{acknowledged:?} was acknowledged, {number:?} is there");
+            let numbers = Prefix::new(format!("odd/{writer}/")).unwrap();
+            let kept = store.list(&ListEntries::of(numbers)).await.unwrap().entries;
+            assert_eq!(u64::try_from(kept.len()).unwrap(), number.map_or(0, |number| number / 2 + 1));
+            // The next round begins anew.
+            for entry in kept {
+                store.commit(&Transaction::new().delete(entry.key)).await.unwrap();
+            }
+            rest = rest.delete(key(&format!("left/{writer}"))).delete(key(&format!("right/{writer}")));
+        }
+        last = last.max(store.commit(&rest).await.unwrap());
+    }
+}
