@@ -23,8 +23,9 @@ const THREAD: &str = "roadstead-sampler";
 const PACED: Duration = Duration::from_secs(40);
 /// How often it is looked for each row,
 const LOOKS: usize = 20;
-/// and where there are so many that the figure of the history counts, so that the end of a step is not most of it.
-const LOOKS_OF_MANY: usize = 60;
+/// and where there are so many that the figure of the history counts: for a whole step of it, in which each history takes some
+/// memory once.
+const LOOKS_OF_MANY: usize = 300;
 
 /// What looking at so many of a kind cost.
 struct Cost {
@@ -60,9 +61,10 @@ async fn look(sampler: &Sampler, groups: &Groups, count: usize) -> Outcome<Cost>
     let (mut passes, mut kernel) = (Vec::new(), Vec::new());
     let mut reader = Kernel::begin(groups.directories(), groups.pids())?;
     let mut files = reader.read()?.files;
+    let made = groups.all.iter().filter(|group| !group.directories.is_empty()).count();
     let first = sampler.sample().await?;
     let begun = (Instant::now(), thread_time(&task)?);
-    for _ in 0..if count == 1000 { LOOKS_OF_MANY } else { LOOKS } {
+    for _ in 0..if made == 1000 { LOOKS_OF_MANY } else { LOOKS } {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let sample = sampler.sample().await?;
         passes.push(Duration::from_secs_f64(sample.sampling().sample_cost_seconds));
@@ -73,7 +75,6 @@ async fn look(sampler: &Sampler, groups: &Groups, count: usize) -> Outcome<Cost>
     let used = thread_time(&task)?.saturating_sub(begun.1);
     let last = sampler.sample().await?;
     let seen = last.groups().iter().filter(|group| group.path().contains(groups::PARENT)).count();
-    let made = groups.all.iter().filter(|group| !group.directories.is_empty()).count();
     if seen != made {
         return Err(format!("{seen} of {made} containers were seen").into());
     }
@@ -180,7 +181,8 @@ fn is_another() -> Outcome<bool> {
 const HEAD: &str = "# Results: this machine's containers and processes
 
 Written by `cargo run --release -p roadstead-benches --bin host`. Containers are control groups with a process each, looked at once a
-second; processor time, medians of 20 passes, of 60 where there are 1,000. A process that sleeps never runs between two looks, so that
+second; processor time, medians of 20 passes, of 300 for
+1,000 containers. A process that sleeps never runs between two looks, so that
 most of what its container has counted cannot have changed and is read every eighth to sixteenth second only; one that is awake runs
 for a moment several times a second, so that every counter is read at every look. The kernel's own time is that of another program that
 reads all these files once a second from kept descriptors and does not look at what they say. What is beyond it is for each process,

@@ -258,11 +258,12 @@ label = \"tier=web\"
 
 There are `cpu > 90% for 30s` (of one core, by a container), `memory > 90% of limit for 10s`, `oom_kill`, `restarts > 3 in 60s` and
 `node gone for 30s`. Times are in `s`, `m` or `h`. An `oom_kill` is cleared when there was none for a minute; its value is the
-kernel's count, which is not known of a kill that only the engine tells of. What containers use is read every two seconds, or as often
-as `sample_interval_seconds` says on this machine, so rules about it are late by at most that. A node is asked five times within the
-shortest time of the rules about it, but at least every 10 seconds and at most every second; it is gone from the first question
-without an answer on, so that the alert comes between the rule's time and one question later. A node that is removed clears its
-alerts. A rule may name a node that is added later: `--check` and the log warn of names that no node has.
+kernel's count, which is not known of a kill that only the engine tells of. What containers use is read every two seconds, or as
+often as `sample_interval_seconds` says on this machine, so rules about it are late by at most that; a limit that is changed is seen
+after at most sixteen times as long. A node is asked five times within the shortest time of the rules about it, but at least every
+10 seconds and at most every second; it is gone from the first question without an answer on, so that the alert comes between the
+rule's time and one question later. A node that is removed clears its alerts. A rule may name a node that is added later: `--check`
+and the log warn of names that no node has.
 
 ## Which engines are found
 

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -144,6 +144,7 @@ impl Server {
             nodes,
             moves,
             alerts: Arc::default(),
+            machines: Mutex::default(),
             token: Token::new(token.clone()),
             ending: ended,
         });

@@ -1,6 +1,6 @@
 //! What every handler has at hand: the nodes, the bounds, and the way to tell that the server is ending.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use roadstead_core::{Container, Error, ErrorKind, Node, Result, names};
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::alerts::Alerts;
 use crate::auth::Token;
 use crate::config::Config;
+use crate::metrics::Names;
 use crate::moves::Moves;
 use crate::nodes::Nodes;
 
@@ -23,6 +24,8 @@ pub(crate) struct App {
     pub(crate) moves: Moves,
     /// Alerts that were raised and cleared.
     pub(crate) alerts: Arc<Alerts>,
+    /// How machines are called in the metrics.
+    pub(crate) machines: Mutex<Names>,
     /// What a caller must show.
     pub(crate) token: Token,
     /// Becomes true when the server is to end.

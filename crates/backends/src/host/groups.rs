@@ -6,14 +6,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cgroup::{Cgroup, Version};
 use super::files::group::{Cpu, Memory, Pressure, io_of_one, io_of_two, limit, oom_kills, processors};
 use super::files::machine::{Nic, nics};
 use super::files::scan::whole;
 use super::kept::{Buffer, Comes, Kept};
-use super::rest::Rest;
+use super::rest::{Rest, is_written, spread};
 
 /// Limits are read once in so many reads.
 const LIMITS_EVERY: u32 = 16;
@@ -57,7 +57,9 @@ pub(super) struct GroupFiles {
     network: Option<Kept>,
     limits: Limits,
     limit_paths: [Option<PathBuf>; 3],
+    /// How often it was read, counted from another number for each, so that limits of all are not read at the same look.
     reads: u32,
+    are_limits_known: bool,
     rest: Rest,
     /// Its processor time just before its processes were looked at.
     before_processes: Option<u64>,
@@ -79,11 +81,11 @@ struct MemoryFiles {
 }
 
 impl GroupFiles {
-    /// Opens what there is.
+    /// Opens what there is. It rests when nothing in it ran for so long.
     ///
     /// # Errors
     /// `NotFound` when the container has ended, or the kernel does not count its processor time.
-    pub(super) fn open(group: &Cgroup) -> io::Result<Self> {
+    pub(super) fn open(group: &Cgroup, settled: Duration) -> io::Result<Self> {
         let one_or = |directory: Option<(Version, &Path)>, one: &str, two: &str| {
             directory.and_then(|(version, directory)| {
                 let name = if version == Version::One { one } else { two };
@@ -139,8 +141,9 @@ impl GroupFiles {
                 path("pids", "pids.max", "pids.max"),
                 path("cpuset", "cpuset.effective_cpus", "cpuset.cpus.effective"),
             ],
-            reads: 0,
-            rest: Rest::new(group.pid),
+            reads: spread(group.pid) % LIMITS_EVERY,
+            are_limits_known: false,
+            rest: Rest::new(group.pid, settled),
             before_processes: None,
         })
     }
@@ -171,8 +174,39 @@ impl GroupFiles {
         }
         counters.pids = self.pids(buffer)?;
         counters.pressure = self.pressure(buffer);
-        self.others(&mut counters, buffer)?;
-        if self.are_limits_due() {
+        counters.io = self.io(buffer)?;
+        counters.nics = self.nics(buffer);
+        counters.limits = self.limits();
+        // What ran since its processes were looked at has changed them.
+        let is_proven = self.before_processes.take() == Some(counters.cpu.total_ns);
+        self.rest.is_read(now, &mut counters, is_proven);
+        Ok(counters)
+    }
+
+    /// Reads what can have changed of a container in which nothing ran since all of it was read. Nothing when something did run,
+    /// when all of it is due, or when it has ended: then all is to be read. Its processes are to be looked at after this.
+    pub(super) fn read_at_rest(&mut self, now: Instant, buffer: &mut Buffer) -> Option<Counters> {
+        self.before_processes = self.cpu.total_ns(buffer);
+        let total_ns = self.before_processes?;
+        let before = self.rest.before(now).filter(|before| before.cpu.total_ns == total_ns)?;
+        let memory_bytes = self.memory.as_ref().and_then(|memory| whole(memory.usage.read(buffer).ok()?));
+        if memory_bytes != before.memory_bytes {
+            return None;
+        }
+        let mut counters = before.clone();
+        if !is_written(&counters) {
+            counters.io = self.io(buffer).ok()?;
+        }
+        counters.nics = self.nics(buffer);
+        counters.limits = self.limits();
+        self.before_processes = None;
+        Some(counters)
+    }
+
+    /// Its limits, read anew once in a while.
+    fn limits(&mut self) -> Limits {
+        if !self.are_limits_known || self.reads.is_multiple_of(LIMITS_EVERY) {
+            self.are_limits_known = true;
             let [memory, pids, processors] = &self.limit_paths;
             let read = |path: &Option<PathBuf>| path.as_deref().and_then(|path| std::fs::read(path).ok());
             self.limits = Limits {
@@ -182,40 +216,7 @@ impl GroupFiles {
             };
         }
         self.reads = self.reads.wrapping_add(1);
-        counters.limits = self.limits;
-        // What ran since its processes were looked at has changed them.
-        if self.before_processes.take().is_none_or(|total_ns| total_ns == counters.cpu.total_ns) {
-            self.rest.is_read(now, &mut counters);
-        } else {
-            self.rest.is_over();
-        }
-        Ok(counters)
-    }
-
-    /// Reads what can have changed of a container in which nothing ran since all of it was read. Nothing when something did run,
-    /// when all of it is due, or when it has ended: then all is to be read. Its processes are to be looked at after this.
-    pub(super) fn read_at_rest(&mut self, now: Instant, buffer: &mut Buffer) -> Option<Counters> {
-        self.before_processes = self.cpu.total_ns(buffer);
-        let total_ns = self.before_processes?;
-        let are_limits_due = self.are_limits_due();
-        let before = self.rest.before(now).filter(|before| before.cpu.total_ns == total_ns && !are_limits_due)?;
-        let memory_bytes = self.memory.as_ref().and_then(|memory| whole(memory.usage.read(buffer).ok()?));
-        if memory_bytes != before.memory_bytes || self.pids(buffer).ok()? != before.pids {
-            return None;
-        }
-        self.before_processes = None;
-        let mut counters = before.clone();
-        if self.rest.may_wait() {
-            counters.pressure = self.pressure(buffer);
-            self.rest.waits(now, counters.pressure);
-        }
-        self.others(&mut counters, buffer).ok()?;
-        self.reads = self.reads.wrapping_add(1);
-        Some(counters)
-    }
-
-    fn are_limits_due(&self) -> bool {
-        self.reads.is_multiple_of(LIMITS_EVERY)
+        self.limits
     }
 
     fn pids(&self, buffer: &mut Buffer) -> io::Result<Option<u64>> {
@@ -227,20 +228,19 @@ impl GroupFiles {
         self.pressure.each_ref().map(|file| Some(Pressure::parse(file.as_ref()?.read(buffer).ok()?)))
     }
 
-    /// What others bring about: packets come, and pages are written later.
-    fn others(&self, counters: &mut Counters, buffer: &mut Buffer) -> io::Result<()> {
-        counters.io = match &self.io {
+    fn io(&self, buffer: &mut Buffer) -> io::Result<Option<(u64, u64)>> {
+        Ok(match &self.io {
             Some((Version::One, file)) => io_of_one(file.read(buffer)?),
             Some((Version::Two, file)) => Some(io_of_two(file.read(buffer)?)),
             None => None,
-        };
-        // The process whose network this is may end before the container does.
-        counters.nics = self.network.as_ref().and_then(|network| {
-            let mut all = nics(network.read(buffer).ok()?);
-            all.retain(|nic| nic.name != "lo");
-            Some(all)
-        });
-        Ok(())
+        })
+    }
+
+    /// The process whose network this is may end before the container does.
+    fn nics(&self, buffer: &mut Buffer) -> Option<Vec<Nic>> {
+        let mut all = nics(self.network.as_ref()?.read(buffer).ok()?);
+        all.retain(|nic| nic.name != "lo");
+        Some(all)
     }
 }
 

@@ -3,7 +3,7 @@
 //! What changes slowly or costs much, file systems and sensors, is read once in a while only. Of file systems only kinds that are on
 //! a disk of this machine are asked: what is behind a network may never answer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -43,7 +43,18 @@ pub(super) struct Machine {
     guests: Guests,
     reads: u64,
     ticks_per_second: u64,
-    before: Option<(Instant, MachineUsage)>,
+    before: Option<Before>,
+}
+
+/// What the next read is compared with.
+#[derive(Debug)]
+struct Before {
+    at: Instant,
+    cpu: MachineCpu,
+    /// By name, what was read from each disk and written to it.
+    disks: HashMap<String, (u64, u64)>,
+    /// By name, what each interface received and sent.
+    nics: HashMap<String, (u64, u64)>,
 }
 
 /// What is read seldom.
@@ -110,10 +121,15 @@ impl Machine {
         usage.pressure = pressures(pressure);
         usage.filesystems.clone_from(&self.slow.filesystems);
         usage.sensors.clone_from(&self.slow.sensors);
-        if let Some((then, before)) = &self.before {
-            self.compare(before, &mut usage, now.duration_since(*then).as_secs_f64());
+        if let Some(before) = &self.before {
+            self.compare(before, &mut usage, now.duration_since(before.at).as_secs_f64());
         }
-        self.before = Some((now, usage.clone()));
+        self.before = Some(Before {
+            at: now,
+            cpu: usage.cpu.clone(),
+            disks: usage.disks.iter().map(|disk| (disk.name.clone(), (disk.read_bytes, disk.written_bytes))).collect(),
+            nics: usage.nics.iter().map(|nic| (nic.name.clone(), (nic.received_bytes, nic.sent_bytes))).collect(),
+        });
         usage
     }
 
@@ -145,7 +161,7 @@ impl Machine {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "there are never so many processors")]
-    fn compare(&self, before: &MachineUsage, usage: &mut MachineUsage, seconds: f64) {
+    fn compare(&self, before: &Before, usage: &mut MachineUsage, seconds: f64) {
         if seconds <= 0.0 {
             return;
         }
@@ -154,25 +170,35 @@ impl Machine {
             let earlier = before.cpu.cores.iter().find(|earlier| earlier.core == core.core);
             core.percent = earlier.and_then(|earlier| busy(&earlier.times, &core.times));
         }
-        let disks = |usage: &MachineUsage, of: fn(&DiskUsage) -> u64| {
-            let real = usage.disks.iter().filter(|disk| !self.slow.made_of_others.contains(&disk.name));
-            real.map(of).fold(0_u64, u64::saturating_add)
-        };
-        let nics = |usage: &MachineUsage, of: fn(&roadstead_core::NetworkStats) -> u64| {
-            usage.nics.iter().filter(|nic| nic.name != "lo").map(of).fold(0_u64, u64::saturating_add)
-        };
+        let disks = usage.disks.iter().filter(|disk| !self.slow.made_of_others.contains(&disk.name));
+        let (read, written) =
+            grown(&before.disks, disks.map(|disk| (&disk.name, disk.read_bytes, disk.written_bytes)), seconds);
+        let nics = usage.nics.iter().filter(|nic| nic.name != "lo");
+        let (received, sent) =
+            grown(&before.nics, nics.map(|nic| (&nic.name, nic.received_bytes, nic.sent_bytes)), seconds);
         let mut rates = Rates::default();
         rates.interval_seconds = seconds;
         rates.cpu_percent = usage.cpu.percent.unwrap_or(0.0) * usage.cpu.cores.len().max(1) as f64;
-        let rate = |earlier: u64, later: u64| Some(Rates::of_counters(earlier, later, seconds));
-        rates.read_bytes_per_second = rate(disks(before, |disk| disk.read_bytes), disks(usage, |disk| disk.read_bytes));
-        rates.written_bytes_per_second =
-            rate(disks(before, |disk| disk.written_bytes), disks(usage, |disk| disk.written_bytes));
-        rates.received_bytes_per_second =
-            rate(nics(before, |nic| nic.received_bytes), nics(usage, |nic| nic.received_bytes));
-        rates.sent_bytes_per_second = rate(nics(before, |nic| nic.sent_bytes), nics(usage, |nic| nic.sent_bytes));
+        (rates.read_bytes_per_second, rates.written_bytes_per_second) = (Some(read), Some(written));
+        (rates.received_bytes_per_second, rates.sent_bytes_per_second) = (Some(received), Some(sent));
         usage.rates = Some(rates);
     }
+}
+
+/// How fast two counters of each that was there before grew, all together. One that is gone takes nothing from the others.
+fn grown<'a>(
+    before: &HashMap<String, (u64, u64)>,
+    now: impl Iterator<Item = (&'a String, u64, u64)>,
+    seconds: f64,
+) -> (f64, f64) {
+    let mut sums = (0.0, 0.0);
+    for (name, first, second) in now {
+        if let Some((first_before, second_before)) = before.get(name) {
+            sums.0 += Rates::of_counters(*first_before, first, seconds);
+            sums.1 += Rates::of_counters(*second_before, second, seconds);
+        }
+    }
+    sums
 }
 
 fn text<'a>(file: Option<&Kept>, buffer: &'a mut Buffer) -> Option<&'a [u8]> {
@@ -300,11 +326,21 @@ pub(super) fn celsius(text: &str) -> Option<f64> {
 fn sensors(root: &Path) -> Vec<Sensor> {
     let line = |path: &Path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let degrees = |path: &Path| celsius(&line(path)?);
-    let mut all = Vec::new();
-    for chip in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        let directory = chip.path();
+    let chip = |entry: std::fs::DirEntry| {
+        let directory = entry.path();
+        let device = std::fs::canonicalize(directory.join("device")).ok();
+        // What has no device is told by its own number.
+        let device = device.as_deref().and_then(Path::file_name).map_or(entry.file_name(), ToOwned::to_owned);
         let name = line(&directory.join("name")).unwrap_or_default();
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+        (name, device.to_string_lossy().into_owned(), directory)
+    };
+    let mut chips: Vec<_> = std::fs::read_dir(root).into_iter().flatten().flatten().map(chip).collect();
+    chips.sort();
+    let mut all = Vec::new();
+    for (name, device, directory) in &chips {
+        let is_one_of_many = chips.iter().filter(|(other, ..)| other == name).count() > 1;
+        let name = if is_one_of_many { format!("{name} {device}") } else { name.clone() };
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             let file = entry.file_name().to_string_lossy().into_owned();
             let Some(which) = file.strip_suffix("_input").filter(|which| which.starts_with("temp")) else { continue };
             let Some(celsius) = degrees(&entry.path()) else { continue };
@@ -323,6 +359,17 @@ fn sensors(root: &Path) -> Vec<Sensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_gone_takes_nothing_from_the_others() {
+        let before: HashMap<_, _> = [("eth0", (100_000, 7)), ("veth1", (200, 9)), ("eth1", (50, 50))]
+            .map(|(name, both)| (name.to_owned(), both))
+            .into();
+        let now = [("eth0".to_owned(), 100_300, 7), ("eth1".to_owned(), 20, 60), ("veth2".to_owned(), 999, 999)];
+        let now = now.iter().map(|(name, first, second)| (name, *first, *second));
+        // What went down began anew, and what is new has no time before.
+        assert_eq!(grown(&before, now, 2.0), (160.0, 5.0));
+    }
 
     #[test]
     fn this_machine_tells_of_itself() {
@@ -371,5 +418,20 @@ mod tests {
         let told: Vec<_> =
             found.iter().map(|sensor| (sensor.label.as_str(), sensor.celsius, sensor.critical_celsius)).collect();
         assert_eq!(told, [("Core 0", 41.5, Some(100.0)), ("temp2", -5.0, None)]);
+        // Of several with one name each is told from the others.
+        for (number, device) in [(1, Some("nvme7")), (2, None)] {
+            let directory = root.path().join(format!("hwmon{number}"));
+            std::fs::create_dir(&directory).unwrap();
+            std::fs::write(directory.join("name"), "nvme\n").unwrap();
+            std::fs::write(directory.join("temp1_input"), format!("{number}000\n")).unwrap();
+            if let Some(device) = device {
+                std::fs::create_dir_all(root.path().join("devices").join(device)).unwrap();
+                std::os::unix::fs::symlink(format!("../devices/{device}"), directory.join("device")).unwrap();
+            }
+        }
+        let found = sensors(root.path());
+        let mut told: Vec<_> = found.iter().map(|sensor| (sensor.chip.as_str(), sensor.celsius)).collect();
+        told.dedup_by_key(|(chip, _)| chip.to_owned());
+        assert_eq!(told, [("coretemp", 41.5), ("nvme hwmon2", 2.0), ("nvme nvme7", 1.0)]);
     }
 }

@@ -186,7 +186,7 @@ impl Known {
         let unknown: Vec<_> = sample.groups.iter().filter(|group| !self.groups.contains_key(&group.path)).collect();
         let mut doubtful = Vec::new();
         for group in unknown {
-            match &group.name {
+            match &*group.name {
                 GroupName::Id(id) => {
                     let own = named.iter().find(|(name, _)| matches!(name, OwnerName::Id(own) if own == id));
                     let whose =

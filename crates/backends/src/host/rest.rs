@@ -1,27 +1,30 @@
 //! When a container is at rest, so that what cannot have changed in it is not read again.
 //!
-//! The kernel charges a group's processor time, in nanoseconds, whenever one of its processes stops to run. Where that time, the
-//! memory and the number of processes are what they were, nothing in it ran: it was not held back, nothing of it was ended for want
-//! of memory, and its processes are as they were. What others bring about goes on, and is read: packets that come, pages that are
-//! written back for it, and the pressure of processes that wait without running. What remains is that the kernel takes pages from a
-//! container while as many come to it by another way; so all of it is read anew once in a while whatever it looks like.
+//! The kernel charges a group's processor time whenever one of its processes stops to run. Where that time and the memory are what
+//! they were, nothing in it ran: it was not held back, nothing of it was ended for want of memory, and its processes are as they
+//! were. It rests once that is so for some seconds, since some things come a little later: the parts of its memory, which the kernel
+//! adds up every two seconds, the pressure of processes that wait without running, and the end of those that nobody has asked about.
+//! What others bring about goes on, and is read: packets that come, and pages that are written back for it while it has any. What
+//! remains is rare, as that the kernel takes pages from a container while as many come to it by another way; so all of it is read
+//! anew once in a while whatever it looks like.
 
 use std::time::{Duration, Instant};
 
-use super::files::group::Pressure;
 use super::groups::Counters;
 
 /// All of it is read again when it was not for so long,
 const AGAIN: Duration = Duration::from_secs(8);
 /// and of many containers not at the same look, but spread over so long.
 const SPREAD_MS: u64 = 8000;
-/// The kernel renews the averages of pressure every two seconds: zero for longer than that is zero.
-const SETTLED: Duration = Duration::from_secs(5);
+/// It rests when it has not run for so long. The kernel brings the parts of memory and the averages of pressure up to date every two
+/// seconds.
+pub(super) const SETTLED: Duration = Duration::from_secs(5);
 
 /// What is known of a container that may be at rest.
 #[derive(Debug)]
 pub(super) struct Rest {
     again: Duration,
+    settled: Duration,
     last: Option<Last>,
 }
 
@@ -33,64 +36,49 @@ struct Last {
     read: Instant,
     /// When it was first seen to have run for as long as it has.
     ran: Instant,
-    /// It has rested for so long, and without pressure, that none will show.
-    is_settled: bool,
+    /// It had rested for long enough then, and without pressure.
+    rests: bool,
 }
 
 impl Rest {
-    /// Containers with other numbers are read anew at other times.
-    pub(super) fn new(number: u32) -> Self {
-        // Neighbouring numbers are far apart, so that what began one after the other is spread, too.
-        let spread = u64::from(number.wrapping_mul(0x9e37_79b9) >> 16) % SPREAD_MS;
-        Rest { again: AGAIN + Duration::from_millis(spread), last: None }
+    /// One that rests when it has not run for so long. Containers with other numbers are read anew at other times.
+    pub(super) fn new(number: u32, settled: Duration) -> Self {
+        let again = AGAIN + Duration::from_millis(u64::from(spread(number)) % SPREAD_MS);
+        Rest { again, settled, last: None }
     }
 
-    /// Notes that all of it was read.
-    pub(super) fn is_read(&mut self, now: Instant, counters: &mut Counters) {
+    /// Notes that all of it was read; `is_proven` when nothing in it ran since its processes were looked at.
+    pub(super) fn is_read(&mut self, now: Instant, counters: &mut Counters, is_proven: bool) {
         let ran = self.last.as_ref().filter(|last| last.counters.cpu == counters.cpu).map_or(now, |last| last.ran);
+        let pressure = counters.pressure.iter().flatten().flat_map(|pressure| [pressure.some, pressure.full]);
+        let waits = pressure.flatten().any(|(percent, _)| percent > 0.0);
+        let rests = is_proven && !waits && now.duration_since(ran) >= self.settled;
         let nics = counters.nics.take();
-        let mut last = Last { counters: counters.clone(), read: now, ran, is_settled: false };
+        self.last = Some(Last { counters: counters.clone(), read: now, ran, rests });
         counters.nics = nics;
-        last.settle(now);
-        self.last = Some(last);
     }
 
-    /// Notes that something ran meanwhile.
-    pub(super) fn is_over(&mut self) {
-        self.last = None;
-    }
-
-    /// What it was when all of it was read, but its interfaces; nothing when that is to be done again.
+    /// What it was when all of it was read, but its interfaces; nothing when it did not rest then, or that is to be done again.
     pub(super) fn before(&self, now: Instant) -> Option<&Counters> {
-        self.last.as_ref().filter(|last| now.duration_since(last.read) < self.again).map(|last| &last.counters)
-    }
-
-    /// Whether its pressure is to be read though it rests.
-    pub(super) fn may_wait(&self) -> bool {
-        self.last.as_ref().is_none_or(|last| !last.is_settled)
-    }
-
-    /// Notes what its pressure is while it rests.
-    pub(super) fn waits(&mut self, now: Instant, pressure: [Option<Pressure>; 3]) {
-        if let Some(last) = &mut self.last {
-            last.counters.pressure = pressure;
-            last.settle(now);
-        }
+        let last = self.last.as_ref().filter(|last| last.rests && now.duration_since(last.read) < self.again)?;
+        Some(&last.counters)
     }
 }
 
-impl Last {
-    fn settle(&mut self, now: Instant) {
-        let all = self.counters.pressure.iter().flatten().flat_map(|pressure| [pressure.some, pressure.full]);
-        let is_zero = all.flatten().all(|(percent, _)| percent <= 0.0);
-        self.is_settled = is_zero && now.duration_since(self.ran) >= SETTLED;
-    }
+/// Nothing of it is still to be written to a disk.
+pub(super) fn is_written(counters: &Counters) -> bool {
+    (counters.memory.dirty, counters.memory.writeback) == (Some(0), Some(0))
+}
+
+/// Another number for each, far apart for neighbouring ones: what began one after the other is not all done at once.
+pub(super) fn spread(number: u32) -> u32 {
+    number.wrapping_mul(0x9e37_79b9) >> 16
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::files::group::Cpu;
+    use crate::host::files::group::{Cpu, Pressure};
 
     fn counters(total_ns: u64, percent: f64) -> Counters {
         let pressure = Pressure { some: Some((percent, 1)), full: Some((0.0, 0)) };
@@ -105,15 +93,15 @@ mod tests {
     #[test]
     fn all_of_it_is_read_again_once_in_a_while() {
         let begin = Instant::now();
-        let agains: Vec<_> = (100..1100).map(|number| Rest::new(number).again.as_millis() / 1000).collect();
+        let agains: Vec<_> = (100..1100).map(|pid| Rest::new(pid, SETTLED).again.as_millis() / 1000).collect();
         for second in 8..16 {
             let then = agains.iter().filter(|again| **again == second).count();
             assert!((80..180).contains(&then), "{then} of 1000 after {second} s");
         }
-        let mut rest = Rest::new(7);
-        assert!(rest.before(begin).is_none() && rest.may_wait());
+        let mut rest = Rest::new(7, Duration::ZERO);
+        assert!(rest.before(begin).is_none());
         let mut read = counters(5, 0.0);
-        rest.is_read(begin, &mut read);
+        rest.is_read(begin, &mut read, true);
         assert_eq!(read.nics, Some(Vec::new()), "it is left as it was");
         let before = rest.before(begin + Duration::from_secs(7)).unwrap();
         assert_eq!((before.cpu.total_ns, &before.nics), (5, &None));
@@ -121,23 +109,31 @@ mod tests {
     }
 
     #[test]
-    fn pressure_is_looked_at_until_none_can_show() {
+    fn it_rests_when_it_has_neither_run_nor_waited_for_a_while() {
         let begin = Instant::now();
-        let after = |seconds| begin + Duration::from_secs(seconds);
-        let mut rest = Rest::new(7);
-        rest.is_read(begin, &mut counters(5, 0.0));
-        assert!(rest.may_wait(), "it may have begun to wait just now");
-        rest.waits(after(4), counters(5, 0.0).pressure);
-        assert!(rest.may_wait());
-        rest.waits(after(6), counters(5, 0.01).pressure);
-        assert!(rest.may_wait() && rest.before(after(7)).unwrap().pressure == counters(5, 0.01).pressure);
-        rest.waits(after(8), counters(5, 0.0).pressure);
-        assert!(!rest.may_wait());
-        rest.is_read(after(20), &mut counters(5, 0.0));
-        assert!(!rest.may_wait(), "it has not run since");
-        rest.is_read(after(22), &mut counters(6, 0.0));
-        assert!(rest.may_wait() && rest.before(after(23)).is_some());
-        rest.is_over();
-        assert!(rest.may_wait() && rest.before(after(23)).is_none());
+        let mut rest = Rest::new(7, SETTLED);
+        let mut read = |second, total_ns, percent, is_proven| {
+            let then = begin + Duration::from_secs(second);
+            rest.is_read(then, &mut counters(total_ns, percent), is_proven);
+            rest.before(then + Duration::from_secs(1)).is_some()
+        };
+        assert!(!read(0, 5, 0.0, true), "it may have run just now");
+        assert!(!read(4, 5, 0.0, true));
+        assert!(!read(5, 5, 0.01, true), "it waits for something");
+        assert!(!read(6, 5, 0.0, false), "something may have run since its processes were looked at");
+        assert!(read(7, 5, 0.0, true));
+        assert!(read(20, 5, 0.0, true), "it has not run since");
+        assert!(!read(22, 6, 0.0, true));
+        assert!(!read(26, 6, 0.0, true) && read(27, 6, 0.0, true));
+    }
+
+    #[test]
+    fn what_is_to_be_written_is_told_by_both_numbers() {
+        let mut counters = counters(1, 0.0);
+        assert!(!is_written(&counters), "a kernel that does not tell");
+        for (dirty, writeback) in [(0, 0), (4096, 0), (0, 4096)] {
+            (counters.memory.dirty, counters.memory.writeback) = (Some(dirty), Some(writeback));
+            assert_eq!(is_written(&counters), dirty + writeback == 0);
+        }
     }
 }

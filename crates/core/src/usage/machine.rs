@@ -179,7 +179,7 @@ pub struct FilesystemUsage {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Sensor {
-    /// What it is in.
+    /// What it is in; of several with one name, with its device behind that.
     pub chip: String,
     /// Which one of it.
     pub label: String,

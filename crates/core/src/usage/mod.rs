@@ -3,6 +3,7 @@
 //! Numbers that only grow are told as they are, with the moment at which they were read; what they mean for a time is in [`Rates`],
 //! which follow from the sample before, so that nobody waits for a second one.
 
+mod earlier;
 mod facts;
 mod history;
 mod machine;

@@ -1,7 +1,6 @@
 //! Usage of engines that are asked container by container: all at once, a bounded number at a time, and with what was told before
 //! kept, so that there are rates without a second wait.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +8,12 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::{ContainerUsage, NodeUsage, ProcessOptions, Rates, Runs, UsageError, UsageOptions};
+use super::earlier::Earlier;
+use super::{ContainerUsage, NodeUsage, ProcessOptions, Runs, UsageError, UsageOptions};
 use crate::container::{ContainerFilter, ContainerSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::Node;
 use crate::process::Process;
-use crate::stats::ContainerStats;
 use crate::stream::ItemStream;
 use crate::time::Timestamp;
 
@@ -26,7 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Remembers the last numbers of each container, so that the next ones have rates.
 #[derive(Clone, Debug, Default)]
-pub struct Polled(Arc<Mutex<HashMap<String, ContainerStats>>>);
+pub struct Polled(Arc<Mutex<Earlier>>);
 
 /// Gives the node anew for each item of a stream that outlives the caller's borrow.
 #[async_trait]
@@ -70,20 +69,9 @@ impl Polled {
             }
         }
         usage.containers.sort_by(|a, b| a.id.cmp(&b.id));
-        self.compare(&mut usage, options.containers.is_empty());
+        let mut earlier = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.compare(&mut usage, options.containers.is_empty());
         Ok(usage)
-    }
-
-    /// Adds rates since the numbers before, and remembers these.
-    fn compare(&self, usage: &mut NodeUsage, all: bool) {
-        let mut before = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for container in &mut usage.containers {
-            container.rates = before.get(&container.id).and_then(|earlier| Rates::between(earlier, &container.stats));
-        }
-        if all {
-            before.clear();
-        }
-        before.extend(usage.containers.iter().map(|container| (container.id.clone(), container.stats.clone())));
     }
 
     /// Asks again and again (U20, U21). An item that cannot be had is an error of the stream, and ends it.

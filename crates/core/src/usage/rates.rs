@@ -48,10 +48,12 @@ impl Rates {
         }
         let io = |stats: &ContainerStats| stats.block_io.clone().unwrap_or_default();
         let both_io = earlier.block_io.is_some() && later.block_io.is_some();
+        // One by one: an interface that is taken away takes its numbers out of a sum.
         let network = |of: fn(&crate::stats::NetworkStats) -> u64| {
-            let sum = |stats: &ContainerStats| stats.networks.iter().map(of).fold(0_u64, u64::saturating_add);
-            let both = !earlier.networks.is_empty() && !later.networks.is_empty();
-            both.then(|| Rates::of_counters(sum(earlier), sum(later), seconds))
+            let before = |name: &str| earlier.networks.iter().find(|network| network.name == name);
+            let both = later.networks.iter().filter_map(|network| Some((of(before(&network.name)?), of(network))));
+            let both: Vec<_> = both.collect();
+            (!both.is_empty()).then(|| both.into_iter().map(|(a, b)| Rates::of_counters(a, b, seconds)).sum())
         };
         let throttled = earlier.cpu.throttled_seconds.zip(later.cpu.throttled_seconds);
         Some(Rates {
@@ -89,8 +91,13 @@ mod tests {
         let mut stats = ContainerStats::at(Timestamp::from_unix_seconds(second).unwrap());
         stats.cpu.total_seconds = cpu;
         stats.block_io = Some(BlockIoStats { read_bytes: bytes, written_bytes: 2 * bytes });
-        stats.networks =
-            vec![NetworkStats { received_bytes: bytes, sent_bytes: 3 * bytes, ..NetworkStats::default() }; 2];
+        let network = |name: &str| NetworkStats {
+            name: name.to_owned(),
+            received_bytes: bytes,
+            sent_bytes: 3 * bytes,
+            ..NetworkStats::default()
+        };
+        stats.networks = vec![network("eth0"), network("eth1")];
         stats
     }
 
@@ -107,6 +114,16 @@ mod tests {
         ];
         assert_eq!(numbers, [Some(100.0), Some(200.0), Some(200.0), Some(600.0), None]);
         assert_eq!(Rates::between(&sample(10, 1.0, 1), &sample(10, 2.0, 2)), None);
+    }
+
+    #[test]
+    fn an_interface_that_is_taken_away_takes_nothing_from_the_others() {
+        let (before, mut after) = (sample(10, 1.0, 100_000), sample(12, 1.0, 100_200));
+        after.networks.pop();
+        let rates = Rates::between(&before, &after).unwrap();
+        assert_eq!((rates.received_bytes_per_second, rates.sent_bytes_per_second), (Some(100.0), Some(300.0)));
+        after.networks.clear();
+        assert_eq!(Rates::between(&before, &after).unwrap().received_bytes_per_second, None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ```
 
 mod kept;
+mod labels;
 mod presence;
 mod rule;
 mod state;
@@ -19,8 +20,7 @@ use actix_web::web;
 use futures_util::stream::{self, StreamExt};
 use roadstead_core::usage::ContainerUsage;
 use roadstead_core::{
-    Capability, ContainerFilter, Error, ErrorKind, Event, EventAction, EventOptions, ItemStream, Node, NodeUsage,
-    Result, UsageOptions,
+    Capability, Error, ErrorKind, Event, EventOptions, ItemStream, Node, NodeUsage, Result, UsageOptions,
 };
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ pub use rule::AlertConfig;
 
 use crate::nodes::{NodeSlot, Nodes};
 use crate::state::{App, within};
+use labels::{label, may_relabel};
 use rule::{Condition, Rule};
 use state::OnNode;
 
@@ -219,15 +220,18 @@ async fn listen(
     let mut asked = Instant::now();
     // Those that were there when it was last asked which have the labels.
     let mut labelled: HashSet<String> = HashSet::new();
+    // Whether others may have the labels since: found out at the next tick, or a storm of starts would list the engine for each.
+    let mut relabel = true;
     loop {
         let raised = tokio::select! {
             usage = followed.usage.next() => match usage {
                 Some(Ok(usage)) => {
                     let is_new = |container: &ContainerUsage| !labelled.contains(&container.id);
                     if usage.containers.iter().any(is_new) {
-                        if let Err(error) = label(&*followed.node, on).await {
+                        if let Err(error) = within(deadline, label(&*followed.node, on)).await {
                             return error;
                         }
+                        relabel = false;
                         labelled = usage.containers.iter().map(|container| container.id.clone()).collect();
                     }
                     on.see_usage(Instant::now(), &usage)
@@ -237,11 +241,7 @@ async fn listen(
             },
             event = followed.events.next() => match event {
                 Some(Ok(event)) => {
-                    if may_relabel(event.action)
-                        && let Err(error) = label(&*followed.node, on).await
-                    {
-                        return error;
-                    }
+                    relabel |= may_relabel(&event);
                     on.see_event(Instant::now(), &event)
                 }
                 Some(Err(error)) => return error,
@@ -255,29 +255,15 @@ async fn listen(
                     }
                     asked = Instant::now();
                 }
+                if relabel {
+                    if let Err(error) = within(deadline, label(&*followed.node, on)).await {
+                        return error;
+                    }
+                    relabel = false;
+                }
                 on.tick(Instant::now())
             }
         };
         alerts.tell(raised);
     }
-}
-
-/// Whether other containers may have a label afterwards than before.
-fn may_relabel(action: EventAction) -> bool {
-    use EventAction::{Created, Other, Restored, Resync, Started, Updated};
-    // An engine that creates a container may tell of nothing but its start.
-    matches!(action, Created | Started | Updated | Restored | Resync | Other)
-}
-
-/// Finds out which containers have the labels that rules ask for.
-async fn label(node: &dyn Node, on: &mut OnNode) -> Result<()> {
-    let labels: Vec<_> =
-        on.rules().iter().enumerate().filter_map(|(rule, of)| Some((rule, of.label.clone()?))).collect();
-    for (rule, label) in labels {
-        let mut filter = ContainerFilter::all();
-        filter.labels.push(label);
-        let found = node.list_containers(&filter).await?;
-        on.label(rule, found.into_iter().map(|container| container.id).collect::<HashSet<_>>());
-    }
-    Ok(())
 }

@@ -44,14 +44,17 @@ pub(super) async fn follow<F: Future<Output = Result<()>>>(
     alerts: &Alerts,
 ) {
     loop {
-        let asked = Instant::now();
+        let asked = now();
+        let mut look = asked + pace.every;
         let mut answer = std::pin::pin!(within(pace.limit, ask()));
         let answer = loop {
             tokio::select! {
                 answer = &mut answer => break answer,
-                () = wait_until(on.due().unwrap_or(asked + pace.every)) => {
+                () = wait_until(on.due().unwrap_or(look)) => {
                     on.is_gone(asked);
-                    alerts.tell(on.tick(Instant::now()));
+                    alerts.tell(on.tick(now()));
+                    // A moment that is over would be waited for without waiting.
+                    look = now() + pace.every;
                 }
             }
         };
@@ -62,14 +65,19 @@ pub(super) async fn follow<F: Future<Output = Result<()>>>(
                 on.is_gone(asked);
             }
         }
-        alerts.tell(on.tick(Instant::now()));
+        alerts.tell(on.tick(now()));
         let next = asked + pace.every;
         while let Some(due) = on.due().filter(|due| *due < next) {
             wait_until(due).await;
-            alerts.tell(on.tick(Instant::now()));
+            alerts.tell(on.tick(now()));
         }
         wait_until(next).await;
     }
+}
+
+/// By the clock that is waited by.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 async fn wait_until(at: Instant) {
@@ -110,7 +118,7 @@ mod tests {
         assert_eq!(pace(&["node gone for 24h"]), (10, 30));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_question_that_hangs_is_no_answer() {
         let alerts = Arc::new(Alerts::default());
         let mut told = alerts.follow(None, None);
@@ -130,5 +138,28 @@ mod tests {
             () = following => {}
             actions = actions => assert_eq!(actions, [EventAction::AlertRaised, EventAction::AlertCleared]),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_hangs_on_is_looked_at_in_steps() {
+        let alerts = Arc::new(Alerts::default());
+        let mut told = alerts.follow(None, None);
+        let rules = rules(&["node gone for 5s"]);
+        let mut on = OnNode::new("sea", &rules);
+        let asked = AtomicUsize::new(0);
+        // No question is ever answered. Each look polls the question again, and five of them fit into its time.
+        let ask = || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            let mut polls = 0;
+            std::future::poll_fn(move |_| {
+                polls += 1;
+                assert!(polls < 20, "it is looked at without a pause");
+                std::task::Poll::Pending
+            })
+        };
+        let following = follow(ask, Pace::of(&rules, Duration::from_secs(30)), &mut on, &alerts);
+        assert!(tokio::time::timeout(Duration::from_secs(59), following).await.is_err());
+        assert_eq!(told.next().await.unwrap().action, EventAction::AlertRaised);
+        assert_eq!(asked.load(Ordering::Relaxed), 12);
     }
 }

@@ -143,12 +143,21 @@ impl OnNode {
             };
             let mut over = HashSet::new();
             let mut values = HashMap::new();
+            // What is not told of a container for once is no reason to say that all is well.
+            let mut unknown = failed.clone();
             for container in &usage.containers {
                 if !self.concerns(index, rule, &container.id) {
                     continue;
                 }
                 let percent = match rule.condition {
-                    Condition::Cpu { .. } => container.rates.map(|rates| rates.cpu_percent),
+                    Condition::Cpu { .. } => {
+                        let percent = container.rates.map(|rates| rates.cpu_percent);
+                        if percent.is_none() {
+                            unknown.insert(container.id.as_str());
+                        }
+                        percent
+                    }
+                    // Without a limit, nothing of it is used.
                     _ => share_of_limit(&container.stats.memory),
                 };
                 let Some(percent) = percent else { continue };
@@ -161,8 +170,7 @@ impl OnNode {
                     values.insert(container.id.as_str(), value);
                 }
             }
-            // What is not told of a container for once is no reason to say that all is well.
-            let below = |id: &str| !over.contains(id) && !failed.contains(id);
+            let below = |id: &str| !over.contains(id) && !unknown.contains(id);
             self.ends(index, below, |id| values.get(id).cloned().flatten(), &mut events);
         }
         events.extend(self.tick(now));
@@ -346,8 +354,8 @@ fn share_of_limit(memory: &roadstead_core::MemoryStats) -> Option<f64> {
 mod tests {
     use super::super::rule::{AlertConfig, read};
     use super::*;
-    use roadstead_core::ContainerStats;
-    use roadstead_core::usage::{ContainerUsage, Rates};
+    use roadstead_core::usage::{ContainerUsage, Rates, UsageError};
+    use roadstead_core::{ContainerStats, Error, ErrorKind};
 
     fn on(when: &str) -> OnNode {
         let alert = AlertConfig { name: "r".to_owned(), when: when.to_owned(), nodes: Vec::new(), label: None };
@@ -404,6 +412,32 @@ mod tests {
             assert_eq!(told(on.see_usage(at(50), &over)), raised(value));
             assert_eq!(told(on.see_usage(at(51), &NodeUsage::at("sea", Timestamp::now()))), cleared("-"));
         }
+    }
+
+    #[test]
+    fn a_container_without_rates_for_once_is_not_well() {
+        let (mut on, begun) = (on("cpu > 90% for 10s"), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let over = usage(95.0, 0, 0);
+        let mut failed = NodeUsage::at("sea", Timestamp::now());
+        failed.errors.push(UsageError::new("c", &Error::new(ErrorKind::Unavailable, "busy")));
+        let mut without = usage(0.0, 0, 0);
+        without.containers[0].rates = None;
+        assert_eq!(told(on.see_usage(at(0), &over)), []);
+        for (second, unknown) in [(2, &failed), (4, &without)] {
+            assert_eq!(told(on.see_usage(at(second), unknown)), []);
+        }
+        assert_eq!(told(on.see_usage(at(10), &over)), raised("95.0%"));
+        for (second, unknown) in [(12, &failed), (14, &without)] {
+            assert_eq!(told(on.see_usage(at(second), unknown)), []);
+        }
+        assert_eq!(told(on.see_usage(at(16), &usage(3.0, 0, 0))), cleared("3.0%"));
+        // A limit that was taken away is not exceeded any more.
+        let (mut on, mut without) = (self::on("memory > 90% of limit for 10s"), usage(0.0, 91, 0));
+        on.see_usage(at(0), &without);
+        assert_eq!(told(on.see_usage(at(10), &without)), raised("91.0%"));
+        without.containers[0].stats.memory.limit_bytes = None;
+        assert_eq!(told(on.see_usage(at(12), &without)), cleared("-"));
     }
 
     #[test]

@@ -1,44 +1,12 @@
 //! What there is to tell of a machine, once however many nodes are on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use roadstead_core::usage::{CpuTimes, MachineUsage, Sampling};
-use roadstead_core::{NodeUsage, Pressure, PressureStats};
+use roadstead_core::{Pressure, PressureStats};
 
 use super::families as of;
 use super::text::{Family, Number, Sample};
-
-/// A host name is at most so long, and so is what is taken for one.
-const NAME_MAX: usize = 64;
-/// So much of what tells machines with one name apart is told.
-const APART: usize = 8;
-
-/// The machine of each node that tells of one, by the name of the node: the value of its label `machine`, which is its host name. Of
-/// machines that have one in common, the beginning of what tells them apart follows it. One that does not say which it is counts
-/// as another one than all others.
-pub(super) fn names<'a>(nodes: impl Iterator<Item = (&'a str, &'a NodeUsage)>) -> BTreeMap<&'a str, String> {
-    // By their names, the machines with the nodes that are on them.
-    let mut machines: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    for (node, usage) in nodes {
-        let Some(machine) = &usage.machine else { continue };
-        let key = machine.boot_id.as_deref().unwrap_or(node);
-        let name = machine.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(node);
-        machines.entry(beginning(name, NAME_MAX)).or_default().entry(key).or_default().push(node);
-    }
-    let (mut names, mut taken) = (BTreeMap::new(), BTreeSet::new());
-    for (name, keys) in machines {
-        let is_alone = keys.len() == 1;
-        for (key, nodes) in keys {
-            let mut label = if is_alone { name.to_owned() } else { format!("{name}-{}", beginning(key, APART)) };
-            // A name may end as if it had been told apart.
-            while !taken.insert(label.clone()) {
-                label.push('+');
-            }
-            names.extend(nodes.into_iter().map(|node| (node, label.clone())));
-        }
-    }
-    names
-}
 
 /// The first letters.
 pub(super) fn beginning(text: &str, letters: usize) -> &str {

@@ -2,11 +2,13 @@
 
 mod families;
 mod machine;
+mod names;
 mod nodes;
 #[cfg(test)]
 mod tests;
 mod text;
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, get, web};
@@ -14,6 +16,7 @@ use futures_util::future::join_all;
 use roadstead_core::{ContainerFilter, Error, ErrorKind, LabelSelector, Node, NodeUsage, Result, UsageOptions};
 use serde::Deserialize;
 
+pub(crate) use self::names::Names;
 use self::nodes::Answered;
 use crate::extract::Query;
 use crate::problem::Answer;
@@ -72,7 +75,11 @@ pub(crate) async fn metrics(app: web::Data<App>, Query(query): Query<MetricsQuer
         (slot.name(), answered)
     }))
     .await;
-    let text = text::write(nodes::samples(&answers, SERIES_MAX));
+    let machines = {
+        let mut names = app.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        names.of(nodes::used(&answers), |node| app.nodes.get(node).is_ok())
+    };
+    let text = text::write(nodes::samples(&answers, &machines, SERIES_MAX));
     Ok(HttpResponse::Ok().content_type(text::MEDIA_TYPE).body(text))
 }
 

@@ -1,6 +1,6 @@
 //! What there is to tell of nodes, their machines and their containers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use roadstead_core::NodeUsage;
 use roadstead_core::usage::ContainerUsage;
@@ -20,13 +20,17 @@ pub(super) enum Answered {
     Used(Box<NodeUsage>),
 }
 
-/// What there is to tell of all nodes. A machine is told of once, beside the first of its nodes that answered.
-pub(super) fn samples<'a>(nodes: &'a [(&'a str, Answered)], most: usize) -> Vec<Sample> {
-    let used = nodes.iter().filter_map(|(node, answered)| match answered {
+/// Those that told what is used.
+pub(super) fn used<'a>(nodes: &'a [(&'a str, Answered)]) -> impl Iterator<Item = (&'a str, &'a NodeUsage)> {
+    nodes.iter().filter_map(|(node, answered)| match answered {
         Answered::Used(usage) => Some((*node, &**usage)),
         Answered::Away | Answered::Cannot => None,
-    });
-    let machines = machine::names(used);
+    })
+}
+
+/// What there is to tell of all nodes. A machine is told of once, beside the first of its nodes that answered.
+/// `machines` are their names, by those of the nodes that are on them.
+pub(super) fn samples(nodes: &[(&str, Answered)], machines: &BTreeMap<&str, String>, most: usize) -> Vec<Sample> {
     let mut told = HashSet::new();
     let mut samples = Vec::new();
     for (node, answered) in nodes {

@@ -7,6 +7,7 @@ use roadstead_core::{ContainerStats, NetworkStats, NodeUsage, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::families::ALL;
+use super::names::Names;
 use super::nodes::{Answered, samples};
 use super::text::write;
 
@@ -15,7 +16,11 @@ fn used(usage: NodeUsage) -> Answered {
 }
 
 fn text(nodes: &[(&str, Answered)]) -> String {
-    write(samples(nodes, 1000))
+    text_of(nodes, 1000)
+}
+
+fn text_of(nodes: &[(&str, Answered)], most: usize) -> String {
+    write(samples(nodes, &Names::default().of(super::nodes::used(nodes), |_| true), most))
 }
 
 /// Makes a value in which nothing is lacking, as a schema of the API describes it.
@@ -107,11 +112,11 @@ fn what_is_too_much_is_counted() {
     // Ids that begin alike are told apart by their names, and those that cannot be are told once.
     usage.containers.push(ContainerUsage::new("0".repeat(20), "c0", ContainerStats::at(now)));
     let nodes = [("sea", used(usage))];
-    let text = write(samples(&nodes, 1000));
-    assert_eq!(text.matches("roadstead_container_pids{").count(), 10, "{text}");
-    assert!(text.contains("roadstead_node_series_left_out{node=\"sea\"} 0\n"));
+    let all = text(&nodes);
+    assert_eq!(all.matches("roadstead_container_pids{").count(), 10, "{all}");
+    assert!(all.contains("roadstead_node_series_left_out{node=\"sea\"} 0\n"));
     // Three of each: cpu, memory, pids.
-    let text = write(samples(&nodes, 10));
+    let text = text_of(&nodes, 10);
     assert_eq!(text.matches("roadstead_container_pids{").count(), 2, "{text}");
     assert!(text.contains("roadstead_node_series_left_out{node=\"sea\"} 24\n"), "{text}");
     let first = "roadstead_container_pids{node=\"sea\",container=\"000000000000\",name=\"c0\"} 0\n";

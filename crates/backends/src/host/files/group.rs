@@ -72,6 +72,10 @@ pub(in crate::host) struct Memory {
     pub(in crate::host) swap: Option<u64>,
     /// Of nested groups of version 1 the tightest limit.
     pub(in crate::host) limit: Option<u64>,
+    /// Of the page cache, what is to be written to a disk.
+    pub(in crate::host) dirty: Option<u64>,
+    /// Of the page cache, what is being written.
+    pub(in crate::host) writeback: Option<u64>,
 }
 
 impl Memory {
@@ -81,6 +85,8 @@ impl Memory {
             b"anon" => memory.anonymous = Some(value),
             b"file" => memory.cache = Some(value),
             b"inactive_file" => memory.inactive_file = Some(value),
+            b"file_dirty" => memory.dirty = Some(value),
+            b"file_writeback" => memory.writeback = Some(value),
             _ => {}
         });
         memory
@@ -94,6 +100,8 @@ impl Memory {
             b"total_cache" => memory.cache = Some(value),
             b"total_inactive_file" => memory.inactive_file = Some(value),
             b"total_swap" => memory.swap = Some(value),
+            b"total_dirty" => memory.dirty = Some(value),
+            b"total_writeback" => memory.writeback = Some(value),
             b"hierarchical_memory_limit" => memory.limit = Some(value).filter(|bytes| *bytes < NO_LIMIT),
             _ => {}
         });
@@ -234,11 +242,21 @@ mod tests {
 
     #[test]
     fn memory_of_both_versions() {
-        let one = Memory::of_one(b"cache 1\nrss 2\ntotal_cache 30\ntotal_rss 20\ntotal_inactive_file 10\ntotal_swap 5\nhierarchical_memory_limit 9223372036854771712\n");
-        let expected =
-            Memory { anonymous: Some(20), cache: Some(30), inactive_file: Some(10), swap: Some(5), limit: None };
+        let one = Memory::of_one(b"cache 1\nrss 2\ntotal_cache 30\ntotal_rss 20\ntotal_inactive_file 10\ntotal_swap 5\ndirty 1\ntotal_dirty 4096\ntotal_writeback 0\nhierarchical_memory_limit 9223372036854771712\n");
+        let expected = Memory {
+            anonymous: Some(20),
+            cache: Some(30),
+            inactive_file: Some(10),
+            swap: Some(5),
+            dirty: Some(4096),
+            writeback: Some(0),
+            limit: None,
+        };
         assert_eq!(one, expected);
-        assert_eq!(Memory::of_two(b"anon 20\nfile 30\ninactive_file 10\n"), Memory { swap: None, ..expected });
+        assert_eq!(
+            Memory::of_two(b"anon 20\nfile 30\nfile_dirty 4096\nfile_writeback 0\ninactive_file 10\n"),
+            Memory { swap: None, ..expected }
+        );
         assert_eq!((oom_kills(b"low 0\noom 2\noom_kill 1\n"), oom_kills(b"under_oom 0\n")), (Some(1), None));
         let limits =
             [limit(b"max\n"), limit(b"9223372036854771712\n"), limit(b"9223372036854710272\n"), limit(b"67108864\n")];

@@ -131,7 +131,8 @@ fn cpu(text: &[u8]) {
 fn memory(text: &[u8]) {
     for (read, word) in [(Memory::of_two as fn(&[u8]) -> Memory, "anon"), (Memory::of_one, "total_rss")] {
         let found = read(text);
-        let told = [found.anonymous, found.cache, found.inactive_file, found.swap, found.limit];
+        let told =
+            [found.anonymous, found.cache, found.inactive_file, found.swap, found.limit, found.dirty, found.writeback];
         assert!(told.into_iter().flatten().all(|bytes| stands(text, bytes)));
         assert_eq!(read(&followed(text, FOREIGN)), found);
         assert_eq!(read(&followed(text, format!("{word} 7").as_bytes())), Memory { anonymous: Some(7), ..found });
@@ -147,15 +148,20 @@ fn memory(text: &[u8]) {
         inactive_file: Some(given.number()),
         swap: Some(given.number()),
         limit: Some(given.number()),
+        dirty: Some(given.number()),
+        writeback: Some(given.number()),
     };
     let [anonymous, cache, inactive, swap, limit] =
         [made.anonymous, made.cache, made.inactive_file, made.swap, made.limit].map(Option::unwrap_or_default);
-    let two =
-        format!("anon {anonymous}\nfile {cache}\nkernel 9\ninactive_anon 8\nactive_anon 7\ninactive_file {inactive}\n");
+    let [dirty, writeback] = [made.dirty, made.writeback].map(Option::unwrap_or_default);
+    let two = format!(
+        "anon {anonymous}\nfile {cache}\nkernel 9\nfile_dirty {dirty}\nfile_writeback {writeback}\ninactive_anon 8\n\
+        active_anon 7\ninactive_file {inactive}\n"
+    );
     assert_eq!(Memory::of_two(two.as_bytes()), Memory { swap: None, limit: None, ..made });
     let one = format!(
         "cache 1\nrss 2\nswap 3\ninactive_file 4\nhierarchical_memory_limit {limit}\ntotal_cache {cache}\ntotal_rss {anonymous}\n\
-        total_rss_huge 5\ntotal_swap {swap}\ntotal_inactive_anon 6\ntotal_inactive_file {inactive}\n"
+        dirty 3\ntotal_rss_huge 5\ntotal_dirty {dirty}\ntotal_writeback {writeback}\ntotal_swap {swap}\ntotal_inactive_anon 6\ntotal_inactive_file {inactive}\n"
     );
     let limit = made.limit.filter(|limit| *limit < NO_LIMIT);
     assert_eq!(Memory::of_one(one.as_bytes()), Memory { limit, ..made });

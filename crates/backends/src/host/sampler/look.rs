@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roadstead_core::usage::{Rates, Sampling};
 use roadstead_core::{ContainerStats, Timestamp};
@@ -16,6 +16,7 @@ use crate::host::kept::Buffer;
 use crate::host::machine::Machine;
 use crate::host::named::{self, GroupName};
 use crate::host::numbers::Clock;
+use crate::host::rest::SETTLED;
 use crate::host::table::Table;
 
 /// So many of the descriptors that this process may have are left to the rest of it, but never more than two of three.
@@ -42,6 +43,8 @@ pub(super) struct Looker {
     clock: Clock,
     looked: Option<Instant>,
     look: u64,
+    /// A container rests when nothing in it ran for so long.
+    settled: Duration,
     /// How many descriptors may be kept in all.
     descriptors: usize,
     /// How many of them the groups keep.
@@ -53,14 +56,16 @@ pub(super) struct Looker {
 struct Known {
     containers: Vec<(Arc<str>, GroupName)>,
     seen: u64,
-    /// Nothing has run in one of them since the look before.
+    /// Nothing has run in the innermost of them since the look before.
     is_at_rest: bool,
 }
 
 /// The group of a container.
 #[derive(Debug)]
 struct Watched {
-    name: GroupName,
+    name: Arc<GroupName>,
+    /// It rests when nothing in it ran for so long.
+    settled: Duration,
     /// The process in it that began first, with the time when it did. Numbers alone do not tell: they begin anew at some time.
     first: (u64, u32),
     cgroup: Arc<Cgroup>,
@@ -94,6 +99,7 @@ impl Looker {
             clock: Clock::of_this_machine(),
             looked: None,
             look: 0,
+            settled: SETTLED,
             descriptors,
             kept: 0,
         }
@@ -115,8 +121,10 @@ impl Looker {
             group.read_at_rest(&mut self.buffer);
         }
         for path in self.paths.values_mut() {
-            let is_at_rest = |own: &Arc<str>| self.groups.get(own).is_some_and(|group| group.at_rest.is_some());
-            path.is_at_rest = path.containers.iter().any(|(own, _)| is_at_rest(own));
+            // Of nested ones the innermost: one around it may have been looked at before something ran there.
+            let innermost = path.containers.iter().max_by_key(|(own, _)| own.len());
+            let group = innermost.and_then(|(own, _)| self.groups.get(own));
+            path.is_at_rest = group.is_some_and(|group| group.at_rest.is_some());
         }
         let paths = &self.paths;
         self.table.look(&mut self.buffer, |path| paths.get(path).is_some_and(|known| known.is_at_rest))?;
@@ -143,7 +151,7 @@ impl Looker {
                     }
                     // One that has just ended is looked for again at the next look, if it is there then.
                     if let Some(cgroup) = Cgroup::of_group(&self.proc, &self.mounts, pid, name) {
-                        let group = Watched::new(name.clone(), cgroup, this, self.look);
+                        let group = Watched::new(name.clone(), cgroup, this, self.settled, self.look);
                         self.groups.insert(Arc::clone(own), group);
                     }
                 }
@@ -170,10 +178,11 @@ impl Looker {
 }
 
 impl Watched {
-    fn new(name: GroupName, cgroup: Cgroup, first: (u64, u32), look: u64) -> Self {
+    fn new(name: GroupName, cgroup: Cgroup, first: (u64, u32), settled: Duration, look: u64) -> Self {
         Watched {
-            name,
+            name: Arc::new(name),
             first,
+            settled,
             cgroup: Arc::new(cgroup),
             origin: None,
             files: None,
@@ -228,7 +237,7 @@ impl Watched {
         self.before = Some((now, stats.clone()));
         Some(GroupSample {
             path: Arc::clone(path),
-            name: self.name.clone(),
+            name: Arc::clone(&self.name),
             cgroup: Arc::clone(&self.cgroup),
             origin: self.origin,
             stats,
@@ -253,7 +262,7 @@ impl Watched {
         if self.cgroup.pid != self.first.1 {
             self.cgroup = Arc::new(anew(self.first.1, &self.name)?);
         }
-        let mut files = GroupFiles::open(&self.cgroup).ok()?;
+        let mut files = GroupFiles::open(&self.cgroup, self.settled).ok()?;
         self.origin = self.cgroup.origin();
         // After it was asked which group it is: what is read here is of that one, or is not there.
         let counters = files.read(now, buffer).ok()?;

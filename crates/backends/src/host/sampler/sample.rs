@@ -69,7 +69,7 @@ impl Sample {
 #[derive(Clone, Debug)]
 pub struct GroupSample {
     pub(in crate::host) path: Arc<str>,
-    pub(in crate::host) name: GroupName,
+    pub(in crate::host) name: Arc<GroupName>,
     pub(in crate::host) cgroup: Arc<Cgroup>,
     /// Which group it was that was read.
     pub(in crate::host) origin: Option<Origin>,
