@@ -566,7 +566,7 @@ async fn leases_are_renewed(scene: &Scene<'_>) -> Check {
     scene.store.commit(&put).await.during("writing")?;
     eventually("the one that is not renewed goes", || async {
         scene.store.renew(lives).await.during("renewing")?;
-        Ok((scene.value("ends").await? == None).then_some(()))
+        Ok((scene.value("ends").await?.is_none()).then_some(()))
     })
     .await?;
     equal("the one that is renewed", scene.value("lives").await?.as_deref(), Some("1"))?;

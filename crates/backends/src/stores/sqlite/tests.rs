@@ -80,6 +80,7 @@ async fn files_of_others_and_of_newer_ones_are_not_touched() {
 const WRITES_TO: &str = "ROADSTEAD_TEST_STORE";
 
 /// Writes pairs, several at once, and prints each once it is acknowledged.
+#[allow(clippy::print_stdout, reason = "the process that kills this one reads it")]
 async fn write_until_killed(path: &Path) {
     let store = SqliteStore::open(path).await.unwrap();
     let writers = (0..8).map(|writer| {
