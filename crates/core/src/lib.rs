@@ -5,7 +5,7 @@
 //! * [`Pool`]: a named set of nodes that is addressed as one.
 //! * [`Job`]: anything that runs over time and ends.
 //!
-//! This crate knows no engine, no HTTP and no store. Every trait method states its contract in numbered clauses; the
+//! This crate knows no engine, no HTTP and no database. Every trait method states its contract in numbered clauses; the
 //! [`conformance`] suite has a test per clause and runs over every engine and every layer.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
@@ -34,6 +34,7 @@ mod secret;
 mod signal;
 mod static_pool;
 mod stats;
+pub mod store;
 mod stream;
 mod time;
 pub mod usage;

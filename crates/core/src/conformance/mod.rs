@@ -21,7 +21,7 @@
 
 mod backups;
 mod calls;
-mod check;
+pub(crate) mod check;
 mod copies;
 mod create;
 mod events;
