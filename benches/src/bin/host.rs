@@ -181,8 +181,7 @@ fn is_another() -> Outcome<bool> {
 const HEAD: &str = "# Results: this machine's containers and processes
 
 Written by `cargo run --release -p roadstead-benches --bin host`. Containers are control groups with a process each, looked at once a
-second; processor time, medians of 20 passes, of 300 for
-1,000 containers. A process that sleeps never runs between two looks, so that
+second; processor time, medians of 20 passes, of 300 for 1,000 containers. A process that sleeps never runs between two looks, so that
 most of what its container has counted cannot have changed and is read every eighth to sixteenth second only; one that is awake runs
 for a moment several times a second, so that every counter is read at every look. The kernel's own time is that of another program that
 reads all these files once a second from kept descriptors and does not look at what they say. What is beyond it is for each process,
