@@ -30,7 +30,7 @@ impl From<Error> for Failure {
 }
 
 /// How long a poll waits at most.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) fn failed<T>(reason: impl Into<String>) -> Check<T> {
     Err(Failure::Failed(reason.into()))
@@ -56,7 +56,7 @@ pub(crate) fn ensure(condition: bool, what: impl Into<String>) -> Check {
 }
 
 /// The image that was asked for; engines may put the registry in front that they took it to be from.
-pub(crate) fn same_image(what: &str, shown: &str, asked: &str) -> Check {
+pub(super) fn same_image(what: &str, shown: &str, asked: &str) -> Check {
     if shown == asked || shown.strip_suffix(asked).is_some_and(|front| front.ends_with('/')) {
         Ok(())
     } else {
@@ -71,7 +71,7 @@ pub(crate) fn equal<A: PartialEq<B> + Debug, B: Debug>(what: &str, found: A, exp
 }
 
 /// Fails unless `result` is an error of one of `kinds`; gives the error.
-pub(crate) fn refused_as<T>(what: &str, result: Result<T>, kinds: &[ErrorKind]) -> Check<Error> {
+pub(super) fn refused_as<T>(what: &str, result: Result<T>, kinds: &[ErrorKind]) -> Check<Error> {
     match result {
         Err(error) if kinds.contains(&error.kind()) => Ok(error),
         Err(error) => failed(format!("{what}: expected {kinds:?}, got {error:?}")),
@@ -110,7 +110,7 @@ pub(crate) async fn next<T>(what: &str, stream: &mut ItemStream<T>) -> Check<Opt
 }
 
 /// Everything up to the end of a stream, which has to come soon.
-pub(crate) async fn drain<T>(what: &str, stream: &mut ItemStream<T>) -> Check<Vec<T>> {
+pub(super) async fn drain<T>(what: &str, stream: &mut ItemStream<T>) -> Check<Vec<T>> {
     let mut items = Vec::new();
     while let Some(item) = next(what, stream).await? {
         items.push(item);
@@ -119,11 +119,11 @@ pub(crate) async fn drain<T>(what: &str, stream: &mut ItemStream<T>) -> Check<Ve
 }
 
 /// The bytes of a stream of pieces.
-pub(crate) async fn drain_bytes(what: &str, stream: &mut ItemStream<bytes::Bytes>) -> Check<Vec<u8>> {
+pub(super) async fn drain_bytes(what: &str, stream: &mut ItemStream<bytes::Bytes>) -> Check<Vec<u8>> {
     Ok(drain(what, stream).await?.concat())
 }
 
 /// Bytes as text, for comparisons that read well.
-pub(crate) fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
