@@ -71,7 +71,10 @@ impl Database {
         }
         let connection = Database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let mut database = Database { connection, _file: Some(file) };
-        database.migrate(path)?;
+        // Before anything is written: the journal's mode is kept in the file.
+        let version = database.version(path)?;
+        database.connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        database.migrate(version)?;
         Ok(database)
     }
 
@@ -85,7 +88,6 @@ impl Database {
         let open = || {
             let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_timeout(BUSY)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
             // What is acknowledged is on the disk.
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.set_prepared_statement_cache_capacity(32);
@@ -94,13 +96,14 @@ impl Database {
         open().map_err(|error: rusqlite::Error| failed_to_open(path, error))
     }
 
-    /// Brings an older schema up to date, step by step, each of them whole or not at all.
-    fn migrate(&mut self, path: &Path) -> Result<()> {
+    /// The version of its schema; 0 of an empty file.
+    fn version(&self, path: &Path) -> Result<i64> {
         let newest = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-        let number =
-            |name: &str| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(failed);
-        let (version, application) = (number("user_version")?, number("application_id")?);
-        let is_empty = version == 0 && application == 0;
+        let number = |name: &str| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let tables = self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+        let (version, application, tables) = (|| Ok((number("user_version")?, number("application_id")?, tables?)))()
+            .map_err(|error: rusqlite::Error| failed_to_open(path, error))?;
+        let is_empty = (version, application, tables) == (0, 0, 0);
         if !is_empty && application != APPLICATION {
             let text = format!("{} is a database of another program", path.display());
             return Err(Error::new(ErrorKind::Conflict, text));
@@ -112,6 +115,11 @@ impl Database {
             );
             return Err(Error::new(ErrorKind::Conflict, text));
         }
+        Ok(version)
+    }
+
+    /// Brings an older schema up to date, step by step, each of them whole or not at all.
+    fn migrate(&mut self, version: i64) -> Result<()> {
         let done = usize::try_from(version).unwrap_or(usize::MAX);
         for (step, statements) in MIGRATIONS.iter().enumerate().skip(done) {
             let mut migrate = || {

@@ -62,12 +62,16 @@ async fn files_of_others_and_of_newer_ones_are_not_touched() {
     drop(connection);
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("9999"), "{error}");
-    let other = directory.path().join("other.db");
-    let connection = rusqlite::Connection::open(&other).unwrap();
-    connection.execute_batch("CREATE TABLE x (y); PRAGMA user_version = 3").unwrap();
-    drop(connection);
-    let error = SqliteStore::open(&other).await.unwrap_err();
-    assert!(error.to_string().contains("another program"), "{error}");
+    for (number, version) in [(0, ""), (1, "; PRAGMA user_version = 3")] {
+        let other = directory.path().join(format!("other-{number}.db"));
+        let connection = rusqlite::Connection::open(&other).unwrap();
+        connection.execute_batch(&format!("CREATE TABLE x (y){version}")).unwrap();
+        drop(connection);
+        let before = std::fs::read(&other).unwrap();
+        let error = SqliteStore::open(&other).await.unwrap_err();
+        assert!(error.to_string().contains("another program"), "{error}");
+        assert_eq!(std::fs::read(&other).unwrap(), before);
+    }
     let text = directory.path().join("text");
     std::fs::write(&text, "no database ".repeat(100)).unwrap();
     let error = SqliteStore::open(&text).await.unwrap_err();

@@ -13,6 +13,9 @@ use super::queue::{Answer, Jobs, Next};
 /// So many commands are taken to the disk together at most.
 const TOGETHER: usize = 128;
 
+/// Leases that are over and could not be ended are tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What is asked of it.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -29,6 +32,8 @@ type Later = Box<dyn FnOnce(Result<()>)>;
 pub(super) struct Writer {
     database: Database,
     leases: BTreeMap<LeaseId, Lease>,
+    /// Leases are not ended by themselves before, since a disk that is full stays so for a while.
+    not_before: Instant,
     reached: watch::Sender<Revision>,
     remembered: u64,
 }
@@ -50,7 +55,7 @@ impl Writer {
     pub(super) fn new(database: Database, remembered: u64) -> Result<Self> {
         let leases = database.leases()?.into_iter().map(|(id, life)| (id, Lease::of(life))).collect();
         let reached = watch::Sender::new(database.revision()?);
-        Ok(Writer { database, leases, reached, remembered })
+        Ok(Writer { database, leases, not_before: Instant::now(), reached, remembered })
     }
 
     /// Told the revision that is on the disk.
@@ -61,8 +66,7 @@ impl Writer {
     /// Works until there is nobody left who could ask.
     pub(super) fn run(mut self, jobs: &Jobs<Command>) {
         loop {
-            let due = self.leases.values().map(|lease| lease.over).min();
-            let mut commands = match jobs.next(due) {
+            let mut commands = match jobs.next(self.due()) {
                 Next::Job(command) => vec![command],
                 Next::Due => Vec::new(),
                 Next::Over => return,
@@ -76,8 +80,14 @@ impl Writer {
         }
     }
 
+    /// When the next lease is to be ended.
+    fn due(&self) -> Option<Instant> {
+        self.leases.values().map(|lease| lease.over.max(self.not_before)).min()
+    }
+
     fn together(&mut self, commands: Vec<Command>) {
         let now = Instant::now();
+        self.not_before = now + AGAIN;
         let over: Vec<_> = self.leases.iter().filter(|(_, lease)| lease.over <= now).map(|(id, _)| *id).collect();
         let mut batch = match self.database.begin() {
             Ok(batch) => batch,
@@ -86,10 +96,14 @@ impl Writer {
         let mut later: Vec<Later> = Vec::new();
         let mut ended = Vec::new();
         let mut given = Vec::new();
+        let mut is_good = true;
         for lease in over {
             match batch.each(|connection| database::end_lease(connection, lease)) {
                 Ok(()) => ended.push(lease),
-                Err(error) => tracing::warn!("a lease that is over cannot be ended: {error}"),
+                Err(error) => {
+                    is_good = false;
+                    tracing::warn!("a lease that is over cannot be ended: {error}");
+                }
             }
         }
         for command in commands {
@@ -124,6 +138,9 @@ impl Writer {
         }
         let written = batch.end(self.remembered);
         if let Ok(revision) = &written {
+            if is_good {
+                self.not_before = now;
+            }
             for lease in ended {
                 self.leases.remove(&lease);
             }
@@ -153,5 +170,27 @@ impl Command {
             Command::Lease(_, answer) => answer.give(Err(copy(error))),
             Command::Renew(_, answer) | Command::Revoke(_, answer) => answer.give(Err(copy(error))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_ended_is_tried_again_after_a_pause() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let mut writer = Writer::new(Database::open(&path).unwrap(), 10).unwrap();
+        writer.leases.insert(LeaseId(1), Lease::of(Duration::ZERO));
+        assert!(writer.due().is_some_and(|due| due <= Instant::now()));
+        let broken = rusqlite::Connection::open(&path).unwrap();
+        broken.execute_batch("ALTER TABLE leases RENAME TO away").unwrap();
+        let begun = Instant::now();
+        writer.together(Vec::new());
+        assert!(writer.due().is_some_and(|due| due >= begun + AGAIN), "it would be tried without a pause");
+        broken.execute_batch("ALTER TABLE away RENAME TO leases").unwrap();
+        writer.together(Vec::new());
+        assert_eq!((writer.leases.len(), writer.due()), (0, None));
     }
 }
