@@ -6,14 +6,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::cgroup::{Cgroup, Version};
 use super::files::group::{Cpu, Memory, Pressure, io_of_one, io_of_two, limit, oom_kills, processors};
 use super::files::machine::{Nic, nics};
 use super::files::scan::whole;
 use super::kept::{Buffer, Comes, Kept};
-use super::rest::{Rest, is_written, spread};
+use super::rest::{Rest, Times, is_written, spread};
 
 /// Limits are read once in so many reads.
 const LIMITS_EVERY: u32 = 16;
@@ -55,11 +55,11 @@ pub(super) struct GroupFiles {
     pids: Option<Kept>,
     pressure: [Option<Kept>; 3],
     network: Option<Kept>,
-    limits: Limits,
+    /// What was read of them last.
+    limits: Option<Limits>,
     limit_paths: [Option<PathBuf>; 3],
     /// How often it was read, counted from another number for each, so that limits of all are not read at the same look.
     reads: u32,
-    are_limits_known: bool,
     rest: Rest,
     /// Its processor time just before its processes were looked at.
     before_processes: Option<u64>,
@@ -81,11 +81,11 @@ struct MemoryFiles {
 }
 
 impl GroupFiles {
-    /// Opens what there is. It rests when nothing in it ran for so long.
+    /// Opens what there is. After these times it rests, and is read anew.
     ///
     /// # Errors
     /// `NotFound` when the container has ended, or the kernel does not count its processor time.
-    pub(super) fn open(group: &Cgroup, settled: Duration) -> io::Result<Self> {
+    pub(super) fn open(group: &Cgroup, times: Times) -> io::Result<Self> {
         let one_or = |directory: Option<(Version, &Path)>, one: &str, two: &str| {
             directory.and_then(|(version, directory)| {
                 let name = if version == Version::One { one } else { two };
@@ -135,15 +135,14 @@ impl GroupFiles {
             pids: file("pids", "pids.current", "pids.current"),
             pressure,
             network: network(group.pid),
-            limits: Limits::default(),
+            limits: None,
             limit_paths: [
                 path("memory", "memory.limit_in_bytes", "memory.max"),
                 path("pids", "pids.max", "pids.max"),
                 path("cpuset", "cpuset.effective_cpus", "cpuset.cpus.effective"),
             ],
             reads: spread(group.pid) % LIMITS_EVERY,
-            are_limits_known: false,
-            rest: Rest::new(group.pid, settled),
+            rest: Rest::new(group.pid, times),
             before_processes: None,
         })
     }
@@ -205,18 +204,18 @@ impl GroupFiles {
 
     /// Its limits, read anew once in a while.
     fn limits(&mut self) -> Limits {
-        if !self.are_limits_known || self.reads.is_multiple_of(LIMITS_EVERY) {
-            self.are_limits_known = true;
-            let [memory, pids, processors] = &self.limit_paths;
-            let read = |path: &Option<PathBuf>| path.as_deref().and_then(|path| std::fs::read(path).ok());
-            self.limits = Limits {
-                memory_bytes: read(memory).and_then(|text| limit(&text)),
-                pids: read(pids).and_then(|text| limit(&text)),
-                processors: read(processors).and_then(|set| self::processors(&set)).or_else(all_processors),
-            };
-        }
+        let is_due = self.reads.is_multiple_of(LIMITS_EVERY);
         self.reads = self.reads.wrapping_add(1);
-        self.limits
+        if let Some(limits) = self.limits.filter(|_| !is_due) {
+            return limits;
+        }
+        let [memory, pids, processors] = &self.limit_paths;
+        let read = |path: &Option<PathBuf>| path.as_deref().and_then(|path| std::fs::read(path).ok());
+        *self.limits.insert(Limits {
+            memory_bytes: read(memory).and_then(|text| limit(&text)),
+            pids: read(pids).and_then(|text| limit(&text)),
+            processors: read(processors).and_then(|set| self::processors(&set)).or_else(all_processors),
+        })
     }
 
     fn pids(&self, buffer: &mut Buffer) -> io::Result<Option<u64>> {

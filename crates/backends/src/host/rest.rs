@@ -12,13 +12,20 @@ use std::time::{Duration, Instant};
 
 use super::groups::Counters;
 
-/// All of it is read again when it was not for so long,
-const AGAIN: Duration = Duration::from_secs(8);
-/// and of many containers not at the same look, but spread over so long.
-const SPREAD_MS: u64 = 8000;
-/// It rests when it has not run for so long. The kernel brings the parts of memory and the averages of pressure up to date every two
-/// seconds.
-pub(super) const SETTLED: Duration = Duration::from_secs(5);
+/// After which times it rests, and is read anew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// It rests when it has not run for so long. The kernel brings the parts of memory and the averages of pressure up to date every
+    /// two seconds.
+    pub(super) settled: Duration,
+    /// All of it is read again when it was not for so long, and up to so long again, so that many are not read at the same look.
+    pub(super) again: Duration,
+}
+
+impl Times {
+    /// Those of this machine.
+    pub(super) const HERE: Times = Times { settled: Duration::from_secs(5), again: Duration::from_secs(8) };
+}
 
 /// What is known of a container that may be at rest.
 #[derive(Debug)]
@@ -41,10 +48,11 @@ struct Last {
 }
 
 impl Rest {
-    /// One that rests when it has not run for so long. Containers with other numbers are read anew at other times.
-    pub(super) fn new(number: u32, settled: Duration) -> Self {
-        let again = AGAIN + Duration::from_millis(u64::from(spread(number)) % SPREAD_MS);
-        Rest { again, settled, last: None }
+    /// Containers with other numbers are read anew at other times.
+    pub(super) fn new(number: u32, times: Times) -> Self {
+        // A spread has sixteen bits.
+        let again = times.again + times.again * spread(number) / (1 << 16);
+        Rest { again, settled: times.settled, last: None }
     }
 
     /// Notes that all of it was read; `is_proven` when nothing in it ran since its processes were looked at.
@@ -93,12 +101,12 @@ mod tests {
     #[test]
     fn all_of_it_is_read_again_once_in_a_while() {
         let begin = Instant::now();
-        let agains: Vec<_> = (100..1100).map(|pid| Rest::new(pid, SETTLED).again.as_millis() / 1000).collect();
+        let agains: Vec<_> = (100..1100).map(|pid| Rest::new(pid, Times::HERE).again.as_millis() / 1000).collect();
         for second in 8..16 {
             let then = agains.iter().filter(|again| **again == second).count();
             assert!((80..180).contains(&then), "{then} of 1000 after {second} s");
         }
-        let mut rest = Rest::new(7, Duration::ZERO);
+        let mut rest = Rest::new(7, Times { settled: Duration::ZERO, ..Times::HERE });
         assert!(rest.before(begin).is_none());
         let mut read = counters(5, 0.0);
         rest.is_read(begin, &mut read, true);
@@ -111,7 +119,7 @@ mod tests {
     #[test]
     fn it_rests_when_it_has_neither_run_nor_waited_for_a_while() {
         let begin = Instant::now();
-        let mut rest = Rest::new(7, SETTLED);
+        let mut rest = Rest::new(7, Times::HERE);
         let mut read = |second, total_ns, percent, is_proven| {
             let then = begin + Duration::from_secs(second);
             rest.is_read(then, &mut counters(total_ns, percent), is_proven);

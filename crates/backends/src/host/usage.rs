@@ -8,7 +8,7 @@ use roadstead_core::{ContainerStats, Timestamp};
 use super::cgroup::Cgroup;
 use super::groups::GroupFiles;
 use super::kept::Buffer;
-use super::rest::SETTLED;
+use super::rest::Times;
 
 impl Cgroup {
     /// What it uses now.
@@ -17,7 +17,7 @@ impl Cgroup {
     /// `NotFound` when the container has ended.
     pub fn stats(&self) -> io::Result<ContainerStats> {
         let observed_at = Timestamp::now();
-        Ok(GroupFiles::open(self, SETTLED)?.read(Instant::now(), &mut Buffer::default())?.stats(observed_at))
+        Ok(GroupFiles::open(self, Times::HERE)?.read(Instant::now(), &mut Buffer::default())?.stats(observed_at))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use roadstead_core::usage::{Rates, Sampling};
 use roadstead_core::{ContainerStats, Timestamp};
@@ -16,7 +16,7 @@ use crate::host::kept::Buffer;
 use crate::host::machine::Machine;
 use crate::host::named::{self, GroupName};
 use crate::host::numbers::Clock;
-use crate::host::rest::SETTLED;
+use crate::host::rest::Times;
 use crate::host::table::Table;
 
 /// So many of the descriptors that this process may have are left to the rest of it, but never more than two of three.
@@ -43,8 +43,8 @@ pub(super) struct Looker {
     clock: Clock,
     looked: Option<Instant>,
     look: u64,
-    /// A container rests when nothing in it ran for so long.
-    settled: Duration,
+    /// After which times containers rest, and are read anew.
+    times: Times,
     /// How many descriptors may be kept in all.
     descriptors: usize,
     /// How many of them the groups keep.
@@ -64,8 +64,7 @@ struct Known {
 #[derive(Debug)]
 struct Watched {
     name: Arc<GroupName>,
-    /// It rests when nothing in it ran for so long.
-    settled: Duration,
+    times: Times,
     /// The process in it that began first, with the time when it did. Numbers alone do not tell: they begin anew at some time.
     first: (u64, u32),
     cgroup: Arc<Cgroup>,
@@ -99,7 +98,7 @@ impl Looker {
             clock: Clock::of_this_machine(),
             looked: None,
             look: 0,
-            settled: SETTLED,
+            times: Times::HERE,
             descriptors,
             kept: 0,
         }
@@ -151,7 +150,7 @@ impl Looker {
                     }
                     // One that has just ended is looked for again at the next look, if it is there then.
                     if let Some(cgroup) = Cgroup::of_group(&self.proc, &self.mounts, pid, name) {
-                        let group = Watched::new(name.clone(), cgroup, this, self.settled, self.look);
+                        let group = Watched::new(name.clone(), cgroup, this, self.times, self.look);
                         self.groups.insert(Arc::clone(own), group);
                     }
                 }
@@ -178,11 +177,11 @@ impl Looker {
 }
 
 impl Watched {
-    fn new(name: GroupName, cgroup: Cgroup, first: (u64, u32), settled: Duration, look: u64) -> Self {
+    fn new(name: GroupName, cgroup: Cgroup, first: (u64, u32), times: Times, look: u64) -> Self {
         Watched {
             name: Arc::new(name),
             first,
-            settled,
+            times,
             cgroup: Arc::new(cgroup),
             origin: None,
             files: None,
@@ -262,7 +261,7 @@ impl Watched {
         if self.cgroup.pid != self.first.1 {
             self.cgroup = Arc::new(anew(self.first.1, &self.name)?);
         }
-        let mut files = GroupFiles::open(&self.cgroup, self.settled).ok()?;
+        let mut files = GroupFiles::open(&self.cgroup, self.times).ok()?;
         self.origin = self.cgroup.origin();
         // After it was asked which group it is: what is read here is of that one, or is not there.
         let counters = files.read(now, buffer).ok()?;
