@@ -148,14 +148,14 @@ fn told(nodes: &[(&str, Answered)]) -> (Vec<String>, Vec<String>) {
 fn a_machine_is_told_once_however_many_nodes_are_on_it() {
     let nodes = [
         ("away", Answered::Away),
-        ("docker", on(Some("heim"), Some("11111111-2"), 5)),
-        ("lxd", on(Some("heim"), Some("11111111-2"), 6)),
+        ("bay", on(Some("heim"), Some("11111111-2"), 5)),
+        ("sea", on(Some("heim"), Some("11111111-2"), 6)),
         ("plain", Answered::Cannot),
         ("other", on(Some("ort"), Some("33333333-4"), 7)),
     ];
     let (machines, on) = told(&nodes);
     assert_eq!(machines, ["heim 5", "ort 7"]);
-    assert_eq!(on, ["docker,machine=heim 1", "lxd,machine=heim 1", "other,machine=ort 1"]);
+    assert_eq!(on, ["bay,machine=heim 1", "sea,machine=heim 1", "other,machine=ort 1"]);
     let text = text(&nodes);
     assert_eq!(text.matches("roadstead_machine_sampling_slowed{").count(), 2, "{text}");
     assert!(!text.contains("roadstead_machine_uptime_seconds{node"), "{text}");
