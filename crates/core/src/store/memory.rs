@@ -28,6 +28,8 @@ struct Shared {
     state: Mutex<State>,
     /// Told the revision that is reached.
     reached: watch::Sender<Revision>,
+    /// Watches end when it becomes true.
+    closed: watch::Sender<bool>,
     remembered: usize,
 }
 
@@ -67,6 +69,7 @@ impl MemoryStore {
         MemoryStore(Arc::new(Shared {
             state: Mutex::default(),
             reached: watch::Sender::new(Revision::default()),
+            closed: watch::Sender::new(false),
             remembered: transactions,
         }))
     }
@@ -80,6 +83,11 @@ impl MemoryStore {
             self.end(&mut state, lease);
         }
         state
+    }
+
+    /// The state of a store that is not closed.
+    fn open(&self) -> Result<MutexGuard<'_, State>> {
+        if *self.0.closed.borrow() { Err(super::closed()) } else { Ok(self.state()) }
     }
 
     /// Writes, without asking.
@@ -171,12 +179,12 @@ fn holds(state: &State, guard: &Guard) -> bool {
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>> {
-        Ok(self.state().entries.get(key).cloned())
+        Ok(self.open()?.entries.get(key).cloned())
     }
 
     async fn list(&self, options: &ListEntries) -> Result<Entries> {
         options.validate()?;
-        let state = self.state();
+        let state = self.open()?;
         let begin = match &options.after {
             Some(after) if after.as_str() >= options.prefix.as_str() => Bound::Excluded(after.clone()),
             _ => Bound::Unbounded,
@@ -193,7 +201,7 @@ impl Store for MemoryStore {
 
     async fn commit(&self, transaction: &Transaction) -> Result<Revision> {
         transaction.validate()?;
-        let mut state = self.state();
+        let mut state = self.open()?;
         if let Some(guard) = transaction.guards().iter().find(|guard| !holds(&state, guard)) {
             return Err(super::changed(guard.key()));
         }
@@ -209,7 +217,10 @@ impl Store for MemoryStore {
     }
 
     async fn watch(&self, prefix: &Prefix, after: Revision) -> Result<ItemStream<Watched>> {
+        drop(self.open()?);
         let (store, prefix) = (self.clone(), prefix.clone());
+        let mut closed = self.0.closed.subscribe();
+        let over = async move { drop(closed.wait_for(|closed| *closed).await) };
         let reached = self.0.reached.subscribe();
         let items = stream::unfold(Some((store, prefix, reached, after)), |watching| async move {
             let (store, prefix, mut reached, mut after) = watching?;
@@ -224,13 +235,13 @@ impl Store for MemoryStore {
                 reached.wait_for(|reached| *reached > after).await.ok()?;
             }
         });
-        Ok(items.flat_map(stream::iter).map(Ok).boxed())
+        Ok(items.flat_map(stream::iter).map(Ok).take_until(over).boxed())
     }
 
     async fn lease(&self, life: Duration) -> Result<LeaseId> {
         let life = super::life(life)?;
         let id = {
-            let mut state = self.state();
+            let mut state = self.open()?;
             state.leases_given += 1;
             let id = LeaseId(state.leases_given);
             state.leases.insert(id, Lease { life, over: Instant::now() + life });
@@ -241,14 +252,14 @@ impl Store for MemoryStore {
     }
 
     async fn renew(&self, lease: LeaseId) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.open()?;
         let lease = state.leases.get_mut(&lease).ok_or_else(super::no_lease)?;
         lease.over = Instant::now() + lease.life;
         Ok(())
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.open()?;
         if !state.leases.contains_key(&lease) {
             return Err(super::no_lease());
         }
@@ -257,6 +268,11 @@ impl Store for MemoryStore {
     }
 
     async fn revision(&self) -> Result<Revision> {
-        Ok(self.state().revision)
+        Ok(self.open()?.revision)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.closed.send_replace(true);
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ pub mod conformance;
 mod key;
 #[cfg(feature = "memory")]
 mod memory;
+mod table;
 mod transaction;
 
 use std::fmt::Debug;
@@ -20,7 +21,8 @@ use bytes::Bytes;
 pub use self::key::{Key, Prefix};
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
-pub use self::transaction::{Guard, Transaction, Write};
+pub use self::table::{Kept, Table, TableChange};
+pub use self::transaction::{Guard, Transaction, WRAPPING_MAX, Write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::ItemStream;
 
@@ -218,6 +220,17 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// * **K14**: at least that of every commit that was acknowledged before the call.
     async fn revision(&self) -> Result<Revision>;
+
+    /// Gives up what the store holds: files, locks, connections. What was acknowledged is there for the next one that opens it.
+    ///
+    /// * **K90**: every later call fails with `Unavailable`, and watches end; closing again is `Ok`.
+    async fn close(&self) -> Result<()>;
+}
+
+/// The error of a store that was closed: K90. For stores.
+#[must_use]
+pub fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the store is closed")
 }
 
 /// The error of a guard that does not hold: K21. For stores.

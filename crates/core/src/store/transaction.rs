@@ -71,7 +71,12 @@ impl std::fmt::Debug for Write {
 pub struct Transaction {
     guards: Vec<Guard>,
     writes: Vec<Write>,
+    /// Bytes of each value that the caller did not give.
+    wrapping: usize,
 }
+
+/// The most bytes that a store around another one may add to each value.
+pub const WRAPPING_MAX: usize = 64;
 
 impl Transaction {
     /// Without anything yet.
@@ -124,6 +129,14 @@ impl Transaction {
         self
     }
 
+    /// Says that so many bytes of each value, at most [`WRAPPING_MAX`], were added by a store around the one that is given this: they
+    /// do not count among those that are allowed.
+    #[must_use]
+    pub fn wrapped(mut self, bytes: usize) -> Self {
+        self.wrapping = bytes.min(WRAPPING_MAX);
+        self
+    }
+
     /// What must hold.
     #[must_use]
     pub fn guards(&self) -> &[Guard] {
@@ -156,7 +169,7 @@ impl Transaction {
         for write in &self.writes {
             bytes += write.key().as_str().len();
             if let Write::Put { value, .. } = write {
-                bytes += value.len();
+                bytes += value.len().saturating_sub(self.wrapping);
             }
             if !keys.insert(write.key()) {
                 return Err(Error::invalid("transaction", format!("writes {} twice", write.key())));
@@ -182,6 +195,8 @@ mod tests {
         assert!(many(2).put(key(1), "x").validate().unwrap_err().to_string().contains("twice"));
         let large = |bytes| Transaction::new().put(Key::new("k").unwrap(), vec![0; bytes]);
         assert!(large(VALUE_MAX - 1).validate().is_ok() && large(VALUE_MAX).validate().is_err());
+        assert!(large(VALUE_MAX + 9).wrapped(10).validate().is_ok());
+        assert!(large(VALUE_MAX + WRAPPING_MAX).wrapped(usize::MAX).validate().is_err(), "no wrapper adds more");
     }
 
     #[test]

@@ -79,9 +79,29 @@ impl Database {
     }
 
     /// To read what the other one has written.
-    pub(super) fn open_to_read(path: &Path) -> Result<Self> {
+    pub(super) fn open_beside(path: &Path) -> Result<Self> {
         let connection = Database::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Database { connection, _file: None })
+    }
+
+    /// To read what another process writes; none when there is nothing.
+    pub(super) fn open_to_read(path: &Path) -> Result<Option<Self>> {
+        if !path.try_exists().map_err(|cause| failed_to_open(path, cause))? {
+            return Ok(None);
+        }
+        let database = Database::open_beside(path)?;
+        match usize::try_from(database.version(path)?) {
+            // Made, and not written yet.
+            Ok(0) => Ok(None),
+            Ok(version) if version == MIGRATIONS.len() => Ok(Some(database)),
+            _ => {
+                let text = format!(
+                    "{} is of an older Roadstead: start the server once to bring it up to date",
+                    path.display()
+                );
+                Err(Error::new(ErrorKind::Conflict, text))
+            }
+        }
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {

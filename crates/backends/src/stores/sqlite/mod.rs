@@ -22,7 +22,7 @@ use roadstead_core::{Error, ErrorKind, ItemStream, Result};
 use tokio::sync::watch;
 
 use self::database::Database;
-use self::queue::{Next, Queue};
+use self::queue::{Jobs, Next, Queue};
 use self::writer::{Command, Writer};
 
 /// Transactions that are remembered for watches.
@@ -36,7 +36,8 @@ pub struct SqliteStore(Arc<Shared>);
 
 struct Shared {
     reads: Queue<Reading>,
-    writes: Queue<Command>,
+    /// None in a store that only reads.
+    writes: Option<Queue<Command>>,
     reached: watch::Receiver<Revision>,
 }
 
@@ -67,16 +68,30 @@ impl SqliteStore {
         let path = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
             let writing = Database::open(&path)?;
-            let mut reading = Database::open_to_read(&path)?;
+            let mut reading = Database::open_beside(&path)?;
             let writer = Writer::new(writing, transactions)?;
             let reached = writer.reached();
-            let reads = Queue::begin("roadstead-store-reads", move |jobs: &queue::Jobs<Reading>| {
-                while let Next::Job(job) = jobs.next(None) {
-                    job(&mut reading);
-                }
-            })?;
+            let reads = Queue::begin("roadstead-store-reads", move |jobs| answer(jobs, &mut reading))?;
             let writes = Queue::begin("roadstead-store", move |jobs| writer.run(jobs))?;
-            Ok(SqliteStore(Arc::new(Shared { reads, writes, reached })))
+            Ok(SqliteStore(Arc::new(Shared { reads, writes: Some(writes), reached })))
+        });
+        opened
+            .await
+            .map_err(|cause| Error::new(ErrorKind::Unexpected, "the store was not opened").with_source(cause))?
+    }
+
+    /// Opens the file to look into it, also while another process has it; `None` when there is no such file. Nothing is made or
+    /// changed: writes are `Unsupported`, an older schema is refused, and watches tell nothing new.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub async fn read_only(path: &Path) -> Result<Option<Self>> {
+        let path = path.to_owned();
+        let opened = tokio::task::spawn_blocking(move || {
+            let Some(mut reading) = Database::open_to_read(&path)? else { return Ok(None) };
+            let (_, reached) = watch::channel(reading.revision()?);
+            let reads = Queue::begin("roadstead-store-reads", move |jobs| answer(jobs, &mut reading))?;
+            Ok(Some(SqliteStore(Arc::new(Shared { reads, writes: None, reached }))))
         });
         opened
             .await
@@ -91,7 +106,14 @@ impl SqliteStore {
     }
 
     async fn write<T: Send + 'static>(&self, command: impl FnOnce(queue::Answer<T>) -> Command) -> Result<T> {
-        self.0.writes.ask(command).await
+        let read_only = || Error::unsupported("writing to a store that was opened to be read");
+        self.0.writes.as_ref().ok_or_else(read_only)?.ask(command).await
+    }
+}
+
+fn answer(jobs: &Jobs<Reading>, database: &mut Database) {
+    while let Next::Job(job) = jobs.next(None) {
+        job(database);
     }
 }
 
@@ -115,6 +137,7 @@ impl Store for SqliteStore {
     }
 
     async fn watch(&self, prefix: &Prefix, after: Revision) -> Result<ItemStream<Watched>> {
+        self.revision().await?;
         let watching = (self.clone(), prefix.clone(), self.0.reached.clone(), after);
         let items = stream::unfold(Some(watching), |watching| async move {
             let (store, prefix, mut reached, mut after) = watching?;
@@ -154,6 +177,18 @@ impl Store for SqliteStore {
 
     async fn revision(&self) -> Result<Revision> {
         self.read(|database| database.revision()).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let shared = Arc::clone(&self.0);
+        let closed = tokio::task::spawn_blocking(move || {
+            // The one that writes has the lock on the file: last, so that the file is not used any more when another may.
+            shared.reads.close();
+            if let Some(writes) = &shared.writes {
+                writes.close();
+            }
+        });
+        closed.await.map_err(|cause| Error::new(ErrorKind::Unexpected, "the store was not closed").with_source(cause))
     }
 }
 

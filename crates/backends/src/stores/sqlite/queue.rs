@@ -1,9 +1,11 @@
 //! A thread with a queue of jobs, whose answers come back with a deadline.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use roadstead_core::store::closed;
 use roadstead_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::oneshot;
 
@@ -13,8 +15,8 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// The end of a queue that asks. The thread ends with it, after what was asked before.
 #[derive(Debug)]
 pub(super) struct Queue<J> {
-    jobs: Option<Sender<J>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: Mutex<Option<Sender<J>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The end that works.
@@ -33,15 +35,16 @@ impl<J: Send + 'static> Queue<J> {
         let thread = thread.map_err(|cause| {
             Error::new(ErrorKind::Unavailable, format!("the store cannot begin: {cause}")).with_source(cause)
         })?;
-        Ok(Queue { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Queue { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
 
     /// Asks, and waits for the answer.
     pub(super) async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> J) -> Result<T> {
         let ended = || Error::new(ErrorKind::Unavailable, "the store has ended").with_retry(Retry::Unknown);
         let (answer, answered) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or_else(ended)?;
+        let jobs = lock(&self.jobs).clone().ok_or_else(closed)?;
         jobs.send(job(Answer(answer))).map_err(|_| ended())?;
+        drop(jobs);
         match tokio::time::timeout(DEADLINE, answered).await {
             Ok(answer) => answer.map_err(|_| ended())?,
             Err(_) => {
@@ -53,14 +56,27 @@ impl<J: Send + 'static> Queue<J> {
     }
 }
 
-impl<J> Drop for Queue<J> {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
+impl<J> Queue<J> {
+    /// Lets the thread end after what was asked before, and waits for that. A caller's thread is blocked meanwhile.
+    pub(super) fn close(&self) {
+        drop(lock(&self.jobs).take());
         // The file is not used any more once this is over. A thread that drops its own queue cannot wait for itself.
-        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
         }
     }
+}
+
+impl<J> Drop for Queue<J> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What comes next.

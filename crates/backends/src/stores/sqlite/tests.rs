@@ -165,3 +165,22 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         last = last.max(store.commit(&rest).await.unwrap());
     }
 }
+
+#[tokio::test]
+async fn it_is_looked_into_beside_its_owner_and_given_up_when_it_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    assert!(SqliteStore::read_only(&path).await.unwrap().is_none() && !path.exists(), "nothing is made");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let beside = SqliteStore::read_only(&path).await.unwrap().unwrap();
+    store.commit(&Transaction::new().put(key("a"), "1")).await.unwrap();
+    assert_eq!(&beside.get(&key("a")).await.unwrap().unwrap().value[..], b"1");
+    let refused = beside.commit(&Transaction::new().put(key("a"), "2")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    store.close().await.unwrap();
+    // The first one is still held, and yet the file is free.
+    let next = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(&next.get(&key("a")).await.unwrap().unwrap().value[..], b"1");
+    drop(store);
+    assert_eq!(SqliteStore::open(&path).await.unwrap_err().kind(), ErrorKind::Conflict, "dropping the first freed it");
+}

@@ -1,5 +1,10 @@
 //! Clauses of entries: what is there, lists of it, and that it stays.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
 use super::{Scene, value_of};
 use crate::conformance::check::{Check, During, ensure, equal, failed, refused};
 use crate::error::ErrorKind;
@@ -116,4 +121,22 @@ pub(super) async fn the_revision_reached(scene: &Scene<'_>) -> Check {
     let before = scene.put("a", "1").await?;
     let reached = scene.store.revision().await.during("the revision")?;
     ensure(reached >= before, format!("{reached:?} after {before:?}"))
+}
+
+pub(super) async fn a_closed_store_answers_nothing(scene: &Scene<'_>) -> Check {
+    let revision = scene.store.revision().await.during("the revision")?;
+    let mut watch = scene.watch(revision).await?;
+    scene.store.close().await.during("closing")?;
+    scene.store.close().await.during("closing again")?;
+    let key = scene.key("a")?;
+    let life = Duration::from_secs(60);
+    refused("reading", scene.store.get(&key).await, ErrorKind::Unavailable)?;
+    refused("listing", scene.store.list(&ListEntries::of(scene.prefix.clone())).await, ErrorKind::Unavailable)?;
+    refused("the revision", scene.store.revision().await, ErrorKind::Unavailable)?;
+    let put = Transaction::new().put(key, "1");
+    refused("writing", scene.store.commit(&put).await, ErrorKind::Unavailable)?;
+    refused("a lease", scene.store.lease(life).await, ErrorKind::Unavailable)?;
+    refused("watching", scene.store.watch(&scene.prefix, revision).await.map(drop), ErrorKind::Unavailable)?;
+    let rest = timeout(Duration::from_secs(10), async { while watch.next().await.is_some() {} }).await;
+    ensure(rest.is_ok(), "a watch goes on after the store was closed")
 }
