@@ -34,6 +34,7 @@ class Server:
         self._state = Path(tempfile.mkdtemp(prefix="roadstead-bench-"))
         port = _free_port()
         words = [program, "serve", "--listen", f"127.0.0.1:{port}", "--state-dir", str(self._state)]
+        words += ["--key-file", str(self._state / "store.key")]
         words += ["--sample-interval-seconds", "1", "--sample-budget-percent", "50", "--log", "warn", *more]
         for name, uri in nodes.items():
             words += ["--node", f"{name}={uri}"]

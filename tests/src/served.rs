@@ -49,6 +49,7 @@ impl Served {
         let mut config = Config::default();
         config.listen = vec![([127, 0, 0, 1], 0).into()];
         config.state_dir = state.join("state");
+        config.key_file = state.join("store.key");
         config.tls_cert = Some(files.0.clone());
         config.tls_key = Some(files.1.clone());
         config.drain_timeout_seconds = 1;

@@ -46,6 +46,8 @@ pub fn binary() -> PathBuf {
 pub fn command() -> Command {
     let mut command = Command::new(binary());
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+    // One key for all that are started without one of their own, and not this machine's.
+    command.env("ROADSTEAD_KEY_FILE", std::env::temp_dir().join("roadstead-tests.key"));
     command
 }
 
@@ -214,6 +216,7 @@ impl Server {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut command = command();
         command.arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--state-dir").arg(&state);
+        command.arg("--key-file").arg(state.join("store.key"));
         for node in &options.nodes {
             command.args(["--node", node]);
         }

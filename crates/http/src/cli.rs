@@ -45,9 +45,13 @@ pub struct Serve {
     /// Address to listen on; may be repeated. Other than loopback addresses need TLS.
     #[arg(long, value_name = "ADDR", env = "ROADSTEAD_LISTEN", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
-    /// Directory of the admin token and of the nodes added over the API.
+    /// Directory of the admin token and of the embedded store.
     #[arg(long, value_name = "DIR", env = "ROADSTEAD_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// File of the key that the store is sealed with; made at the first start. Keep it apart from the store, and a copy of it: without
+    /// it nothing in the store can be read.
+    #[arg(long, value_name = "FILE", env = "ROADSTEAD_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
     /// Configuration file, TOML.
     #[arg(long, value_name = "FILE", env = "ROADSTEAD_CONFIG")]
     pub config: Option<PathBuf>,
@@ -160,6 +164,7 @@ impl Serve {
         config = config.with(Layer {
             listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
             state_dir: self.state_dir.clone(),
+            key_file: self.key_file.clone(),
             tls_cert: self.tls_cert.clone(),
             tls_key: self.tls_key.clone(),
             log_format: self.log_format,
@@ -188,8 +193,8 @@ impl Serve {
 #[must_use]
 pub fn reference() -> String {
     let mut text = String::from(REFERENCE_HEAD);
-    // The directory depends on the user; the text says how.
-    let config = Config { state_dir: PathBuf::new(), ..Config::default() };
+    // Both depend on the user; the text says how.
+    let config = Config { state_dir: PathBuf::new(), key_file: PathBuf::new(), ..Config::default() };
     let defaults = serde_json::to_value(&config).unwrap_or_default();
     let command = Cli::command();
     let Some(serve) = command.find_subcommand("serve") else { return text };
@@ -211,6 +216,10 @@ pub fn reference() -> String {
         let default = match defaults.get(id) {
             _ if id == "state_dir" => {
                 "`/var/lib/roadstead` for root, otherwise `$XDG_STATE_HOME/roadstead` or `~/.local/state/roadstead`, or `.roadstead` where there is no home"
+                    .to_owned()
+            }
+            _ if id == "key_file" => {
+                "`/etc/roadstead/store.key` for root, otherwise `roadstead/store.key` below `$XDG_CONFIG_HOME` or `~/.config`, or `.roadstead.key` where there is no home"
                     .to_owned()
             }
             Some(value) => format!("`{value}`"),

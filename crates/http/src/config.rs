@@ -20,8 +20,10 @@ use crate::nodes::NewNode;
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// Directory of the admin token and of the nodes added over REST.
+    /// Directory of the admin token and of the embedded store.
     pub state_dir: PathBuf,
+    /// File of the key that the store is sealed with.
+    pub key_file: PathBuf,
     /// TLS certificate chain of the server, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
@@ -164,6 +166,7 @@ impl Serialize for NodeConfig {
 pub struct Layer {
     pub listen: Option<Vec<SocketAddr>>,
     pub state_dir: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub log_format: Option<LogFormat>,
@@ -216,6 +219,7 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7070))],
             state_dir: default_state_dir(),
+            key_file: default_key_file(),
             tls_cert: None,
             tls_key: None,
             log_format: LogFormat::Text,
@@ -239,17 +243,29 @@ impl Default for Config {
 
 /// `/var/lib/roadstead` for root, otherwise the user's state directory.
 fn default_state_dir() -> PathBuf {
+    own_directory("/var/lib", "XDG_STATE_HOME", ".local/state")
+        .map_or_else(|| PathBuf::from(".roadstead"), |base| base.join("roadstead"))
+}
+
+/// `/etc/roadstead/store.key` for root, otherwise in the user's directory of configuration: not beside the store, so that a copy of
+/// that is of no use alone.
+fn default_key_file() -> PathBuf {
+    own_directory("/etc", "XDG_CONFIG_HOME", ".config")
+        .map_or_else(|| PathBuf::from(".roadstead.key"), |base| base.join("roadstead/store.key"))
+}
+
+/// The machine's directory for root, otherwise the user's by the environment or below the home.
+fn own_directory(of_root: &str, variable: &str, below_home: &str) -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     // The owner of our own entry in /proc is the effective user, without a call that needs unsafe code.
     let root = std::fs::metadata("/proc/self").is_ok_and(|entry| std::os::unix::fs::MetadataExt::uid(&entry) == 0);
     if root {
-        return PathBuf::from("/var/lib/roadstead");
+        return Some(PathBuf::from(of_root));
     }
-    std::env::var_os("XDG_STATE_HOME")
+    std::env::var_os(variable)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
-        .or_else(|| home().map(|home| home.join(".local/state")))
-        .map_or_else(|| PathBuf::from(".roadstead"), |base| base.join("roadstead"))
+        .or_else(|| home().map(|home| home.join(below_home)))
 }
 
 impl Config {
@@ -262,6 +278,7 @@ impl Config {
         take!(
             listen,
             state_dir,
+            key_file,
             log_format,
             log,
             request_timeout_seconds,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roadstead_backends::host::{Sampler, SamplerOptions, raise_descriptor_limit};
 use roadstead_core::{Error, ErrorKind, Result};
 use roadstead_http::cli::{Command, Serve, completions};
-use roadstead_http::{Config, LogFormat, NodeSource, Server, StateDir, assemble, warnings};
+use roadstead_http::{Config, LogFormat, NodeSource, Records, Server, StateDir, assemble, warnings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -59,7 +59,8 @@ fn log(config: &Config) -> Result<()> {
 
 async fn check(config: Config) -> Result<ExitCode> {
     Server::check(&config)?;
-    let nodes = assemble(&config, roadstead_backends::registry(), StateDir::at(&config.state_dir)).await?;
+    let records = Records::peek(&config, &StateDir::at(&config.state_dir)).await?;
+    let nodes = assemble(&config, roadstead_backends::registry(), &records).await?;
     let mut good = true;
     for slot in nodes.all() {
         let deadline = Duration::from_secs(config.connect_timeout_seconds.into());

@@ -25,6 +25,7 @@ use crate::etag;
 use crate::moves::Moves;
 use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
 use crate::problem::Problem;
+use crate::records::Records;
 use crate::state::App;
 use crate::state_dir::StateDir;
 use crate::v1;
@@ -57,14 +58,14 @@ fn cannot(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> 
 ///
 /// # Errors
 /// When the configuration names an engine that does not exist, or the stored nodes cannot be read.
-pub async fn assemble(config: &Config, registry: Registry, state_dir: StateDir) -> Result<Nodes> {
+pub async fn assemble(config: &Config, registry: Registry, records: &Records) -> Result<Nodes> {
     let mut options = ConnectOptions::default();
     options.deadline = Duration::from_secs(config.connect_timeout_seconds.into());
     options.keep_jobs = Duration::from_secs(config.keep_jobs_seconds.into());
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let bounds =
         Bounds { quick: seconds(config.request_timeout_seconds), slow: seconds(config.archive_timeout_seconds) };
-    let nodes = Nodes::load(registry, options, bounds, state_dir)?;
+    let nodes = Nodes::load(registry, options, bounds, records).await?;
     for (name, node) in &config.nodes {
         let node = node.named(name);
         nodes.check(&node).map_err(|error| Error::invalid(format!("nodes.{name}"), error.message().to_owned()))?;
@@ -135,13 +136,16 @@ impl Server {
             .iter()
             .map(|listener| listener.local_addr().map_err(|error| cannot("an address is not known", error)))
             .collect::<Result<Vec<_>>>()?;
-        let moves = Moves::new(state_dir.clone());
-        let nodes = assemble(&config, registry, state_dir).await?;
+        let records = Records::open(&config, &state_dir).await?;
+        let moves = Moves::new(records.moves()?);
+        let nodes = assemble(&config, registry, &records).await?;
         let (ending, ended) = watch::channel(false);
         let drain = config.drain_timeout_seconds;
         let app = web::Data::new(App {
             config,
             nodes,
+            records,
+            state_dir,
             moves,
             alerts: Arc::default(),
             machines: Mutex::default(),
@@ -190,6 +194,13 @@ impl Server {
         let server = server.run();
         let handle = server.handle();
         let task = tokio::spawn(server);
+        let followed = app.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = followed.ending() => {}
+                () = followed.nodes.follow() => {}
+            }
+        });
         alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })
@@ -268,7 +279,9 @@ impl Running {
         self.handle.stop(true).await;
         let ended = self.task.await;
         // Workers may drop their share of the state after the server has ended, and the next server must not wait for that.
-        self.app.nodes.close();
+        let closed = self.app.records.close().await;
+        self.app.state_dir.release();
+        closed?;
         match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(cannot("the server failed", error)),

@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::metrics::Names;
 use crate::moves::Moves;
 use crate::nodes::Nodes;
+use crate::records::Records;
+use crate::state_dir::StateDir;
 
 /// The state of the server, shared by all workers.
 #[derive(Debug)]
@@ -20,6 +22,10 @@ pub(crate) struct App {
     pub config: Config,
     /// Every node.
     pub nodes: Nodes,
+    /// What is remembered.
+    pub(crate) records: Records,
+    /// Held as long as the server runs.
+    pub(crate) state_dir: StateDir,
     /// Moves of containers between nodes.
     pub(crate) moves: Moves,
     /// Alerts that were raised and cleared.

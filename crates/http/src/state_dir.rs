@@ -1,4 +1,4 @@
-//! The state directory: the admin token, the nodes that were added over REST, and the records of moves. What is acknowledged is on the disk.
+//! The state directory: the admin token, the embedded store's file, and the lock by which a directory has one server.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -9,12 +9,6 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roadstead_core::{Error, ErrorKind, Result, Secret};
-use serde::{Deserialize, Serialize};
-
-use crate::extract::without_values;
-
-/// Version of the schema of `nodes.json`.
-const NODES_VERSION: u32 = 1;
 
 /// The state directory.
 #[derive(Clone, Debug)]
@@ -22,38 +16,6 @@ pub struct StateDir {
     path: PathBuf,
     /// Held as long as the directory is used.
     lock: Option<Arc<File>>,
-}
-
-/// A node as `nodes.json` keeps it. The URI may hold a password, so this is never shown.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoredNode {
-    /// Name.
-    pub name: String,
-    /// URI, secrets included.
-    pub uri: String,
-    /// Client certificate chain, PEM file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<PathBuf>,
-    /// Client key, PEM file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<PathBuf>,
-    /// Certificate authority of the server, PEM file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authority: Option<PathBuf>,
-}
-
-impl std::fmt::Debug for StoredNode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredNode").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodesFile {
-    version: u32,
-    nodes: Vec<StoredNode>,
 }
 
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {
@@ -78,7 +40,7 @@ impl StateDir {
             .mode(0o600)
             .open(path.join("lock"))
             .map_err(|error| failed("use the state directory", path, error))?;
-        // Two servers would write over each other's nodes. The kernel lets go of the lock when the process ends, however.
+        // Two servers would make two tokens, and one of them would have no store. The kernel lets go of the lock when the process ends, however.
         match lock.try_lock() {
             Ok(()) => Ok(StateDir { path: path.to_owned(), lock: Some(Arc::new(lock)) }),
             Err(TryLockError::WouldBlock) => Err(Error::new(
@@ -157,108 +119,16 @@ impl StateDir {
         Ok(Secret::new(token))
     }
 
-    fn nodes_path(&self) -> PathBuf {
-        self.path.join("nodes.json")
+    /// Where the embedded store is.
+    #[must_use]
+    pub fn store_path(&self) -> PathBuf {
+        self.path.join("roadstead.db")
     }
 
-    /// The nodes that were added over REST.
-    ///
-    /// # Errors
-    /// When the file cannot be read, makes no sense, or is of a newer version.
-    pub fn read_nodes(&self) -> Result<Vec<StoredNode>> {
-        let path = self.nodes_path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("read", &path, error)),
-        };
-        let refuse =
-            |reason: String| Error::new(ErrorKind::InvalidInput, format!("{} is not usable: {reason}", path.display()));
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        // A URI may hold a password: what serde says is told without values.
-        let unusable = |error: serde_json::Error| refuse(without_values(&error.to_string()));
-        let version: Version = serde_json::from_slice(&text).map_err(unusable)?;
-        if version.version != NODES_VERSION {
-            return Err(refuse(format!("it has version {}, this server knows {NODES_VERSION}", version.version)));
-        }
-        let file: NodesFile = serde_json::from_slice(&text).map_err(unusable)?;
-        Ok(file.nodes)
-    }
-
-    /// Replaces what [`StateDir::read_nodes`] gives. It is on the disk when this returns.
-    ///
-    /// # Errors
-    /// When it cannot be written; the former content is still there then.
-    pub fn write_nodes(&self, nodes: Vec<StoredNode>) -> Result<()> {
-        let path = self.nodes_path();
-        let file = NodesFile { version: NODES_VERSION, nodes };
-        let text = serde_json::to_vec_pretty(&file)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("nodes cannot be written: {error}")))?;
-        let temporary = self.write_temporary("nodes.json", &text)?;
-        fs::rename(&temporary, &path).map_err(|error| failed("write", &path, error))?;
-        self.sync()
-    }
-
-    /// Where the records of moves are.
-    pub(crate) fn moves_path(&self) -> PathBuf {
-        self.path.join("moves")
-    }
-
-    /// The files of all records.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
-    pub(crate) fn move_files(&self) -> Result<Vec<PathBuf>> {
-        let directory = self.moves_path();
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("read", &directory, error)),
-        };
-        let mut files = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|error| failed("read", &directory, error))?.path();
-            // What a crash left half written begins with a dot.
-            let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-            if !hidden && path.extension().is_some_and(|extension| extension == "json") {
-                files.push(path);
-            }
-        }
-        Ok(files)
-    }
-
-    /// Replaces the record of a move. It is on the disk when this returns.
-    ///
-    /// # Errors
-    /// When it cannot be written; the former content is still there then.
-    pub(crate) fn write_move(&self, name: &str, content: &[u8]) -> Result<()> {
-        let directory = self.moves_path();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(|error| failed("make", &directory, error))?;
-        let path = directory.join(name);
-        let temporary = write_temporary(&directory, name, content)?;
-        fs::rename(&temporary, &path).map_err(|error| failed("write", &path, error))?;
-        sync(&directory)?;
-        sync(&self.path)
-    }
-
-    /// Takes the record of a move away; one that is not there is `Ok`.
-    ///
-    /// # Errors
-    /// When it cannot be taken away.
-    pub(crate) fn remove_move(&self, name: &str) -> Result<()> {
-        let path = self.moves_path().join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(failed("delete", &path, error)),
-            Ok(()) => sync(&self.moves_path()),
-        }
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn write_temporary(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
@@ -326,26 +196,5 @@ mod tests {
         let error = state.admin_token().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(!format!("{error:?}").contains(token.expose()));
-    }
-
-    #[test]
-    fn nodes_come_back_and_newer_files_are_refused() {
-        let (_directory, state) = open();
-        assert!(state.read_nodes().unwrap().is_empty());
-        let node = StoredNode {
-            name: "n1".into(),
-            uri: "memory:".into(),
-            certificate: None,
-            key: Some("/k.pem".into()),
-            authority: None,
-        };
-        state.write_nodes(vec![node]).unwrap();
-        let nodes = state.read_nodes().unwrap();
-        assert_eq!((nodes.len(), nodes[0].name.as_str()), (1, "n1"));
-        assert_eq!(fs::metadata(state.nodes_path()).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::write(state.nodes_path(), r#"{"version":2,"things":[]}"#).unwrap();
-        assert!(state.read_nodes().unwrap_err().to_string().contains("version 2"));
-        fs::write(state.nodes_path(), r#"{"version":1,"nodes":[],"more":1}"#).unwrap();
-        assert!(state.read_nodes().is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Whose certificates are trusted, and what is said when they are not.
 
 use roadstead_core::{ContainerSpec, ErrorKind, Retry};
+use roadstead_http::{Config, Records, StateDir};
 use roadstead_tests::engines::image;
 use roadstead_tests::{ServerOptions, TestEngine};
 use serde_json::json;
@@ -53,8 +54,8 @@ async fn a_server_keeps_what_it_trusted(engine: &TestEngine) {
     for place in [added["uri"].as_str().unwrap_or_default(), &shown] {
         assert!(place.contains(&print) && !place.contains("first-use"), "{place}");
     }
-    let kept = std::fs::read_to_string(server.state_dir().join("nodes.json")).expect("the kept nodes");
-    assert!(kept.contains(&print) && !kept.contains("first-use"), "{kept}");
+    let trusted = kept_uri(server.state_dir()).await;
+    assert!(trusted.contains(&print) && !trusted.contains("first-use"), "{trusted}");
     // The same after a start anew.
     server.terminate();
     let _ = server.wait_end();
@@ -64,14 +65,27 @@ async fn a_server_keeps_what_it_trusted(engine: &TestEngine) {
     // Older versions kept what was asked for: that becomes what was trusted as soon as it is connected.
     server.terminate();
     let _ = server.wait_end();
+    let asked = trusted.replace(&format!("fingerprint={print}"), "trust=first-use");
+    assert!(asked.contains("first-use") && !asked.contains(&print));
     let file = server.state_dir().join("nodes.json");
-    std::fs::write(&file, kept.replace(&format!("fingerprint={print}"), "trust=first-use")).expect("it is written");
-    assert!(std::fs::read_to_string(&file).is_ok_and(|text| text.contains("first-use") && !text.contains(&print)));
+    let text = json!({"version": 1, "nodes": [{"name": "kept", "uri": asked}]}).to_string();
+    std::fs::write(&file, text).expect("it is written");
     let server = ServerOptions::default().start_in(state.path());
     let node = server.get("/v1/nodes/kept").await.expect(200).json();
     assert_eq!(node["state"], "connected", "{node}");
-    let kept = std::fs::read_to_string(&file).expect("the kept nodes");
-    assert!(kept.contains(&print) && !kept.contains("first-use"), "{kept}");
+    assert_eq!(kept_uri(server.state_dir()).await, trusted);
+    assert!(!file.exists(), "the file of older versions stays");
+}
+
+/// The URI of the only node that a server keeps, as its store has it.
+async fn kept_uri(state_dir: &std::path::Path) -> String {
+    let mut config = Config::default();
+    config.state_dir = state_dir.to_owned();
+    config.key_file = state_dir.join("store.key");
+    let records = Records::peek(&config, &StateDir::at(state_dir)).await.expect("the store is there");
+    let mut nodes = records.kept_nodes().await.expect("the kept nodes");
+    assert_eq!(nodes.len(), 1);
+    nodes.remove(0).uri
 }
 
 async fn another_server_is_not_talked_to(engine: &TestEngine) {

@@ -1,83 +1,56 @@
-//! The records of moves in the state directory: one file per move, replaced as a whole, on the disk before it is acknowledged.
-
-use std::io;
-use std::path::Path;
+//! The records of moves in the store: each replaced as a whole, and kept before it is acknowledged.
 
 use async_trait::async_trait;
 use roadstead_core::migration::{MoveLog, MoveRecord};
+use roadstead_core::store::Table;
 use roadstead_core::{Error, ErrorKind, Result};
 
-use crate::state_dir::StateDir;
-
-/// Keeps records as files named by the id of the move.
+/// Keeps records by the id of the move.
 #[derive(Clone, Debug)]
-pub(crate) struct FileLog(StateDir);
+pub(crate) struct StoreLog(Table<MoveRecord>);
 
-/// The name of a record's file; none for what is no id, which could lead anywhere.
-fn name_of(id: &str) -> Option<String> {
-    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| format!("{id}.json"))
+/// Nothing else is a move's id, nor the name of a record.
+fn is_id(id: &str) -> bool {
+    id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-impl FileLog {
-    pub(crate) fn new(state: StateDir) -> Self {
-        FileLog(state)
+impl StoreLog {
+    pub(crate) fn new(table: Table<MoveRecord>) -> Self {
+        StoreLog(table)
     }
-
-    /// Runs work on files where it may block.
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce(StateDir) -> Result<T> + Send + 'static) -> Result<T> {
-        let state = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || work(state)).await;
-        done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, format!("the log failed: {error}"))))
-    }
-}
-
-fn read(path: &Path) -> Result<Option<MoveRecord>> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let why = format!("cannot read {}: {error}", path.display());
-            return Err(Error::new(ErrorKind::Unexpected, why).with_source(error));
-        }
-    };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|error| Error::new(ErrorKind::Unexpected, format!("{} is not usable: {error}", path.display())))
 }
 
 #[async_trait]
-impl MoveLog for FileLog {
+impl MoveLog for StoreLog {
     async fn save(&self, record: &MoveRecord) -> Result<()> {
-        let unnamed = || Error::new(ErrorKind::Unexpected, "a move has an id that is none");
-        let name = name_of(record.id()).ok_or_else(unnamed)?;
-        let text = serde_json::to_vec_pretty(record)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("a record cannot be written: {error}")))?;
-        self.work(move |state| state.write_move(&name, &text)).await
+        if !is_id(record.id()) {
+            return Err(Error::new(ErrorKind::Unexpected, "a move has an id that is none"));
+        }
+        self.0.put(record.id(), record).await.map(drop)
     }
 
     async fn load(&self, id: &str) -> Result<Option<MoveRecord>> {
-        let Some(name) = name_of(id) else { return Ok(None) };
-        self.work(move |state| read(&state.moves_path().join(name))).await
+        if !is_id(id) {
+            return Ok(None);
+        }
+        Ok(self.0.get(id).await?.map(|kept| kept.value))
     }
 
     async fn list(&self) -> Result<Vec<MoveRecord>> {
-        self.work(|state| {
-            let mut records = Vec::new();
-            for path in state.move_files()? {
-                match read(&path) {
-                    Ok(record) => records.extend(record),
-                    // One damaged file must not hide the others; it stays for a person to look at.
-                    Err(error) => tracing::error!(%error, "the record of a move is left out"),
-                }
+        let (all, _) = self.0.all().await?;
+        let mut records = Vec::with_capacity(all.len());
+        for (_, record) in all {
+            match record {
+                Ok(record) => records.push(record.value),
+                // One that is damaged must not hide the others; it stays for a person to look at.
+                Err(error) => tracing::error!(%error, "the record of a move is left out"),
             }
-            records.sort_by(|a, b| (a.created_at, a.id()).cmp(&(b.created_at, b.id())));
-            Ok(records)
-        })
-        .await
+        }
+        records.sort_by(|a, b| (a.created_at, a.id()).cmp(&(b.created_at, b.id())));
+        Ok(records)
     }
 
     async fn remove(&self, id: &str) -> Result<()> {
-        let Some(name) = name_of(id) else { return Ok(()) };
-        self.work(move |state| state.remove_move(&name)).await
+        if is_id(id) { self.0.remove(id).await } else { Ok(()) }
     }
 }

@@ -1,4 +1,4 @@
-//! Moves of containers as work of the server: each is a job whose output tells how far it is, and a record on the disk, from
+//! Moves of containers as work of the server: each is a job whose output tells how far it is, and a record in the store, from
 //! which the next server goes on.
 
 mod away;
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, Step};
+use roadstead_core::store::Table;
 use roadstead_core::{Error, ErrorKind, Job, Node, Result, Timestamp};
 
 use crate::state::App;
-use crate::state_dir::StateDir;
 use job::{Driven, Reporter};
 
-pub(crate) use log::FileLog;
+use log::StoreLog;
 
 /// Between two attempts to go on with what a former server or an outage left, doubled each time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -83,8 +83,8 @@ impl Drop for LookedAfter {
 }
 
 impl Moves {
-    pub(crate) fn new(state: StateDir) -> Self {
-        Moves { log: Arc::new(FileLog::new(state)), active: Arc::default(), looked_after: Mutex::default() }
+    pub(crate) fn new(records: Table<MoveRecord>) -> Self {
+        Moves { log: Arc::new(StoreLog::new(records)), active: Arc::default(), looked_after: Mutex::default() }
     }
 
     /// What will be done.

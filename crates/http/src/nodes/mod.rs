@@ -11,15 +11,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use roadstead_core::{ConnectOptions, Error, ErrorKind, NodeUri, Registry, Result, names};
+use futures_util::StreamExt;
+use roadstead_core::store::{Revision, TableChange};
+use roadstead_core::{ConnectOptions, Error, ErrorKind, ItemStream, NodeUri, Registry, Result, names};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
-use crate::state_dir::{StateDir, StoredNode};
+use crate::records::Records;
 use slot::Shared;
 use stored::Stored;
 
 pub use slot::NodeSlot;
+pub use stored::StoredNode;
+
+/// Between two attempts to follow the store, doubled each time.
+const FOLLOW_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause between two attempts.
+const FOLLOW_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How long the calls on a node may take.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +94,10 @@ pub struct Nodes {
     shared: Shared,
     slots: RwLock<BTreeMap<String, Arc<NodeSlot>>>,
     stored: Arc<Stored>,
+    /// Whoever changes what is kept and what is served holds it, so that both change in one order.
+    changing: Mutex<()>,
+    /// The revision of the store at which its nodes were read.
+    loaded: Revision,
     /// Counts additions and removals.
     changed: watch::Sender<u64>,
 }
@@ -95,23 +107,19 @@ impl Nodes {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn load(registry: Registry, options: ConnectOptions, bounds: Bounds, state_dir: StateDir) -> Result<Self> {
-        let (stored, added) = Stored::load(state_dir)?;
+    pub async fn load(registry: Registry, options: ConnectOptions, bounds: Bounds, records: &Records) -> Result<Self> {
+        let stored = Stored::new(records.nodes()?);
+        let (added, loaded) = stored.all().await?;
         let nodes = Nodes {
             shared: Shared { registry: Arc::new(registry), options, bounds },
             slots: RwLock::default(),
             stored: Arc::new(stored),
+            changing: Mutex::default(),
+            loaded,
             changed: watch::Sender::new(0),
         };
         for node in added {
-            let node = NewNode {
-                name: node.name,
-                uri: node.uri,
-                certificate: node.certificate,
-                key: node.key,
-                authority: node.authority,
-            };
-            nodes.insert(nodes.slot(&node, NodeSource::Added, None));
+            nodes.insert(nodes.slot(&node.into(), NodeSource::Added, None));
         }
         Ok(nodes)
     }
@@ -171,7 +179,7 @@ impl Nodes {
         }
     }
 
-    /// Adds a node for good: it is connected, and on the disk, when this returns.
+    /// Adds a node for good: it is connected, and in the store, when this returns.
     ///
     /// # Errors
     /// `InvalidInput`, `AlreadyExists`, or what kept it from being connected; nothing is added then.
@@ -184,16 +192,9 @@ impl Nodes {
             node.uri = lasting;
         }
         // Held to the end, and asked once more: of two that add the same name, one gets it.
-        let mut stored = self.stored.hold().await;
+        let _changing = self.changing.lock().await;
         self.free(&node.name)?;
-        let kept = StoredNode {
-            name: node.name,
-            uri: node.uri,
-            certificate: node.certificate,
-            key: node.key,
-            authority: node.authority,
-        };
-        stored.insert(kept).await?;
+        self.stored.insert(&node.into()).await?;
         self.insert(Arc::clone(&slot));
         Ok(slot)
     }
@@ -213,7 +214,7 @@ impl Nodes {
     /// # Errors
     /// `NotFound`, or `Conflict` for a node that would come back with the next start.
     pub async fn remove(&self, name: &str) -> Result<()> {
-        let mut stored = self.stored.hold().await;
+        let _changing = self.changing.lock().await;
         let slot = self.get(name)?;
         if slot.source() != NodeSource::Added {
             let whence = match slot.source() {
@@ -227,10 +228,84 @@ impl Nodes {
             .with_operation("node.remove")
             .with_node(name));
         }
-        stored.remove(name).await?;
+        self.stored.remove(name).await?;
+        self.withdraw(name);
+        Ok(())
+    }
+
+    fn withdraw(&self, name: &str) {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         self.announce();
+    }
+
+    /// Serves what other servers add to the store and forgets what they remove, until the store is closed.
+    pub(crate) async fn follow(&self) {
+        let mut pause = FOLLOW_PAUSE_MIN;
+        let mut after = self.loaded;
+        loop {
+            let followed = match self.stored.watch(after).await {
+                Ok(mut changes) => {
+                    pause = FOLLOW_PAUSE_MIN;
+                    self.follow_changes(&mut changes).await
+                }
+                Err(error) => Err(error),
+            };
+            match followed {
+                Ok(()) => tracing::debug!("nodes: changes are missing, all are read anew"),
+                Err(error) => tracing::warn!(%error, "nodes: the store is not followed"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(FOLLOW_PAUSE_MAX);
+            match self.reread().await {
+                Ok(read) => after = read,
+                Err(error) => tracing::warn!(%error, "nodes: the store is not read"),
+            }
+        }
+    }
+
+    /// Until changes are missing or the watch ends.
+    async fn follow_changes(&self, changes: &mut ItemStream<TableChange<StoredNode>>) -> Result<()> {
+        while let Some(change) = changes.next().await {
+            match change? {
+                TableChange::Put(name, Ok(node)) => {
+                    let _changing = self.changing.lock().await;
+                    self.apply(&name, Some(node.value));
+                }
+                TableChange::Put(_, Err(error)) => tracing::error!(%error, "nodes: one is left as it was"),
+                TableChange::Deleted(name) => {
+                    let _changing = self.changing.lock().await;
+                    self.apply(&name, None);
+                }
+                _ => return Ok(()),
+            }
+        }
         Ok(())
+    }
+
+    /// Makes what is served what is kept.
+    async fn reread(&self) -> Result<Revision> {
+        let _changing = self.changing.lock().await;
+        let (kept, seen) = self.stored.all().await?;
+        let kept: BTreeMap<_, _> = kept.into_iter().map(|node| (node.name.clone(), node)).collect();
+        let gone = self.all().into_iter().filter(|slot| !kept.contains_key(slot.name()));
+        for slot in gone {
+            self.apply(slot.name(), None);
+        }
+        for (name, node) in kept {
+            self.apply(&name, Some(node));
+        }
+        Ok(seen)
+    }
+
+    /// What is kept by this name now. Nodes of this machine and of the configuration stay as they are.
+    fn apply(&self, name: &str, kept: Option<StoredNode>) {
+        match (self.get(name), kept) {
+            (Ok(slot), _) if slot.source() != NodeSource::Added => {}
+            (Ok(slot), Some(node)) if slot.is(&node) => {}
+            (_, Some(node)) => self.insert(self.slot(&node.into(), NodeSource::Added, None)),
+            (Ok(_), None) => self.withdraw(name),
+            (Err(_), None) => {}
+        }
     }
 
     /// The node with this name.
@@ -268,9 +343,7 @@ impl Nodes {
         let stored = (source == NodeSource::Added).then(|| Arc::clone(&self.stored));
         Arc::new(NodeSlot::new(node, source, problem, &self.shared, stored))
     }
-
-    /// Gives up the state directory: nothing is written to it any more.
-    pub(crate) fn close(&self) {
-        self.stored.close();
-    }
 }
+
+#[cfg(test)]
+mod tests;

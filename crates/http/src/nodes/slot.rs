@@ -7,7 +7,7 @@ use roadstead_core::jobs::{JobKeeper, JobLimits};
 use roadstead_core::layers::{self, ConcurrencyLimit, Deadline, Trace, wrap};
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Node, NodeUri, Registry, Result, Retry};
 
-use super::stored::Stored;
+use super::stored::{Stored, StoredNode};
 use super::{Bounds, NewNode, NodeSource};
 
 /// After a failed attempt to connect, requests are answered from memory for this long, doubled with each failure.
@@ -131,6 +131,15 @@ impl NodeSlot {
         }
         lock(&self.state).node = Some(self.layered(node));
         Ok(lasting)
+    }
+
+    /// Whether it is what is kept.
+    pub(super) fn is(&self, node: &StoredNode) -> bool {
+        let StoredNode { name, uri, certificate, key, authority } = node;
+        let options = &self.options;
+        self.name == *name
+            && lock(&self.address).uri == *uri
+            && (&options.certificate, &options.key, &options.authority) == (certificate, key, authority)
     }
 
     /// Name of the node.

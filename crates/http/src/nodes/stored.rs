@@ -1,91 +1,111 @@
-//! The nodes that were added over REST, as they are kept over restarts.
+//! The nodes that were added over the API, as they are kept in the store: over restarts, and for all servers that share it.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use roadstead_core::{Error, ErrorKind, Result};
-use tokio::sync::{Mutex, MutexGuard};
+use roadstead_core::store::{Kept, Revision, Table, TableChange};
+use roadstead_core::{ErrorKind, ItemStream, Result};
+use serde::{Deserialize, Serialize};
 
-use crate::state_dir::{StateDir, StoredNode};
+use super::NewNode;
 
-/// What is on the disk, by name. Whoever changes it holds it to the end.
+/// A node as the store keeps it. The URI may hold a password, so this is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredNode {
+    /// Name.
+    pub name: String,
+    /// URI, secrets included.
+    pub uri: String,
+    /// Client certificate chain, PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Client key, PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Certificate authority of the server, PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for StoredNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredNode").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl From<StoredNode> for NewNode {
+    fn from(node: StoredNode) -> Self {
+        let StoredNode { name, uri, certificate, key, authority } = node;
+        NewNode { name, uri, certificate, key, authority }
+    }
+}
+
+impl From<NewNode> for StoredNode {
+    fn from(node: NewNode) -> Self {
+        let NewNode { name, uri, certificate, key, authority } = node;
+        StoredNode { name, uri, certificate, key, authority }
+    }
+}
+
+/// The table of them.
 #[derive(Debug)]
-pub(super) struct Stored {
-    state_dir: StateDir,
-    nodes: Mutex<BTreeMap<String, StoredNode>>,
-}
-
-/// See [`Stored::hold`].
-pub(super) struct Held<'a> {
-    state_dir: &'a StateDir,
-    nodes: MutexGuard<'a, BTreeMap<String, StoredNode>>,
-}
+pub(super) struct Stored(Table<StoredNode>);
 
 impl Stored {
-    /// Reads and gives them.
+    pub(super) fn new(table: Table<StoredNode>) -> Self {
+        Stored(table)
+    }
+
+    /// All of them, and after which revision to watch. What makes no sense is an error of the whole: a node that silently is not
+    /// there would be missed by nobody.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub(super) fn load(state_dir: StateDir) -> Result<(Self, Vec<StoredNode>)> {
-        let nodes = state_dir.read_nodes()?;
-        let by_name = nodes.iter().map(|node| (node.name.clone(), node.clone())).collect();
-        Ok((Stored { state_dir, nodes: Mutex::new(by_name) }, nodes))
+    pub(super) async fn all(&self) -> Result<(Vec<StoredNode>, Revision)> {
+        let (nodes, revision) = self.0.all().await?;
+        let nodes = nodes.into_iter().map(|(_, node)| node.map(|node| node.value)).collect::<Result<_>>()?;
+        Ok((nodes, revision))
     }
 
-    /// For one change: nobody else makes one meanwhile.
-    pub(super) async fn hold(&self) -> Held<'_> {
-        Held { state_dir: &self.state_dir, nodes: self.nodes.lock().await }
+    /// What comes and goes after a revision.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn watch(&self, after: Revision) -> Result<ItemStream<TableChange<StoredNode>>> {
+        self.0.watch(after).await
+    }
+
+    /// Keeps a node that is not there yet.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, and those of the store; nothing is changed then.
+    pub(super) async fn insert(&self, node: &StoredNode) -> Result<()> {
+        self.0.create(&node.name, node).await.map(drop).map_err(|error| error.with_operation("node.add"))
+    }
+
+    /// Forgets a node; one that is not there is `Ok`.
+    ///
+    /// # Errors
+    /// Those of the store; nothing is changed then.
+    pub(super) async fn remove(&self, name: &str) -> Result<()> {
+        self.0.remove(name).await
     }
 
     /// Another URI for a node that is kept with the URI `was`; nothing for any other.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Those of the store.
     pub(super) async fn keep_uri(&self, name: &str, was: &str, uri: &str) -> Result<()> {
-        let mut held = self.hold().await;
-        match held.nodes.get(name) {
-            Some(node) if node.uri == was && was != uri => {
-                let node = StoredNode { uri: uri.to_owned(), ..node.clone() };
-                held.insert(node).await
+        match self.0.get(name).await? {
+            Some(Kept { value, revision, .. }) if value.uri == was && was != uri => {
+                let node = StoredNode { uri: uri.to_owned(), ..value };
+                match self.0.replace(name, revision, &node).await {
+                    // Another server has done the same, or the node is another one by now.
+                    Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+                    done => done.map(drop),
+                }
             }
             _ => Ok(()),
         }
-    }
-
-    /// Gives up the state directory: nothing is written to it any more.
-    pub(super) fn close(&self) {
-        self.state_dir.release();
-    }
-}
-
-impl Held<'_> {
-    /// Keeps a node, in the place of one of its name.
-    ///
-    /// # Errors
-    /// When it cannot be written; nothing is changed then.
-    pub(super) async fn insert(&mut self, node: StoredNode) -> Result<()> {
-        let mut next = self.nodes.clone();
-        next.insert(node.name.clone(), node);
-        self.replace(next).await
-    }
-
-    /// Forgets a node.
-    ///
-    /// # Errors
-    /// When that cannot be written; nothing is changed then.
-    pub(super) async fn remove(&mut self, name: &str) -> Result<()> {
-        let mut next = self.nodes.clone();
-        next.remove(name);
-        self.replace(next).await
-    }
-
-    async fn replace(&mut self, next: BTreeMap<String, StoredNode>) -> Result<()> {
-        let state_dir = self.state_dir.clone();
-        let nodes = next.values().cloned().collect();
-        match tokio::task::spawn_blocking(move || state_dir.write_nodes(nodes)).await {
-            Ok(result) => result?,
-            Err(error) => return Err(Error::new(ErrorKind::Unexpected, format!("nodes were not written: {error}"))),
-        }
-        *self.nodes = next;
-        Ok(())
     }
 }

@@ -4,7 +4,9 @@ use std::process::{Command, Output, Stdio};
 
 fn roadstead(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
-    command.args(arguments).env_clear().stdin(Stdio::null());
+    // One key for all of them, and not this machine's.
+    let key = std::env::temp_dir().join("roadstead-tests.key");
+    command.args(arguments).env_clear().env("ROADSTEAD_KEY_FILE", key).stdin(Stdio::null());
     command
 }
 

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::Method;
+use roadstead_backends::stores::sealed::{SealKeys, SealedStore};
+use roadstead_backends::stores::sqlite::SqliteStore;
 use roadstead_core::memory::{MemoryNode, MemoryOptions};
+use roadstead_core::store::{Prefix, Table};
 use roadstead_core::{ConnectOptions, Discovered, Engine, Error, ErrorKind, Node, NodeUri, Registry, Result};
 use roadstead_http::{NodeConfig, Server};
 use serde_json::{Value, json};
@@ -58,6 +61,14 @@ async fn start_in(nodes: &Lasting, directory: tempfile::TempDir) -> Rig {
 
 async fn start(nodes: &Lasting) -> Rig {
     start_in(nodes, tempfile::tempdir().unwrap()).await
+}
+
+/// The records of moves of a server that has ended.
+async fn records(directory: &tempfile::TempDir) -> Table<Value> {
+    let store = SqliteStore::open(&directory.path().join("state/roadstead.db")).await.unwrap();
+    let keys = SealKeys::read(&directory.path().join("store.key")).unwrap();
+    let store = Arc::new(SealedStore::new(Arc::new(store), keys));
+    Table::new(store, Prefix::new("moves/").unwrap(), "migration")
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "callers write it in place")]
@@ -181,8 +192,8 @@ async fn the_next_server_finishes_what_the_last_one_left() {
     let path = begin_and_stay(&rig, &nodes, "lake", "image.import").await;
     let Rig { directory, running, .. } = rig;
     running.shutdown().await.unwrap();
-    let records = std::fs::read_dir(directory.path().join("state/moves")).unwrap().count();
-    assert_eq!(records, 1);
+    let (kept, _) = records(&directory).await.all().await.unwrap();
+    assert_eq!(kept.len(), 1);
     let rig = start_in(&nodes, directory).await;
     let done = state_of(&rig, &path, "done").await;
     assert_eq!(done["ran"], true);
@@ -266,13 +277,16 @@ async fn a_move_that_has_done_nothing_is_called_off_while_a_node_is_away() {
     let Rig { directory, running, .. } = rig;
     running.shutdown().await.unwrap();
     // As it is written down before the first step.
-    let file = std::fs::read_dir(directory.path().join("state/moves")).unwrap().next().unwrap().unwrap().path();
-    let mut record: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let records = records(&directory).await;
+    let (mut kept, _) = records.all().await.unwrap();
+    let (id, record) = kept.remove(0);
+    let mut record = record.unwrap().value;
     record["state"] = json!("planned");
     for step in record["steps"].as_array_mut().unwrap() {
         *step = json!({"step": step["step"]});
     }
-    std::fs::write(&file, record.to_string()).unwrap();
+    records.put(&id, &record).await.unwrap();
+    drop(records);
     nodes.away.lock().unwrap().insert("lake".to_owned());
     let rig = start_in(&nodes, directory).await;
     assert_eq!(rig.act(&format!("{path}/cancel")).await.is(200).json()["state"], "rolled_back");

@@ -69,6 +69,7 @@ pub(crate) fn config(directory: &tempfile::TempDir) -> Config {
     let mut config = Config::default();
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.state_dir = directory.path().join("state");
+    config.key_file = directory.path().join("store.key");
     config.drain_timeout_seconds = 5;
     config.nodes.insert("sea".to_owned(), NodeConfig::Uri("memory:?seed=1".to_owned()));
     config

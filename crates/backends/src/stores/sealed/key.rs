@@ -174,8 +174,7 @@ impl SealKey {
     fn new(key: &[u8; KEY]) -> Self {
         // What is shown of a key must say nothing about it.
         let digest = Sha256::new().chain_update(b"roadstead seal key ").chain_update(key).finalize();
-        let mut name = [0; NAME];
-        name.copy_from_slice(&digest.as_slice()[..NAME]);
+        let name = std::array::from_fn(|place| digest.get(place).copied().unwrap_or_default());
         SealKey { name, cipher: XChaCha20Poly1305::new(key.into()) }
     }
 }
