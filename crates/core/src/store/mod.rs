@@ -9,6 +9,7 @@ pub mod conformance;
 mod key;
 #[cfg(feature = "memory")]
 mod memory;
+mod session;
 mod table;
 mod transaction;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 pub use self::key::{Key, Prefix};
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
+pub use self::session::{Claim, Session};
 pub use self::table::{Kept, Table, TableChange};
 pub use self::transaction::{Guard, Transaction, WRAPPING_MAX, Write};
 use crate::error::{Error, ErrorKind, Result};
