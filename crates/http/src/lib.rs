@@ -14,6 +14,7 @@ mod envelope;
 mod etag;
 mod extract;
 mod fanout;
+mod fleet;
 mod metrics;
 mod moves;
 mod nodes;

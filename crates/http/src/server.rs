@@ -22,6 +22,7 @@ use crate::auth::{Token, require_identity};
 use crate::config::Config;
 use crate::envelope::{AccessLog, envelope};
 use crate::etag;
+use crate::fleet::Duty;
 use crate::moves::Moves;
 use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
 use crate::problem::Problem;
@@ -144,6 +145,8 @@ impl Server {
         let app = web::Data::new(App {
             config,
             nodes,
+            fleet: records.join(urls(&addresses, tls.is_some())).await?,
+            duty: Duty::default(),
             records,
             state_dir,
             moves,
@@ -194,17 +197,24 @@ impl Server {
         let server = server.run();
         let handle = server.handle();
         let task = tokio::spawn(server);
-        let followed = app.clone();
+        let fleet = app.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = followed.ending() => {}
-                () = followed.nodes.follow() => {}
+                () = fleet.ending() => {}
+                () = fleet.nodes.follow() => {}
+                () = fleet.fleet.stay() => {}
+                () = fleet.duty.follow(&fleet.fleet, &fleet.nodes) => {}
             }
         });
         alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })
     }
+}
+
+fn urls(addresses: &[SocketAddr], tls: bool) -> Vec<String> {
+    let scheme = if tls { "https" } else { "http" };
+    addresses.iter().map(|address| format!("{scheme}://{address}")).collect()
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -248,8 +258,7 @@ impl Running {
     /// Where it listens, as URLs.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        let scheme = if self.tls { "https" } else { "http" };
-        self.addresses.iter().map(|address| format!("{scheme}://{address}")).collect()
+        urls(&self.addresses, self.tls)
     }
 
     /// The admin token.
@@ -279,6 +288,7 @@ impl Running {
         self.handle.stop(true).await;
         let ended = self.task.await;
         // Workers may drop their share of the state after the server has ended, and the next server must not wait for that.
+        self.app.fleet.leave().await;
         let closed = self.app.records.close().await;
         self.app.state_dir.release();
         closed?;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::alerts::Alerts;
 use crate::auth::Token;
 use crate::config::Config;
+use crate::fleet::{Duty, Fleet};
 use crate::metrics::Names;
 use crate::moves::Moves;
 use crate::nodes::Nodes;
@@ -24,6 +25,10 @@ pub(crate) struct App {
     pub nodes: Nodes,
     /// What is remembered.
     pub(crate) records: Records,
+    /// This server among those that share the store.
+    pub(crate) fleet: Fleet,
+    /// Which nodes it watches.
+    pub(crate) duty: Duty,
     /// Held as long as the server runs.
     pub(crate) state_dir: StateDir,
     /// Moves of containers between nodes.

@@ -4,6 +4,7 @@
 
 mod import;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::fleet::Fleet;
 use crate::nodes::StoredNode;
 use crate::state_dir::StateDir;
 
@@ -45,6 +47,8 @@ impl Records {
         let keys = keys(&config.key_file, is_new).await?;
         let records = Records { store: Arc::new(SealedStore::new(inner, keys)) };
         records.settle(is_new, &config.key_file).await?;
+        // The file has one server: who was alive in it is not any more.
+        records.end_sessions().await?;
         import::files(&records, state_dir).await?;
         Ok(records)
     }
@@ -70,6 +74,29 @@ impl Records {
             seen.nodes()?.put(&node.name, &node).await?;
         }
         Ok(seen)
+    }
+
+    /// Ends the sessions that are in the store.
+    async fn end_sessions(&self) -> Result<()> {
+        let mut leases = BTreeSet::new();
+        for prefix in ["servers/", "claims/"] {
+            let mut options = ListEntries::of(Prefix::new(prefix)?);
+            loop {
+                let page = self.store.list(&options).await?;
+                leases.extend(page.entries.iter().filter_map(|entry| entry.lease));
+                options.after = page.entries.last().map(|entry| entry.key.clone());
+                if !page.more || options.after.is_none() {
+                    break;
+                }
+            }
+        }
+        for lease in leases {
+            match self.store.revoke(lease).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                ended => ended?,
+            }
+        }
+        Ok(())
     }
 
     /// In a store that is ours and open.
@@ -138,6 +165,14 @@ impl Records {
     /// None, unless this program is wrong.
     pub(crate) fn moves(&self) -> Result<Table<MoveRecord>> {
         self.table("moves/", "migration")
+    }
+
+    /// Joins the servers that share the store, as one that listens at these URLs.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn join(&self, urls: Vec<String>) -> Result<Fleet> {
+        Fleet::join(Arc::clone(&self.store), self.table("servers/", "server")?, urls).await
     }
 
     /// Gives the store up: nothing is read or written any more.

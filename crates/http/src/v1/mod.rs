@@ -15,6 +15,7 @@ mod networks;
 mod nodes;
 pub(crate) mod openapi;
 mod processes;
+mod servers;
 mod snapshots;
 mod usage;
 mod volumes;
@@ -49,6 +50,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
     config.service(health::healthz).service(health::readyz).service(crate::metrics::metrics).service(
         scope::scope("/v1")
             .service(openapi::serve_document)
+            .service(servers::list)
             .service(nodes::list)
             .service(nodes::add)
             .service(nodes::get)

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::rig::{Rig, client, config};
 use async_trait::async_trait;
@@ -165,4 +166,39 @@ async fn an_engine_that_goes_away_and_returns_works_again() {
             break;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_watches_the_nodes_of_its_store_also_after_it_was_killed() {
+    let rig = Rig::start().await;
+    rig.post("/v1/nodes", json!({"name": "pond", "uri": "memory:"})).await.is(201);
+    let watches = async |rig: &Rig| {
+        for _ in 0..400 {
+            let servers = rig.get("/v1/servers").await.is(200).json();
+            let item = &servers["items"][0];
+            assert_eq!((servers["items"].as_array().unwrap().len(), &item["this"]), (1, &json!(true)), "{servers}");
+            assert_eq!(item["urls"], json!([rig.url("")]));
+            if item["watches"] == json!(["pond"]) {
+                return item["id"].as_str().unwrap().to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("nobody watches it");
+    };
+    let first = watches(&rig).await;
+    // As it is on the disk of one that is killed: with its session.
+    let (state, key) = (rig.directory.path().join("state"), rig.directory.path().join("store.key"));
+    let killed = tempfile::tempdir().unwrap();
+    std::fs::create_dir(killed.path().join("state")).unwrap();
+    for entry in std::fs::read_dir(&state).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), killed.path().join("state").join(entry.file_name())).unwrap();
+    }
+    std::fs::copy(key, killed.path().join("store.key")).unwrap();
+    let next = {
+        let config = config(&killed);
+        Rig::on(killed, config)
+    }
+    .await;
+    assert_ne!(watches(&next).await, first);
 }

@@ -1,0 +1,175 @@
+//! Servers that share a store: which of them are alive, and which one does what only one may do.
+//!
+//! Each server has a session in the store; what it claims is its own until it gives it back or the session is over. A session that is
+//! lost (the store was away, the process stood still) ends what was done under it, and a new one begins.
+
+mod duty;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadstead_core::store::{Claim, ListEntries, Prefix, Session, Store, Table, Transaction};
+use roadstead_core::{Error, ErrorKind, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub(crate) use duty::Duty;
+
+/// After so long without a sign of life another server may do what one did.
+const LIFE: Duration = Duration::from_secs(5);
+/// Between two attempts to begin a session.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A server that is alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub(crate) struct ServerRecord {
+    /// Its id, another one after each start.
+    pub(crate) id: String,
+    /// Where it listens.
+    pub(crate) urls: Vec<String>,
+    /// Host name of its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<String>,
+    /// Its version.
+    pub(crate) version: String,
+    /// When it was started.
+    pub(crate) started_at: Timestamp,
+}
+
+/// This server among those that share its store.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    store: Arc<dyn Store>,
+    servers: Table<ServerRecord>,
+    claims: Prefix,
+    own: ServerRecord,
+    session: watch::Sender<Option<Session>>,
+}
+
+impl Fleet {
+    /// Joins it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn join(store: Arc<dyn Store>, servers: Table<ServerRecord>, urls: Vec<String>) -> Result<Self> {
+        let host = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.ok();
+        let own = ServerRecord {
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            urls,
+            host: host.map(|host| host.trim().to_owned()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: Timestamp::now(),
+        };
+        let fleet = Fleet { store, servers, claims: Prefix::new("claims/")?, own, session: watch::Sender::new(None) };
+        fleet.begin().await?;
+        Ok(fleet)
+    }
+
+    async fn begin(&self) -> Result<()> {
+        let (session, renewal) = Session::begin(Arc::clone(&self.store), LIFE).await?;
+        let here = Transaction::new().put_with(
+            self.servers.key(&self.own.id)?,
+            self.servers.encode(&self.own)?,
+            session.lease(),
+        );
+        self.store.commit(&here).await?;
+        tokio::spawn(renewal);
+        self.session.send_replace(Some(session));
+        Ok(())
+    }
+
+    /// Begins a new session whenever one is lost. Never ends.
+    pub(crate) async fn stay(&self) {
+        loop {
+            let session = self.session.borrow().clone();
+            if let Some(session) = session {
+                session.lost().await;
+                self.session.send_replace(None);
+                tracing::warn!(
+                    "fleet: the session is lost; what only one server may do is not done here until a new one"
+                );
+            }
+            match self.begin().await {
+                Ok(()) => tracing::info!("fleet: a new session"),
+                Err(error) => {
+                    tracing::warn!(%error, "fleet: no new session yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Gives up what this server has, so that another one has it at once.
+    pub(crate) async fn leave(&self) {
+        let session = self.session.send_replace(None);
+        if let Some(session) = session
+            && let Err(error) = session.end().await
+        {
+            tracing::warn!(%error, "fleet: the session is not ended; others wait until it is over");
+        }
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        &self.own.id
+    }
+
+    /// Every server that is alive, by id.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn servers(&self) -> Result<Vec<ServerRecord>> {
+        let (servers, _) = self.servers.all().await?;
+        servers.into_iter().map(|(_, server)| server.map(|server| server.value)).collect()
+    }
+
+    /// Claims what only one server may do; `None` when another one does it.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no session now, and those of the store.
+    pub(crate) async fn claim(&self, name: &str) -> Result<Option<Claim>> {
+        let key = self.claims.key(name)?;
+        let session = self.session.borrow().clone();
+        let session = session.ok_or_else(|| Error::new(ErrorKind::Unavailable, "this server has no session now"))?;
+        session.claim(&key, self.own.id.clone()).await
+    }
+
+    /// What is claimed below a name that ends with a slash, and by which server.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn claimed(&self, below: &str) -> Result<BTreeMap<String, String>> {
+        let prefix = Prefix::new(format!("{}{below}", self.claims.as_str()))?;
+        let mut options = ListEntries::of(prefix.clone());
+        let mut claimed = BTreeMap::new();
+        loop {
+            let page = self.store.list(&options).await?;
+            options.after = page.entries.last().map(|entry| entry.key.clone());
+            for entry in page.entries {
+                let by = String::from_utf8_lossy(&entry.value).into_owned();
+                claimed.insert(entry.key.behind(&prefix).unwrap_or_default().to_owned(), by);
+            }
+            if !page.more || options.after.is_none() {
+                return Ok(claimed);
+            }
+        }
+    }
+
+    /// Tells of sessions that are lost and of new ones.
+    pub(crate) fn sessions(&self) -> watch::Receiver<Option<Session>> {
+        self.session.subscribe()
+    }
+
+    /// Ready when the servers that are alive may be others than after this call began, or when that cannot be told.
+    pub(crate) async fn changed(&self) {
+        let watched = async {
+            let after = self.store.revision().await?;
+            let mut changes = self.servers.watch(after).await?;
+            Ok::<_, Error>(futures_util::StreamExt::next(&mut changes).await.is_some())
+        };
+        if !watched.await.unwrap_or(false) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
