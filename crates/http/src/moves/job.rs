@@ -13,7 +13,7 @@ use roadstead_core::{Error, ErrorKind, OutputKind, Result, Signal, TerminalSize}
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::lock;
+use super::{Claimed, lock};
 use crate::problem::Problem;
 
 /// Bytes are told this often at most.
@@ -104,8 +104,10 @@ impl Observer for Reporter {
 pub(super) struct Driven {
     pub(super) work: Pin<Box<dyn Future<Output = Result<MoveRecord>> + Send>>,
     pub(super) reports: mpsc::UnboundedReceiver<Bytes>,
-    /// The server ends: the work stops where it is, and the next server goes on from the record.
-    pub(super) ending: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The server ends or is cut off: the work stops where it is, and the next server goes on from the record. Gives why.
+    pub(super) ending: Pin<Box<dyn Future<Output = &'static str> + Send>>,
+    /// That nobody else works at it. Given back before the job is seen to end.
+    pub(super) claimed: Claimed,
     /// Held until the work is over.
     pub(super) place: Box<dyn Send>,
 }
@@ -127,10 +129,7 @@ impl Driven {
                             return Some((Ok(JobProgress::Output(OutputKind::Stdout, line)), At::Working(driven)));
                         }
                         done = &mut driven.work => done.map(drop),
-                        () = &mut driven.ending => Err(Error::new(
-                            ErrorKind::Cancelled,
-                            "the server ends; the move goes on when it is started again",
-                        )),
+                        why = &mut driven.ending => Err(Error::new(ErrorKind::Cancelled, why)),
                     };
                     let mut rest = std::collections::VecDeque::new();
                     while let Ok(line) = driven.reports.try_recv() {
@@ -147,6 +146,7 @@ impl Driven {
                     rest.push_back(JobProgress::Ended(code));
                     // Before the job is seen to end, so that whoever waited for it may apply the move again.
                     drop(driven.work);
+                    driven.claimed.release().await;
                     drop(driven.place);
                     rest.pop_front().map(|next| (Ok(next), At::Ending(rest)))
                 }

@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::Data;
+use futures_util::StreamExt;
 use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, Step};
-use roadstead_core::store::Table;
+use roadstead_core::store::{Claim, TableChange};
 use roadstead_core::{Error, ErrorKind, Job, Node, Result, Timestamp};
 
 use crate::state::App;
 use job::{Driven, Reporter};
 
-use log::StoreLog;
+pub(crate) use log::StoreLog;
 
 /// Between two attempts to go on with what a former server or an outage left, doubled each time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ pub(crate) struct Active {
 /// Every move of the server.
 #[derive(Debug)]
 pub(crate) struct Moves {
-    log: Arc<dyn MoveLog>,
+    log: StoreLog,
     active: Arc<Mutex<BTreeMap<String, Active>>>,
     /// Those that are looked after until they are over.
     looked_after: Mutex<BTreeSet<String>>,
@@ -70,6 +71,27 @@ impl Drop for Place {
     }
 }
 
+/// A claim that is given back however the work under it ends.
+struct Claimed(Option<Claim>);
+
+impl Claimed {
+    async fn release(mut self) {
+        if let Some(claim) = self.0.take()
+            && let Err(error) = claim.release().await
+        {
+            tracing::warn!(%error, "a claim on a move is not given back; it is over with the session");
+        }
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if let (Some(claim), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(Claimed(Some(claim)).release());
+        }
+    }
+}
+
 /// Taken out of those that are looked after however that ends.
 struct LookedAfter {
     app: Data<App>,
@@ -83,8 +105,8 @@ impl Drop for LookedAfter {
 }
 
 impl Moves {
-    pub(crate) fn new(records: Table<MoveRecord>) -> Self {
-        Moves { log: Arc::new(StoreLog::new(records)), active: Arc::default(), looked_after: Mutex::default() }
+    pub(crate) fn new(log: StoreLog) -> Self {
+        Moves { log, active: Arc::default(), looked_after: Mutex::default() }
     }
 
     /// What will be done.
@@ -130,15 +152,23 @@ impl Moves {
     /// As [`Moves::drive`].
     pub(crate) async fn begin(&self, app: &Data<App>, plan: MovePlan) -> Result<Arc<dyn Job>> {
         let record = MoveRecord::new(plan);
-        self.log.save(&record).await?;
+        // Before it is written down: other servers look after what nobody has claimed.
+        let mut claimed = self.claim(app, record.id()).await?;
+        if let Some(claim) = &claimed.0 {
+            self.log.under(claim.clone()).save(&record).await?;
+        }
         let app = app.clone();
         // It is begun though its caller leaves now: what is written down is made by the next server, and so by this one.
         let begun = tokio::spawn(async move {
             let id = record.id().to_owned();
-            let begun = app.moves.drive(&app, record, Direction::Forward).await;
-            if begun.is_err() {
-                // Nobody was told that it would be made.
-                app.moves.log.remove(&id).await?;
+            let begun = app.moves.attempt(&app, record, Direction::Forward, &mut claimed).await;
+            match begun {
+                Ok(_) => Self::look_after(&app, id, Attempts::AfterOutages),
+                Err(_) => {
+                    // Nobody was told that it would be made.
+                    app.moves.log.remove(&id).await?;
+                    claimed.release().await;
+                }
             }
             begun
         });
@@ -188,19 +218,41 @@ impl Moves {
         direction: Direction,
     ) -> Result<Arc<dyn Job>> {
         let id = record.id().to_owned();
-        let job = self.attempt(app, record, direction).await?;
+        let job = self.take_up(app, record, direction).await?;
         Self::look_after(app, id, Attempts::AfterOutages);
         Ok(job)
     }
 
-    async fn attempt(&self, app: &App, record: MoveRecord, direction: Direction) -> Result<Arc<dyn Job>> {
+    /// Lets nobody else work at a move, here or at another server.
+    async fn claim(&self, app: &App, id: &str) -> Result<Claimed> {
+        let worked_at = |by: &str| {
+            Error::new(ErrorKind::Conflict, format!("the migration is being worked at{by}")).with_resource(id)
+        };
+        if lock(&self.active).contains_key(id) {
+            return Err(worked_at(""));
+        }
+        let claim = app.fleet.claim(&format!("moves/{id}")).await?;
+        Ok(Claimed(Some(claim.ok_or_else(|| worked_at(" by another server"))?)))
+    }
+
+    /// Works at it under a claim, which is taken when the work has begun.
+    async fn attempt(
+        &self,
+        app: &App,
+        record: MoveRecord,
+        direction: Direction,
+        claimed: &mut Claimed,
+    ) -> Result<Arc<dyn Job>> {
         let (source, target, direction) = Self::nodes(app, &record, direction).await?;
         let to = app.nodes.get(&record.plan.target)?;
         let id = record.id().to_owned();
+        let unclaimed = || Error::new(ErrorKind::Unexpected, "a move is worked at without a claim");
+        let claim = claimed.0.clone().ok_or_else(unclaimed)?;
+        let log = self.log.under(claim.clone());
         let canceller = Canceller::default();
         let shared = Arc::new(Mutex::new(record.clone()));
         let (reporter, reports) = Reporter::new(Arc::clone(&shared));
-        let mover = Mover::new(source, target, Arc::clone(&self.log))
+        let mover = Mover::new(source, target, Arc::new(log.clone()))
             .observed_by(Arc::new(reporter))
             .cancelled_by(canceller.clone());
         let words = match direction {
@@ -211,11 +263,7 @@ impl Moves {
         let spec = roadstead_core::JobSpec::new(command);
         let (job, place) = {
             let mut active = lock(&self.active);
-            if active.contains_key(&id) {
-                return Err(Error::new(ErrorKind::Conflict, "the migration is being worked at").with_resource(id));
-            }
             let slot = to.keeper().admit(None, &spec)?;
-            let log = Arc::clone(&self.log);
             let work = async move {
                 // Others may have worked at it, called it off or forgotten it while its nodes were connected.
                 let now = log.load(record.id()).await?;
@@ -229,8 +277,19 @@ impl Moves {
                 }
             };
             let place = Place { id: id.clone(), active: Arc::clone(&self.active) };
-            let driven =
-                Driven { work: Box::pin(work), reports, ending: Box::pin(app.ending()), place: Box::new(place) };
+            let ending = app.ending();
+            let driven = Driven {
+                work: Box::pin(work),
+                reports,
+                ending: Box::pin(async move {
+                    tokio::select! {
+                        () = ending => "the server ends; the move goes on when it is started again",
+                        () = claim.lost() => "this server has lost the store; the move goes on here or on another one",
+                    }
+                }),
+                claimed: Claimed(claimed.0.take()),
+                place: Box::new(place),
+            };
             let (job, feed) = slot.started(Arc::new(job::CallOff(canceller.clone())), driven.progress());
             active.insert(id, Active { record: shared, canceller, job: Arc::clone(&job) });
             (job, feed)
@@ -298,9 +357,45 @@ impl Moves {
             Ok(records) => records.into_iter().filter(|record| !record.state.is_final()).collect::<Vec<_>>(),
             Err(error) => return tracing::error!(%error, "the records of moves cannot be read"),
         };
+        // What others leave for a person is not taken up because one more server starts.
+        let alone = app.fleet.servers().await.is_ok_and(|servers| servers.len() <= 1);
+        let attempts = if alone { Attempts::AtOnce } else { Attempts::AfterOutages };
         for record in left {
-            Self::look_after(&app, record.id().to_owned(), Attempts::AtOnce);
+            Self::look_after(&app, record.id().to_owned(), attempts);
         }
+        tokio::spawn(Self::stand_by(app));
+    }
+
+    /// Looks after the moves that other servers begin, since they may die. Ends with the server.
+    async fn stand_by(app: Data<App>) {
+        loop {
+            let watched = async {
+                let mut written = app.moves.log.written().await?;
+                while let Some(change) = written.next().await {
+                    match change? {
+                        TableChange::Put(id, Ok(record)) if !record.value.state.is_final() => {
+                            if app.moves.is_of_others(&id) {
+                                Self::look_after(&app, id, Attempts::AfterOutages);
+                            }
+                        }
+                        TableChange::Resync => break,
+                        _ => {}
+                    }
+                }
+                Ok::<_, Error>(())
+            };
+            tokio::select! {
+                () = app.ending() => return,
+                watched = watched => if let Err(error) = watched {
+                    tracing::warn!(%error, "the moves of other servers are not followed");
+                },
+            }
+            tokio::time::sleep(PAUSE_MIN).await;
+        }
+    }
+
+    fn is_of_others(&self, id: &str) -> bool {
+        !lock(&self.active).contains_key(id) && !lock(&self.looked_after).contains(id)
     }
 
     /// Works at it again and again until it is over, unless somebody does so already.
@@ -317,6 +412,11 @@ impl Moves {
         });
     }
 
+    async fn take_up(&self, app: &App, record: MoveRecord, direction: Direction) -> Result<Arc<dyn Job>> {
+        let mut claimed = self.claim(app, record.id()).await?;
+        self.attempt(app, record, direction, &mut claimed).await
+    }
+
     async fn finish(&self, app: &App, id: &str, mut attempts: Attempts) {
         let mut pause = PAUSE_MIN;
         loop {
@@ -329,9 +429,15 @@ impl Moves {
                 }
                 Ok((record, None)) => {
                     let back = record.state == MoveState::RollingBack;
-                    tracing::info!(migration = id, back, "going on with a move that was interrupted");
-                    match self.attempt(app, record, if back { Direction::Back } else { Direction::Forward }).await {
+                    tracing::debug!(migration = id, back, "going on with a move that was interrupted");
+                    let direction = if back { Direction::Back } else { Direction::Forward };
+                    match self.take_up(app, record, direction).await {
                         Ok(_) => attempts = Attempts::AfterOutages,
+                        // Another server works at it, or has just done so.
+                        Err(error) if error.kind() == ErrorKind::Conflict => {
+                            tracing::debug!(migration = id, %error, "the move is not taken up");
+                            pause = PAUSE_MIN;
+                        }
                         Err(error) => tracing::warn!(migration = id, %error, "the move cannot go on yet"),
                     }
                 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use roadstead_core::migration::MoveRecord;
+use roadstead_core::migration::{MoveLog, MoveRecord};
 use roadstead_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
@@ -104,12 +104,12 @@ pub(super) async fn files(records: &Records, state_dir: &StateDir) -> Result<()>
         delete(&path)?;
         tracing::info!(nodes = found.len(), "nodes.json was taken into the store");
     }
-    let table = records.moves()?;
+    let log = records.moves()?;
     for path in moves(state_dir)? {
         let Some(text) = read(&path)? else { continue };
         match serde_json::from_slice::<MoveRecord>(&text) {
             Ok(record) => {
-                table.put(record.id(), &record).await?;
+                log.save(&record).await?;
                 delete(&path)?;
             }
             // One damaged file must not hide the others; it stays for a person to look at.

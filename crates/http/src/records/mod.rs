@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use roadstead_backends::stores::sealed::{SealKeys, SealedStore};
 use roadstead_backends::stores::sqlite::SqliteStore;
-use roadstead_core::migration::MoveRecord;
 use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Revision, Store, Table};
 use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::moves::StoreLog;
 use crate::nodes::StoredNode;
 use crate::state_dir::StateDir;
 
@@ -163,8 +163,8 @@ impl Records {
     ///
     /// # Errors
     /// None, unless this program is wrong.
-    pub(crate) fn moves(&self) -> Result<Table<MoveRecord>> {
-        self.table("moves/", "migration")
+    pub(crate) fn moves(&self) -> Result<StoreLog> {
+        Ok(StoreLog::new(Arc::clone(&self.store), self.table("moves/", "migration")?))
     }
 
     /// Joins the servers that share the store, as one that listens at these URLs.
