@@ -1,6 +1,80 @@
-//! Where a server keeps what it must remember.
+//! Where a server keeps what it must remember, each store by its URI.
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
 #[cfg(feature = "sealed")]
 pub mod sealed;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+
+use std::sync::Arc;
+
+use roadstead_core::store::Store;
+use roadstead_core::{Error, Result};
+
+/// Opens the store at `uri`: `sqlite:/path/to/file` for a file of this machine, or that of [`etcd::EtcdOptions::from_uri`],
+/// `etcd+https://…`, for several.
+///
+/// # Errors
+/// `InvalidInput` that names the part of the URI that makes no sense, and as the stores' own `open`.
+pub async fn open(uri: &str) -> Result<Arc<dyn Store>> {
+    // The text itself is not repeated in errors: it may hold a password.
+    match uri.split_once(':').map_or("", |(scheme, _)| scheme) {
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(&sqlite_path(uri)?).await?)),
+        #[cfg(feature = "etcd")]
+        "etcd" | "etcd+http" | "etcd+https" => {
+            Ok(Arc::new(etcd::EtcdStore::open(&etcd::EtcdOptions::from_uri(uri)?).await?))
+        }
+        _ => Err(Error::invalid("uri", "is not that of a store: sqlite:/path/to/file or etcd+https://host/prefix")),
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_path(uri: &str) -> Result<std::path::PathBuf> {
+    let refuse = || Error::invalid("uri", "must be like sqlite:/path/to/file, with special characters as %XX");
+    let parts: roadstead_core::NodeUri = uri.parse().map_err(|_| refuse())?;
+    let bare = parts.host().is_none() && parts.user().is_none() && parts.query().is_empty();
+    if !bare || !parts.path().starts_with('/') || parts.path().ends_with('/') {
+        return Err(refuse());
+    }
+    Ok(parts.path().into())
+}
+
+#[cfg(all(test, feature = "sqlite", feature = "etcd"))]
+mod tests {
+    use roadstead_core::store::{Key, Transaction};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_by_its_uri() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, uri) in [("a.db", "a.db"), ("b c.db", "b%20c.db")] {
+            let store = open(&format!("sqlite:{}/{uri}", directory.path().display())).await.unwrap();
+            store.commit(&Transaction::new().put(Key::new("a").unwrap(), "1")).await.unwrap();
+            assert!(directory.path().join(name).exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn uris_that_are_none() {
+        for uri in [
+            "",
+            "/var/lib/store.db",
+            "sqlite",
+            "sqlite:",
+            "sqlite:store.db",
+            "sqlite:/var/lib/",
+            "sqlite://host/store.db",
+            "sqlite:/store.db?mode=ro",
+            "memory:",
+            "etcd:",
+            "etcd://one",
+            "etcdx://one:hunter2@two",
+        ] {
+            let error = open(uri).await.unwrap_err();
+            assert!(error.field() == Some("uri") && !error.to_string().contains("hunter2"), "{uri}: {error}");
+        }
+    }
+}
