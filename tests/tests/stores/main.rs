@@ -8,6 +8,7 @@
 )]
 
 mod clauses;
+mod copies;
 mod forgetting;
 mod members;
 mod users;

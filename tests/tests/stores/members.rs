@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use roadstead_core::store::{Guard, LEASE_MIN, Prefix, Store, Transaction, Watched};
 use roadstead_core::{ErrorKind, Retry};
 use roadstead_tests::etcd::OwnEtcd;
@@ -79,14 +80,17 @@ async fn without_a_majority_calls_fail_by_their_deadline_and_recover() {
     let lease = store.lease(Duration::from_secs(60)).await.unwrap();
     let mut watch = store.watch(&Prefix::default(), begun).await.unwrap();
     let frozen = [own.freeze(1), own.freeze(2)];
-    let failed = [
-        store.get(&key("a")).await.map(drop),
-        store.revision().await.map(drop),
-        store.commit(&put("2")).await.map(drop),
-        store.commit(&Transaction::new().when(Guard::Absent(key("b")))).await.map(drop),
-        store.renew(lease).await,
-        store.watch(&Prefix::default(), begun).await.map(drop),
-    ];
+    let (changes, looks) = (put("2"), Transaction::new().when(Guard::Absent(key("b"))));
+    let a = key("a");
+    let failed = tokio::join!(
+        store.get(&a).map_ok(drop),
+        store.revision().map_ok(drop),
+        store.commit(&changes).map_ok(drop),
+        store.commit(&looks).map_ok(drop),
+        store.renew(lease),
+        async { store.watch(&Prefix::default(), begun).await.map(drop) },
+    );
+    let failed = [failed.0, failed.1, failed.2, failed.3, failed.4, failed.5];
     for (number, answer) in failed.into_iter().enumerate() {
         let error = answer.expect_err("there is no majority");
         let away = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded);

@@ -71,6 +71,5 @@ async fn who_may_not_is_told_why() {
         assert!(error.kind() == kind && error.message().contains(words), "{words}: {error:?}");
         assert!(!format!("{error:?} {options:?} {options}").contains("hunter2"));
     }
-    // A watch of what may not be read, by one who may read something.
     EtcdStore::open(&good).await.expect("it opens");
 }

@@ -20,7 +20,7 @@ const CREATE: usize = 3;
 const LIFE: Duration = Duration::from_secs(10);
 
 /// What goes on.
-pub struct Work {
+pub(crate) struct Work {
     store: Arc<dyn Store>,
     over: Arc<AtomicBool>,
     /// How many writes of each were acknowledged.
@@ -139,7 +139,7 @@ async fn keep(store: Arc<dyn Store>, over: Arc<AtomicBool>) {
 
 impl Work {
     /// Begins.
-    pub async fn begin(store: Arc<dyn Store>) -> Self {
+    pub(crate) async fn begin(store: Arc<dyn Store>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let begun = store.revision().await.expect("the revision");
         let acknowledged: Arc<Vec<AtomicU64>> = Arc::new((0..REPLACE + CREATE).map(|_| AtomicU64::new(0)).collect());
@@ -162,7 +162,7 @@ impl Work {
     }
 
     /// Waits until each has written so many more times.
-    pub async fn goes_on(&self, more: u64) {
+    pub(crate) async fn goes_on(&self, more: u64) {
         let counts = || self.acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
         let before = counts();
         until("everybody goes on", async || {
@@ -174,7 +174,7 @@ impl Work {
     }
 
     /// Ends it, and holds what is there and what was told against what was acknowledged.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.over.store(true, Ordering::Relaxed);
         let mut written = Vec::new();
         for writer in self.writers {
