@@ -30,6 +30,9 @@ pub(super) enum Care {
     Reads,
     /// It writes, but doing it twice is as good as doing it once: it is sent to the next member, too.
     Repeats,
+    /// The same, but a member does it alone: one that leads no more, and does not know it yet, answers, too. So it is asked afterwards
+    /// whether it still has the majority.
+    Renews,
     /// It is never sent again.
     Once,
 }
@@ -40,7 +43,7 @@ impl Care {
     const fn recent(self) -> Option<Duration> {
         match self {
             Care::Reads => None,
-            Care::Repeats => Some(Duration::from_secs(30)),
+            Care::Repeats | Care::Renews => Some(Duration::from_secs(30)),
             Care::Once => Some(Duration::from_secs(1)),
         }
     }
@@ -203,6 +206,9 @@ impl Members {
         let limit = if care == Care::Once { left } else { short };
         let answer: T = member.ask(&self.link, path, body, (limit, left)).await?;
         self.check(member, answer.header())?;
+        if care == Care::Renews {
+            self.look(member, Duration::ZERO, short).await?;
+        }
         Ok(answer)
     }
 

@@ -175,7 +175,7 @@ impl Store for EtcdStore {
 
     async fn renew(&self, lease: LeaseId) -> Result<()> {
         let request = json!({"ID": wire::some_number(lease.0)});
-        let renewed = self.members.ask::<Streamed<Lease>>("/v3/lease/keepalive", &request, Care::Repeats).await;
+        let renewed = self.members.ask::<Streamed<Lease>>("/v3/lease/keepalive", &request, Care::Renews).await;
         match renewed.answer.map_err(Failure::harmless)?.result {
             Some(lease) if lease.ttl > 0 => Ok(()),
             Some(_) => Err(no_lease()),
