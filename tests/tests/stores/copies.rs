@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_core::ErrorKind;
-use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Store, Transaction, VALUE_MAX, copy, ensure_whole};
+use roadstead_core::store::{
+    ListEntries, MemoryStore, Prefix, Store, Transaction, VALUE_MAX, WRAPPING_MAX, copy, ensure_whole,
+};
 use roadstead_tests::etcd;
 
 use crate::{key, open};
@@ -15,8 +17,8 @@ async fn fill(store: &dyn Store) {
         let some = Transaction::new().put(key(&format!("nodes/{number}")), format!("node {number}"));
         store.commit(&some).await.unwrap();
     }
-    let bytes: Vec<u8> = (0..=255).cycle().take(VALUE_MAX - "large".len()).collect();
-    store.commit(&Transaction::new().put(key("large"), bytes)).await.unwrap();
+    let bytes: Vec<u8> = (0..=255).cycle().take(VALUE_MAX + WRAPPING_MAX - "large".len()).collect();
+    store.commit(&Transaction::new().wrapped(WRAPPING_MAX).put(key("large"), bytes)).await.unwrap();
     let lease = store.lease(Duration::from_secs(600)).await.unwrap();
     store.commit(&Transaction::new().put_with(key("alive"), "1", lease).put(key("empty"), "")).await.unwrap();
 }

@@ -4,7 +4,7 @@
 //! revision is that of the other store. As long as the copy is not complete the other store holds a mark, so that nobody takes a part
 //! for the whole: servers refuse to begin with one ([`ensure_whole`]). Whoever finds it copies again, from the start.
 
-use super::{Entry, Guard, Key, ListEntries, Prefix, Revision, STEPS_MAX, Store, Transaction, VALUE_MAX};
+use super::{Entry, Guard, Key, ListEntries, Prefix, Revision, STEPS_MAX, Store, Transaction, VALUE_MAX, WRAPPING_MAX};
 use crate::error::{Error, ErrorKind, Result, Retry};
 
 /// The key of the mark.
@@ -47,7 +47,7 @@ pub async fn copy(from: &dyn Store, to: &dyn Store) -> Result<Copied> {
             continue;
         }
         let size = entry.key.as_str().len() + entry.value.len();
-        if some.writes().len() == WRITES_MAX || bytes + size > VALUE_MAX {
+        if some.writes().len() == WRITES_MAX || (bytes > 0 && bytes + size > VALUE_MAX) {
             to.commit(&while_marked(std::mem::take(&mut some), mark)?).await?;
             bytes = 0;
         }
@@ -85,7 +85,8 @@ fn marked() -> Result<Key> {
 
 /// Only as long as it is we who copy.
 fn while_marked(transaction: Transaction, mark: Revision) -> Result<Transaction> {
-    Ok(transaction.when(Guard::Unchanged(marked()?, mark)))
+    // A value may be wrapped already, by a store around the one that is copied.
+    Ok(transaction.wrapped(WRAPPING_MAX).when(Guard::Unchanged(marked()?, mark)))
 }
 
 /// Marks an empty store. One that is marked already is emptied: nothing in it is anybody's yet.
@@ -272,6 +273,9 @@ mod tests {
         async fn revision(&self) -> Result<Revision> {
             self.before().await?.revision().await
         }
+        async fn close(&self) -> Result<()> {
+            self.before().await?.close().await
+        }
     }
 
     fn key(name: &str) -> Key {
@@ -295,8 +299,8 @@ mod tests {
             store.commit(&some).await.unwrap();
         }
         for name in ["large/1", "large/2"] {
-            let large = vec![7; VALUE_MAX - name.len()];
-            store.commit(&Transaction::new().put(key(name), large)).await.unwrap();
+            let large = vec![7; VALUE_MAX + WRAPPING_MAX - name.len()];
+            store.commit(&Transaction::new().wrapped(WRAPPING_MAX).put(key(name), large)).await.unwrap();
         }
         let lease = store.lease(Duration::from_secs(60)).await.unwrap();
         let leased = Transaction::new().put_with(key("b/1"), "", lease).put_with(key("z"), "", lease);

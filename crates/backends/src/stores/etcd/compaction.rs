@@ -7,20 +7,23 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::failure::Next;
 use super::members::{Care, Members};
 use super::wire::{self, Plain};
 
-/// Goes on as long as the store is there.
+/// Goes on until the store is closed or gone.
 pub(super) fn begin(members: &Arc<Members>, interval: Duration) {
+    let mut over = Box::pin(members.link().over());
     let members = Arc::downgrade(members);
     tokio::spawn(async move {
         let mut seen = None;
         while let Some(reached) = round(&members, seen).await {
             seen = reached.or(seen);
-            sleep(interval).await;
+            if timeout(interval, &mut over).await.is_ok() {
+                return;
+            }
         }
     });
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
+use roadstead_core::store::closed;
 use roadstead_core::{ErrorKind, Secret};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::failure::{Failure, Next, Tried};
@@ -37,14 +39,33 @@ pub(super) struct Login {
 
 /// How members are spoken with.
 pub(super) struct Link {
-    http: reqwest::Client,
+    /// Nothing after the store was closed, and with it all connections that nobody uses.
+    http: Mutex<Option<reqwest::Client>>,
+    closed: watch::Sender<bool>,
     login: Option<Login>,
 }
 
 impl Link {
     pub(super) fn new(http: reqwest::Client, login: Option<(String, Secret)>) -> Self {
         let login = login.map(|(user, password)| Login { user, password, token: tokio::sync::Mutex::default() });
-        Link { http, login }
+        Link { http: Mutex::new(Some(http)), closed: watch::Sender::new(false), login }
+    }
+
+    fn http(&self) -> Tried<reqwest::Client> {
+        let http = self.http.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        http.ok_or_else(|| Failure { error: closed(), next: Next::Stop })
+    }
+
+    /// Gives up all connections.
+    pub(super) fn close(&self) {
+        self.http.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.closed.send_replace(true);
+    }
+
+    /// Waits until it is closed.
+    pub(super) fn over(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut closed = self.closed.subscribe();
+        async move { drop(closed.wait_for(|closed| *closed).await) }
     }
 }
 
@@ -113,7 +134,7 @@ impl Member {
         token: Option<HeaderValue>,
     ) -> Tried<reqwest::Response> {
         let mut request = link
-            .http
+            .http()?
             .post(format!("{}{path}", self.base))
             .header("content-type", "application/json")
             // Whoever has lost the others says so at once, instead of after its own time limit, and ends watches.

@@ -200,4 +200,9 @@ impl Store for EtcdStore {
     async fn revision(&self) -> Result<Revision> {
         self.members.revision().await.map(Revision)
     }
+
+    async fn close(&self) -> Result<()> {
+        self.members.link().close();
+        Ok(())
+    }
 }

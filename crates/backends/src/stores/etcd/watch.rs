@@ -43,10 +43,12 @@ pub(super) async fn begin(
     let mut watch = Watch { members, space, span, told, messages: None, ready: VecDeque::new(), over: false };
     let deadline = watch.members.deadline();
     watch.connect(deadline).await?;
+    let over = watch.members.link().over();
     Ok(stream::unfold(watch, |mut watch| async move {
         let item = watch.next().await?;
         Some((item, watch))
     })
+    .take_until(over)
     .fuse()
     .boxed())
 }
