@@ -32,10 +32,32 @@ pub struct Cli {
 pub enum Command {
     /// Serves the REST API.
     Serve(Box<Serve>),
+    /// Works with stores, which servers keep what they must remember in.
+    Store {
+        /// What to do.
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// Prints the completions of a shell, to be read by it.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with stores.
+#[derive(Debug, clap::Subcommand)]
+pub enum StoreCommand {
+    /// Copies a store into another, empty one, and compares both. No server may use either meanwhile. What is sealed stays sealed,
+    /// with the same key.
+    Copy {
+        /// The store to copy, such as `sqlite:/var/lib/roadstead/roadstead.db`.
+        #[arg(value_name = "FROM")]
+        from: String,
+        /// The empty store to copy to, such as `etcd+https://USER@HOST,HOST/PREFIX?password_file=FILE`. One that an earlier copy was not
+        /// completed into is emptied first.
+        #[arg(value_name = "TO")]
+        to: String,
     },
 }
 

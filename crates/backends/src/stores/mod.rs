@@ -30,6 +30,21 @@ pub async fn open(uri: &str) -> Result<Arc<dyn Store>> {
     }
 }
 
+/// The same, for one that must be there already: a file that is missing is not made.
+///
+/// # Errors
+/// As [`open`]; `NotFound` when there is no such file.
+pub async fn open_existing(uri: &str) -> Result<Arc<dyn Store>> {
+    #[cfg(feature = "sqlite")]
+    if uri.starts_with("sqlite:") {
+        let path = sqlite_path(uri)?;
+        if !tokio::fs::try_exists(&path).await.unwrap_or(true) {
+            return Err(Error::not_found("file", &path.display().to_string()));
+        }
+    }
+    open(uri).await
+}
+
 #[cfg(feature = "sqlite")]
 fn sqlite_path(uri: &str) -> Result<std::path::PathBuf> {
     let refuse = || Error::invalid("uri", "must be like sqlite:/path/to/file, with special characters as %XX");
@@ -54,7 +69,12 @@ mod tests {
             let store = open(&format!("sqlite:{}/{uri}", directory.path().display())).await.unwrap();
             store.commit(&Transaction::new().put(Key::new("a").unwrap(), "1")).await.unwrap();
             assert!(directory.path().join(name).exists());
+            store.close().await.unwrap();
+            open_existing(&format!("sqlite:{}/{uri}", directory.path().display())).await.unwrap();
         }
+        let missing = format!("sqlite:{}/missing.db", directory.path().display());
+        assert_eq!(open_existing(&missing).await.unwrap_err().kind(), roadstead_core::ErrorKind::NotFound);
+        assert!(!directory.path().join("missing.db").exists());
     }
 
     #[tokio::test]
