@@ -1,5 +1,6 @@
 //! Copies between stores of every kind, in every direction.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use roadstead_core::store::{
     ListEntries, MemoryStore, Prefix, Store, Transaction, VALUE_MAX, WRAPPING_MAX, copy, ensure_whole,
 };
 use roadstead_tests::etcd;
+use roadstead_tests::server::{ServerOptions, command, run_to_end};
 
 use crate::{key, open};
 
@@ -99,4 +101,49 @@ async fn a_copy_that_is_cut_off_is_begun_anew() {
         assert!(all(&*to).await == wanted);
         ensure_whole(&*to).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_goes_on_from_a_copy() {
+    let Some(uri) = etcd::shared("served-copies") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let (before, after) = (directory.path().join("before"), directory.path().join("after"));
+    let file = |state: &Path| format!("sqlite:{}/roadstead.db", state.display());
+    let copy = |from: &str, to: &str| run_to_end(command().args(["store", "copy", from, to]));
+    let mut server = ServerOptions::default().node("fixed", "memory:").start_in(&before);
+    let body = serde_json::json!({"name": "added", "uri": "memory:"});
+    assert_eq!(server.post_json("/v1/nodes", &body).await.status, 201);
+    let (status, _, err) = copy(&file(&before), &uri);
+    assert!(status.code() == Some(1) && err.contains("FROM: ") && err.contains("in use"), "{status} {err}");
+    server.terminate();
+    assert!(server.wait_end().success());
+
+    let (status, out, err) = copy(&file(&before), &uri);
+    assert!(status.success() && out.contains("entries are copied"), "{status} {out} {err}");
+    let (status, _, err) = copy(&file(&before), &uri);
+    assert!(status.code() == Some(1) && err.contains("is not empty"), "{status} {err}");
+    let (status, _, err) = copy(&file(&directory.path().join("nowhere")), &format!("{uri}/other"));
+    assert!(status.code() == Some(1) && err.contains("FROM: "), "{status} {err}");
+    std::fs::create_dir(&after).unwrap();
+    let (status, _, err) = copy(&uri, &file(&after));
+    assert!(status.success(), "{status} {err}");
+    // The key goes its own way.
+    std::fs::copy(before.join("store.key"), after.join("store.key")).unwrap();
+    let mut server = ServerOptions::default().node("fixed", "memory:").start_in(&after);
+    assert_eq!(server.get("/v1/nodes/added").await.status, 200);
+    server.terminate();
+    assert!(server.wait_end().success());
+
+    // A server does not take a part for the whole.
+    let store = open(&file(&after)).await;
+    store.commit(&Transaction::new().put(key("store/copying"), "")).await.unwrap();
+    store.close().await.unwrap();
+    let (status, _, err) = run_to_end(
+        command()
+            .args(["--listen", "127.0.0.1:0", "--node", "a=memory:", "--state-dir"])
+            .arg(&after)
+            .arg("--key-file")
+            .arg(after.join("store.key")),
+    );
+    assert!(status.code() == Some(1) && err.contains("unfinished copy"), "{status} {err}");
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use roadstead_backends::stores::sealed::{SealKeys, SealedStore};
 use roadstead_backends::stores::sqlite::SqliteStore;
 use roadstead_core::migration::MoveRecord;
-use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Revision, Store, Table};
+use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Revision, Store, Table, ensure_whole};
 use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,7 @@ impl Records {
     /// When the store or the key file cannot be used, do not belong together, or are of a newer Roadstead.
     pub async fn open(config: &Config, state_dir: &StateDir) -> Result<Self> {
         let inner: Arc<dyn Store> = Arc::new(SqliteStore::open(&state_dir.store_path()).await?);
+        ensure_whole(&*inner).await?;
         let is_new = inner.list(&ListEntries::of(Prefix::default())).await?.entries.is_empty();
         // A new key would open nothing of what is there.
         let keys = keys(&config.key_file, is_new).await?;

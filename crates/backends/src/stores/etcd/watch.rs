@@ -265,6 +265,8 @@ impl Messages {
             let text = format!("etcd at {} does not say that a watch is there", member.name());
             return Err(Failure::new(ErrorKind::Unexpected, text, Next::Elsewhere));
         }
+        // One that has lost the others, and does not know it yet, has nothing to tell.
+        members.look(member, Duration::ZERO, limit).await?;
         Ok(messages)
     }
 
