@@ -10,6 +10,7 @@
 mod clauses;
 mod copies;
 mod forgetting;
+mod large;
 mod members;
 mod users;
 mod writers;

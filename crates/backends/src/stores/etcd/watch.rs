@@ -202,6 +202,8 @@ impl Watch {
             "range_end": wire::bytes(&self.span.end),
             "start_revision": wire::number(self.told.last.max(1)),
             "progress_notify": true,
+            // The gateway of some versions takes four mebibytes at once only.
+            "fragment": true,
         }})
         .to_string()
     }
@@ -227,6 +229,9 @@ struct Messages {
     /// So much of it has no line's end.
     searched: usize,
     ended: bool,
+    /// The beginning of what is told in several messages, and how long these were.
+    begun: Vec<Event>,
+    begun_bytes: usize,
 }
 
 impl Messages {
@@ -255,7 +260,15 @@ impl Messages {
     async fn once(members: &Members, member: &Member, body: &Bytes, limit: Duration) -> Tried<Self> {
         let answer = member.send(members.link(), "/v3/watch", body, limit).await?;
         let (body, read) = (answer.bytes_stream().boxed(), BytesMut::new());
-        let mut messages = Messages { member: member.name().to_owned(), body, read, searched: 0, ended: false };
+        let mut messages = Messages {
+            member: member.name().to_owned(),
+            body,
+            read,
+            searched: 0,
+            ended: false,
+            begun: Vec::new(),
+            begun_bytes: 0,
+        };
         let first = messages.message().await?;
         members.check(member, first.header())?;
         if first.canceled {
@@ -273,7 +286,7 @@ impl Messages {
     /// The next message. Its member is asked whether it is there whenever nothing was heard for long.
     async fn next(&mut self, members: &Members) -> Tried<WatchAnswer> {
         loop {
-            if let Ok(message) = timeout(SILENCE, self.message()).await {
+            if let Ok(message) = timeout(SILENCE, self.whole()).await {
                 return message;
             }
             let member = members.in_turn().find(|member| member.name() == self.member);
@@ -281,6 +294,30 @@ impl Messages {
                 members.look(member, SILENCE, members.try_limit()).await?;
             }
         }
+    }
+
+    /// What is told next, of several messages when it is long. Dropping it loses nothing.
+    async fn whole(&mut self) -> Tried<WatchAnswer> {
+        loop {
+            let mut message = self.message().await?;
+            if !message.fragment {
+                self.begun.append(&mut message.events);
+                self.begun_bytes = 0;
+                message.events = std::mem::take(&mut self.begun);
+                return Ok(message);
+            }
+            self.begun_bytes +=
+                message.events.iter().map(|event| event.kv.key.len() + event.kv.value.len()).sum::<usize>();
+            self.begun.append(&mut message.events);
+            if self.begun_bytes > MESSAGE_MAX {
+                return Err(self.too_long());
+            }
+        }
+    }
+
+    fn too_long(&self) -> Failure {
+        let text = format!("etcd at {} tells more than {MESSAGE_MAX} bytes at once", self.member);
+        Failure::new(ErrorKind::ResourceExhausted, text, Next::TooLong)
     }
 
     /// The next message, which is a line, or what is left at the end. Dropping it loses nothing.
@@ -297,8 +334,7 @@ impl Messages {
             }
             self.searched = self.read.len();
             if self.searched > MESSAGE_MAX {
-                let text = format!("etcd at {} tells more than {MESSAGE_MAX} bytes at once", self.member);
-                return Err(Failure::new(ErrorKind::ResourceExhausted, text, Next::TooLong));
+                return Err(self.too_long());
             }
             match self.body.next().await {
                 Some(Ok(piece)) => self.read.extend_from_slice(&piece),

@@ -100,6 +100,8 @@ answers! {
     WatchAnswer {
         created: bool,
         canceled: bool,
+        /// Whether the next message goes on with what this one tells.
+        fragment: bool,
         cancel_reason: String,
         #[serde(deserialize_with = "as_number")]
         compact_revision: u64,
