@@ -15,7 +15,7 @@ use crate::died;
 use crate::left_out::left_out;
 use crate::raw::{Answer, DEADLINE, Request};
 
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -388,16 +388,7 @@ impl OwnEngine {
     pub fn freeze(&self) -> Frozen {
         let file = self.engine.socket.with_file_name(format!("{}.pid", self.engine.kind));
         let pid = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
-        let pid = Pid::from_raw(pid.unwrap_or_else(|| panic!("no process id in {}", file.display())));
-        kill(pid, Signal::SIGSTOP).expect("the daemon runs");
-        let frozen = Frozen(pid);
-        // The call returns before every thread has stopped.
-        let until = Instant::now() + DEADLINE;
-        while !stopped(pid) {
-            assert!(Instant::now() < until, "the daemon does not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        frozen
+        freeze(pid.unwrap_or_else(|| panic!("no process id in {}", file.display())))
     }
 
     /// Starts the daemon again.
@@ -407,6 +398,20 @@ impl OwnEngine {
     pub fn start_again(&self) {
         must(&script(self.engine.kind, "start", &self.instance));
     }
+}
+
+/// Stops a process in place until the guard is dropped.
+pub(crate) fn freeze(pid: i32) -> Frozen {
+    let pid = Pid::from_raw(pid);
+    kill(pid, Signal::SIGSTOP).expect("the daemon runs");
+    let frozen = Frozen(pid);
+    // The call returns before every thread has stopped.
+    let until = Instant::now() + DEADLINE;
+    while !stopped(pid) {
+        assert!(Instant::now() < until, "the daemon does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    frozen
 }
 
 /// Whether every thread of the process is stopped.
@@ -438,15 +443,19 @@ impl Drop for OwnEngine {
     }
 }
 
-fn must(output: &Output) {
+pub(crate) fn must(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 pub(crate) fn script(kind: &str, verb: &str, instance: &str) -> Output {
+    script_with(kind, &[verb, instance])
+}
+
+pub(crate) fn script_with(kind: &str, arguments: &[&str]) -> Output {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines").join(kind);
     // The daemons keep the descriptors that they are given, so they get none of the test's own.
     Command::new(&path)
-        .args([verb, instance])
+        .args(arguments)
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))

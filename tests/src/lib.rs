@@ -13,6 +13,7 @@ pub mod core0;
 pub mod cut;
 mod died;
 pub mod engines;
+pub mod etcd;
 pub mod left_out;
 pub mod lxd;
 pub mod moves;

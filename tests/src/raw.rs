@@ -292,12 +292,14 @@ impl<S: Read> Input<S> {
             let line = self.line()?;
             let length = line.split(';').next().and_then(|digits| usize::from_str_radix(digits.trim(), 16).ok());
             let length = length.ok_or_else(|| bad("a chunk without length"))?;
+            if length == 0 {
+                // What may follow are trailers, which nobody here reads.
+                while !self.line()?.is_empty() {}
+                return Ok(body);
+            }
             body.extend(self.exactly(length)?);
             if !self.line()?.is_empty() {
                 return Err(bad("a chunk longer than its length"));
-            }
-            if length == 0 {
-                return Ok(body);
             }
         }
     }

@@ -13,7 +13,7 @@
 
 #[cfg(any(feature = "core0", feature = "docker", feature = "lxd"))]
 mod archive;
-#[cfg(any(feature = "lxd", feature = "roadstead"))]
+#[cfg(any(feature = "etcd", feature = "lxd", feature = "roadstead"))]
 mod broken;
 pub mod engines;
 #[cfg(any(feature = "docker", feature = "lxd", feature = "roadstead"))]
@@ -24,7 +24,7 @@ pub mod host;
 #[cfg(any(feature = "core0", feature = "lxd"))]
 mod link;
 pub mod stores;
-#[cfg(any(feature = "core0", feature = "lxd", feature = "roadstead"))]
+#[cfg(any(feature = "core0", feature = "etcd", feature = "lxd", feature = "roadstead"))]
 mod tls;
 
 /// Every engine that was compiled in, by its URI schemes; the in-memory one for trying things out is always there.

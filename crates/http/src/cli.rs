@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use roadstead_core::{Error, Result};
 
 use crate::alerts::{self, AlertConfig};
-use crate::config::{Config, Layer, LogFormat, NodeConfig};
+use crate::config::{Config, Layer, LogFormat, NodeConfig, StoreConfig};
 
 /// One API over every container engine.
 #[derive(Debug, Parser)]
@@ -32,10 +32,32 @@ pub struct Cli {
 pub enum Command {
     /// Serves the REST API.
     Serve(Box<Serve>),
+    /// Works with stores, which servers keep what they must remember in.
+    Store {
+        /// What to do.
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// Prints the completions of a shell, to be read by it.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with stores.
+#[derive(Debug, clap::Subcommand)]
+pub enum StoreCommand {
+    /// Copies a store into another, empty one, and compares both. No server may use either meanwhile. What is sealed stays sealed,
+    /// with the same key.
+    Copy {
+        /// The store to copy, such as `sqlite:/var/lib/roadstead/roadstead.db`.
+        #[arg(value_name = "FROM")]
+        from: String,
+        /// The empty store to copy to, such as `etcd+https://USER@HOST,HOST/PREFIX?password_file=FILE`. One that an earlier copy was not
+        /// completed into is emptied first.
+        #[arg(value_name = "TO")]
+        to: String,
     },
 }
 
@@ -48,6 +70,10 @@ pub struct Serve {
     /// Directory of the admin token and of the embedded store.
     #[arg(long, value_name = "DIR", env = "ROADSTEAD_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// The store: `sqlite:/path/to/file`, or a cluster that several servers share, such as
+    /// `etcd+https://USER@HOST,HOST/PREFIX?password_file=FILE`; `roadstead.db` in the state directory when absent.
+    #[arg(long, value_name = "URI", env = "ROADSTEAD_STORE", hide_env_values = true)]
+    pub store: Option<String>,
     /// File of the key that the store is sealed with; made at the first start. Keep it apart from the store, and a copy of it: without
     /// it nothing in the store can be read.
     #[arg(long, value_name = "FILE", env = "ROADSTEAD_KEY_FILE")]
@@ -164,6 +190,7 @@ impl Serve {
         config = config.with(Layer {
             listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
             state_dir: self.state_dir.clone(),
+            store: self.store.clone().map(StoreConfig::new),
             key_file: self.key_file.clone(),
             tls_cert: self.tls_cert.clone(),
             tls_key: self.tls_key.clone(),

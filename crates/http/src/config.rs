@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use roadstead_backends::host::SamplerOptions;
+use roadstead_backends::stores::StoreUri;
 use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Directory of the admin token and of the embedded store.
     pub state_dir: PathBuf,
+    /// The store, where it is not the file in the state directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreConfig>,
     /// File of the key that the store is sealed with.
     pub key_file: PathBuf,
     /// TLS certificate chain of the server, PEM.
@@ -120,6 +124,48 @@ impl NodeConfig {
     }
 }
 
+/// The URI of a store.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct StoreConfig(String);
+
+impl StoreConfig {
+    /// The store at this URI.
+    #[must_use]
+    pub fn new(uri: impl Into<String>) -> Self {
+        StoreConfig(uri.into())
+    }
+
+    /// The URI, and what is in the files that it names.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names `store`.
+    pub fn uri(&self) -> Result<StoreUri> {
+        self.0.parse().map_err(|error: Error| {
+            let part = error.field().map_or_else(String::new, |field| format!("{field} "));
+            Error::invalid("store", format!("{part}{}", error.message()))
+        })
+    }
+
+    fn shown(&self) -> String {
+        self.uri().map_or_else(|_| "(not a URI of a store)".to_owned(), |uri| uri.to_string())
+    }
+}
+
+/// Secrets in the URI are not shown.
+impl std::fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+/// Secrets in the URI are not shown.
+impl Serialize for StoreConfig {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.shown())
+    }
+}
+
 /// Secrets in the URI are not shown.
 impl std::fmt::Debug for NodeConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -166,6 +212,7 @@ impl Serialize for NodeConfig {
 pub struct Layer {
     pub listen: Option<Vec<SocketAddr>>,
     pub state_dir: Option<PathBuf>,
+    pub store: Option<StoreConfig>,
     pub key_file: Option<PathBuf>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
@@ -219,6 +266,7 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 7070))],
             state_dir: default_state_dir(),
+            store: None,
             key_file: default_key_file(),
             tls_cert: None,
             tls_key: None,
@@ -295,6 +343,7 @@ impl Config {
             alerts,
             nodes
         );
+        self.store = layer.store.or(self.store);
         self.tls_cert = layer.tls_cert.or(self.tls_cert);
         self.tls_key = layer.tls_key.or(self.tls_key);
         self
@@ -352,6 +401,9 @@ impl Config {
                 self.sample_interval_seconds
             );
             return Err(Error::invalid("keep_samples_seconds", reason));
+        }
+        if let Some(store) = &self.store {
+            store.uri()?;
         }
         alerts::check(&self.alerts)?;
         for (name, node) in &self.nodes {

@@ -29,7 +29,7 @@ mod stream;
 mod v1;
 
 pub use alerts::AlertConfig;
-pub use config::{Config, Layer, LogFormat, NodeConfig, NodeTable};
+pub use config::{Config, Layer, LogFormat, NodeConfig, NodeTable, StoreConfig};
 pub use nodes::{NewNode, NodeSlot, NodeSource, Nodes, StoredNode};
 pub use problem::{Document, HTTP_ROWS, HttpRow, PROBLEM_JSON, Problem};
 pub use records::Records;

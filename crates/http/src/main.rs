@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use roadstead_backends::host::{Sampler, SamplerOptions, raise_descriptor_limit};
+use roadstead_backends::stores;
+use roadstead_core::store;
 use roadstead_core::{Error, ErrorKind, Result};
-use roadstead_http::cli::{Command, Serve, completions};
+use roadstead_http::cli::{Command, Serve, StoreCommand, completions};
 use roadstead_http::{Config, LogFormat, NodeSource, Records, Server, StateDir, assemble, warnings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -15,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Serve(serve) => run(&serve),
+        Command::Store { command: StoreCommand::Copy { from, to } } => blocking(copy(&from, &to)),
         Command::Completions { shell } => std::io::stdout()
             .write_all(&completions(shell))
             .map(|()| ExitCode::SUCCESS)
@@ -36,14 +39,42 @@ fn run(serve: &Serve) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     log(&config)?;
+    blocking(async { if serve.check { check(config).await } else { self::serve(config).await } })
+}
+
+fn blocking(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::new(ErrorKind::Unexpected, format!("no runtime: {error}")))?;
-    let result = runtime.block_on(async { if serve.check { check(config).await } else { self::serve(config).await } });
+    let result = runtime.block_on(work);
     // What still blocks a thread is not waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
+}
+
+async fn copy(from: &str, to: &str) -> Result<ExitCode> {
+    let (from, to) = (named("FROM", stores::open_existing(from).await)?, named("TO", stores::open(to).await)?);
+    let copied = store::copy(&*from, &*to).await?;
+    for store in [from, to] {
+        store.close().await?;
+    }
+    println!("{} entries are copied, {} bytes, and compared.", copied.entries, copied.bytes);
+    if copied.leased > 0 {
+        println!("{} entries belong to servers that ran a moment ago, and stay behind.", copied.leased);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says of which argument an error is.
+fn named<T>(argument: &str, result: Result<T>) -> Result<T> {
+    result.map_err(|error| {
+        let named = Error::new(error.kind(), format!("{argument}: {}", error.message())).with_retry(error.retry());
+        match error.field() {
+            Some(field) => named.with_field(field),
+            None => named,
+        }
+    })
 }
 
 fn log(config: &Config) -> Result<()> {

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 mod key;
 #[cfg(feature = "memory")]
 mod memory;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::copy::{Copied, copy, ensure_whole};
 pub use self::key::{Key, Prefix};
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;

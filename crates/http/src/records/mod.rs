@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use roadstead_backends::stores::StoreUri;
 use roadstead_backends::stores::sealed::{SealKeys, SealedStore};
-use roadstead_backends::stores::sqlite::SqliteStore;
-use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Revision, Store, Table};
+use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Store, Table, ensure_whole};
 use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -41,14 +41,18 @@ impl Records {
     /// # Errors
     /// When the store or the key file cannot be used, do not belong together, or are of a newer Roadstead.
     pub async fn open(config: &Config, state_dir: &StateDir) -> Result<Self> {
-        let inner: Arc<dyn Store> = Arc::new(SqliteStore::open(&state_dir.store_path()).await?);
-        let is_new = inner.list(&ListEntries::of(Prefix::default())).await?.entries.is_empty();
+        let uri = store_uri(config, state_dir)?;
+        let inner = uri.open().await?;
+        ensure_whole(&*inner).await?;
+        let is_new = is_empty(&*inner).await?;
         // A new key would open nothing of what is there.
         let keys = keys(&config.key_file, is_new).await?;
         let records = Records { store: Arc::new(SealedStore::new(inner, keys)) };
         records.settle(is_new, &config.key_file).await?;
-        // The file has one server: who was alive in it is not any more.
-        records.end_sessions().await?;
+        if !uri.is_shared() {
+            // It has one server: who was alive in it is not any more.
+            records.end_sessions().await?;
+        }
         import::files(&records, state_dir).await?;
         Ok(records)
     }
@@ -59,11 +63,12 @@ impl Records {
     /// As for [`open`](Self::open).
     pub async fn peek(config: &Config, state_dir: &StateDir) -> Result<Self> {
         let seen = Records::of(Arc::new(MemoryStore::new()));
-        if let Some(inner) = SqliteStore::read_only(&state_dir.store_path()).await?
-            && inner.revision().await? > Revision::default()
+        if let Some(inner) = store_uri(config, state_dir)?.open_to_read().await?
+            && !is_empty(&*inner).await?
         {
+            ensure_whole(&*inner).await?;
             let keys = keys(&config.key_file, false).await?;
-            let records = Records { store: Arc::new(SealedStore::new(Arc::new(inner), keys)) };
+            let records = Records { store: Arc::new(SealedStore::new(inner, keys)) };
             records.settle(false, &config.key_file).await?;
             for node in records.kept_nodes().await? {
                 seen.nodes()?.put(&node.name, &node).await?;
@@ -182,6 +187,20 @@ impl Records {
     pub(crate) async fn close(&self) -> Result<()> {
         self.store.close().await
     }
+}
+
+/// That of the configuration, or the file in the state directory.
+fn store_uri(config: &Config, state_dir: &StateDir) -> Result<StoreUri> {
+    match &config.store {
+        Some(store) => store.uri(),
+        None => Ok(StoreUri::Sqlite(state_dir.store_path())),
+    }
+}
+
+async fn is_empty(store: &dyn Store) -> Result<bool> {
+    let mut first = ListEntries::of(Prefix::default());
+    first.limit = 1;
+    Ok(store.list(&first).await?.entries.is_empty())
 }
 
 async fn keys(path: &Path, may_be_made: bool) -> Result<SealKeys> {

@@ -54,6 +54,8 @@ fn wrong_input_exits_with_2_and_says_why() {
         (vec!["serve", "--config", "/absent.toml"], "/absent.toml"),
         (vec!["serve", "--tls-cert", "/c.pem"], "tls_key"),
         (vec!["serve", "--log", "a=b=c"], "log"),
+        (vec!["store", "copy", "sqlite:x.db", "sqlite:/y.db"], "FROM: uri"),
+        (vec!["store", "copy", "sqlite:/y.db"], "<TO>"),
         (vec!["serve", "--check", "--alert", "busy=cpu > much for 1s"], "--alert: rule 1 (\"busy="),
     ] {
         let output = run(&arguments, &[]);
