@@ -12,6 +12,7 @@ mod copies;
 mod forgetting;
 mod large;
 mod members;
+mod servers;
 mod users;
 mod writers;
 

@@ -1,0 +1,212 @@
+//! Servers that are killed while others write, and servers that share a store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use roadstead_tests::etcd::{OwnEtcd, shared};
+use roadstead_tests::{Server, ServerOptions};
+use serde_json::{Value, json};
+
+use crate::until;
+
+/// Who write at once.
+const WRITERS: usize = 4;
+/// How long they write before the server is killed: each time another time, so that it is hit at another place.
+const SHORTEST: Duration = Duration::from_millis(5);
+const STEP: Duration = Duration::from_millis(13);
+const STEPS: u32 = 11;
+
+/// What is known of a node: there, not there, or either since its last write was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    There,
+    Gone,
+    Either,
+}
+
+/// What one writer knows of its nodes.
+type Kept = BTreeMap<String, Known>;
+
+/// Adds and removes nodes until the server does not answer any more.
+async fn write(client: reqwest::Client, url: String, writer: usize, mut kept: Kept, over: Arc<AtomicBool>) -> Kept {
+    for turn in (0..).take_while(|_| !over.load(Ordering::Relaxed)) {
+        let name = format!("w{writer}-{}", turn % 7);
+        let is_there = *kept.get(&name).unwrap_or(&Known::Gone) != Known::Gone;
+        let request = if is_there {
+            client.delete(format!("{url}/v1/nodes/{name}"))
+        } else {
+            client.post(format!("{url}/v1/nodes")).json(&json!({"name": name, "uri": "memory:?seed=7"}))
+        };
+        let answered = request.send().await.map(|answer| answer.status().as_u16());
+        let known = match answered {
+            Ok(201) if !is_there => Known::There,
+            Ok(204) if is_there => Known::Gone,
+            Ok(status) => panic!("{name} was answered with {status}; it was there: {is_there}"),
+            Err(_) => Known::Either,
+        };
+        kept.insert(name, known);
+        if known == Known::Either {
+            break;
+        }
+    }
+    kept
+}
+
+async fn names(server: &Server) -> BTreeSet<String> {
+    let page = server.get("/v1/nodes").await.expect(200).json();
+    let nodes = page["items"].as_array().expect("items");
+    nodes
+        .iter()
+        .filter(|node| node["source"] == "added")
+        .map(|node| node["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Kills the server again and again. What was acknowledged is there each time, and what was not is there whole or not at all.
+async fn killed(state: &Path, arguments: &[&str]) {
+    let rounds = if std::env::var_os("ROADSTEAD_SOAK").is_some() { 300 } else { 5 };
+    let mut kept = vec![Kept::new(); WRITERS];
+    let (mut acknowledged, mut doubtful, mut slowest) = (0, 0, Duration::ZERO);
+    for round in 0..=rounds {
+        let begun = Instant::now();
+        let options = arguments.iter().fold(ServerOptions::default(), |options, argument| options.argument(argument));
+        let mut server = options.node("own", "memory:").start_in(state);
+        slowest = slowest.max(begun.elapsed());
+        let there = names(&server).await;
+        let all: BTreeSet<_> = kept.iter().flat_map(BTreeMap::keys).cloned().collect();
+        assert!(there.is_subset(&all), "nobody has written {:?}", there.difference(&all));
+        for (name, known) in kept.iter_mut().flatten() {
+            let is = if there.contains(name) { Known::There } else { Known::Gone };
+            assert!(*known == is || *known == Known::Either, "round {round}: {name} is {is:?}, and was left {known:?}");
+            *known = is;
+        }
+        for name in &there {
+            let node = server.get(&format!("/v1/nodes/{name}")).await.expect(200).json();
+            assert_eq!((&node["state"], &node["uri"]), (&json!("connected"), &json!("memory:?seed=7")), "{node}");
+        }
+        if round == rounds {
+            break;
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        for (writer, kept) in kept.iter().enumerate() {
+            let work = write(server.client().clone(), server.url(""), writer, kept.clone(), Arc::clone(&over));
+            writers.push(tokio::spawn(work));
+        }
+        tokio::time::sleep(SHORTEST + STEP * (round % STEPS)).await;
+        server.kill();
+        over.store(true, Ordering::Relaxed);
+        for (before, writer) in kept.iter_mut().zip(writers) {
+            *before = writer.await.expect("it writes");
+            acknowledged += before.values().filter(|known| **known != Known::Either).count();
+            doubtful += before.values().filter(|known| **known == Known::Either).count();
+        }
+    }
+    assert!(acknowledged > 0 && doubtful > 0, "{acknowledged} writes were acknowledged, {doubtful} were not");
+    eprintln!("{rounds} kills: {doubtful} writes were cut off; the slowest start took {slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_loses_nothing_of_its_file() {
+    let state = tempfile::tempdir().expect("a directory");
+    killed(state.path(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_loses_nothing_of_its_cluster() {
+    let Some(uri) = shared("killed-servers") else { return };
+    let state = tempfile::tempdir().expect("a directory");
+    killed(state.path(), &["--store", &uri]).await;
+}
+
+/// A server of a fleet, with a state directory of its own and everybody's key.
+fn member(uri: &str, directory: &Path, name: &str) -> Server {
+    let state = directory.join(name);
+    std::fs::create_dir_all(&state).expect("a directory");
+    let shared = directory.join("shared.key");
+    let own = state.join("store.key");
+    if shared.exists() {
+        std::fs::copy(&shared, &own).expect("the key");
+    }
+    let server = ServerOptions::default().argument("--store").argument(uri).node("own", "memory:").start_in(&state);
+    std::fs::copy(&own, &shared).expect("the key");
+    server
+}
+
+/// Which server says that it watches which nodes.
+async fn watched(server: &Server) -> BTreeMap<String, Vec<String>> {
+    let servers = server.get("/v1/servers").await.expect(200).json();
+    let items = servers["items"].as_array().expect("items").iter();
+    let strings = |list: &Value| {
+        list.as_array().expect("a list").iter().map(|item| item.as_str().expect("text").to_owned()).collect()
+    };
+    items.map(|server| (server["id"].as_str().expect("an id").to_owned(), strings(&server["watches"]))).collect()
+}
+
+/// Waits until every node is watched by one of so many servers.
+async fn covered(server: &Server, servers: usize, nodes: &BTreeSet<String>) -> Duration {
+    let begun = Instant::now();
+    until(&format!("{servers} servers watch all"), async || {
+        let watched = watched(server).await;
+        let all: Vec<_> = watched.values().flatten().cloned().collect();
+        let once: BTreeSet<_> = all.iter().cloned().collect();
+        assert_eq!(once.len(), all.len(), "one is watched by two: {watched:?}");
+        watched.len() == servers && watched.values().all(|nodes| !nodes.is_empty()) && once == *nodes
+    })
+    .await;
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_share_a_fleet_and_take_over_from_each_other() {
+    let Some(own) = OwnEtcd::start("fleet-three") else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let uri = own.verb("uri");
+    let (mut here, there) = (member(&uri, directory.path(), "here"), member(&uri, directory.path(), "there"));
+    let mut nodes = BTreeSet::new();
+    for number in 0..12 {
+        let (name, at) = (format!("n{number:02}"), if number % 2 == 0 { &here } else { &there });
+        let _ = at.post_json("/v1/nodes", &json!({"name": name, "uri": "memory:"})).await.expect(201);
+        nodes.insert(name);
+    }
+    for server in [&here, &there] {
+        until("each serves what the other added", async || names(server).await == nodes).await;
+    }
+    let taken = there.post_json("/v1/nodes", &json!({"name": "n00", "uri": "memory:"})).await.expect(409).json();
+    assert_eq!(taken["code"], "already_exists", "{taken}");
+    covered(&there, 2, &nodes).await;
+
+    here.kill();
+    let took = covered(&there, 1, &nodes).await;
+    eprintln!("a server was killed: every node was watched again after {took:?}");
+    let here = member(&uri, directory.path(), "here");
+    covered(&there, 2, &nodes).await;
+
+    // A member of etcd that dies, and one that stands still: nobody who asks a server notices.
+    let leader = own.leader().expect("one leads");
+    own.kill(leader);
+    for (server, name) in [(&here, "m0"), (&there, "m1")] {
+        let _ = server.post_json("/v1/nodes", &json!({"name": name, "uri": "memory:"})).await.expect(201);
+        nodes.insert(name.to_owned());
+    }
+    covered(&here, 2, &nodes).await;
+    own.start_again(leader);
+    until("it is back", async || own.leader().is_some()).await;
+    let still = own.freeze((leader + 1) % 3);
+    for (server, name) in [(&here, "m0"), (&there, "m1")] {
+        let _ = server.delete(&format!("/v1/nodes/{name}")).await.expect(204);
+        nodes.remove(name);
+    }
+    for server in [&here, &there] {
+        until("what is removed is gone everywhere", async || names(server).await == nodes).await;
+    }
+    drop(still);
+    covered(&there, 2, &nodes).await;
+
+    // One that ends in peace is not waited for.
+    drop(here);
+    covered(&there, 1, &nodes).await;
+}
