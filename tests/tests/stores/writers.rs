@@ -16,8 +16,9 @@ use crate::{key, until};
 /// Who replace an entry again and again, which the store may try twice, and who create new ones, which it may not.
 const REPLACE: usize = 3;
 const CREATE: usize = 3;
-/// So long an entry stays whose lease nobody renews.
-const LIFE: Duration = Duration::from_secs(10);
+/// So long an entry stays whose lease nobody renews. Longer than any member stands still here: the etcd of Debian 12 lets a leader
+/// that stood still for longer end, when it goes on, what others renewed meanwhile (<https://github.com/etcd-io/etcd/issues/15247>).
+const LIFE: Duration = Duration::from_secs(120);
 
 /// What goes on.
 pub(crate) struct Work {

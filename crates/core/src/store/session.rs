@@ -129,9 +129,7 @@ async fn renew(session: Weak<Shared>, life: Duration) {
         match tokio::time::timeout(pause.max(Duration::from_secs(1)), store.renew(*lease)).await {
             Ok(Ok(())) => {
                 // One that was ended meanwhile stays so.
-                until.send_if_modified(|until| {
-                    until.is_some() && std::mem::replace(until, Some(asked + life)).is_some()
-                });
+                until.send_if_modified(|until| until.is_some() && until.replace(asked + life).is_some());
             }
             Ok(Err(error)) if error.kind() == ErrorKind::NotFound => {
                 if until.send_replace(None).is_none() {

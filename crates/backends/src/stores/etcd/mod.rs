@@ -24,6 +24,10 @@
 //!
 //! # What it needs
 //!
+//! Versions before 3.4.31 and 3.5.13 work, but for two defects of theirs that cannot be met from here: a leader that stood still for
+//! longer than the life of a lease ends the lease when it goes on, though others renewed it (etcd's issue 15247), and a watch that is
+//! taken slowly during a compaction may miss changes (its pull request 17612).
+//!
 //! The user, where etcd has users, reads and writes all keys below `/PREFIX/`. etcd takes at least one mebibyte and a half in a request
 //! and 128 steps in a transaction, as it does by default.
 //!
