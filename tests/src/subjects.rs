@@ -44,7 +44,7 @@ pub const SUBJECTS: [Subject; 20] = [
     Subject::Memory("memory+deadline", |node| layers::wrap(node, Deadline::default())),
     Subject::Memory("memory+limit", |node| layers::wrap(node, ConcurrencyLimit::default())),
     Subject::Memory("memory+retry", |node| layers::wrap(node, Retry::default())),
-    Subject::Memory("memory+breaker", |node| layers::guard(node, BreakerOptions::default())),
+    Subject::Memory("memory+breaker", |node| layers::guard(Arc::clone(&node), node, BreakerOptions::default())),
     Subject::Memory("memory+trace", |node| layers::wrap(node, Trace::default())),
     Subject::Memory("memory+standard", layers::standard),
     Subject::Bare,

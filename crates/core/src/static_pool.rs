@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
-use tokio::time::{Instant, timeout_at};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep_until};
 
 use crate::container::{ContainerFilter, ContainerSummary};
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -25,25 +26,47 @@ where
     let begun = Instant::now();
     // A deadline beyond the clock's range is no deadline; a day stands for it.
     let until = begun.checked_add(deadline).unwrap_or(begun + Duration::from_secs(86_400));
-    let answers = join_all(questions.into_iter().map(|(node, answer)| async move {
-        let result = match timeout_at(until, answer).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(Error::new(ErrorKind::DeadlineExceeded, format!("no answer within {} s", deadline.as_secs_f64()))
-                    .with_node(node.as_str())
-                    .with_retry(Retry::Safe))
+    let mut nodes = Vec::new();
+    let mut asked: FuturesUnordered<_> = questions
+        .into_iter()
+        .enumerate()
+        .map(|(index, (node, answer))| {
+            nodes.push(node);
+            async move { (index, answer.await) }
+        })
+        .collect();
+    let mut answers: Vec<_> = nodes.iter().map(|_| None).collect();
+    // One timer for all: a thousand would cost more than what they time.
+    let over = sleep_until(until);
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            // What has come by the deadline counts.
+            biased;
+            next = asked.next() => {
+                let Some((index, result)) = next else { break };
+                if let Some(answer) = answers.get_mut(index) {
+                    *answer = Some((result, Timestamp::now(), begun.elapsed()));
+                }
             }
-        };
-        (node, result, begun.elapsed())
-    }))
-    .await;
+            () = &mut over => break,
+        }
+    }
+    drop(asked);
 
     let mut listing = Listing::default();
-    for (node, result, duration) in answers {
+    for (node, answer) in nodes.into_iter().zip(answers) {
+        let (result, at, duration) = answer.unwrap_or_else(|| {
+            let late =
+                Error::new(ErrorKind::DeadlineExceeded, format!("no answer within {} s", deadline.as_secs_f64()))
+                    .with_node(node.as_str())
+                    .with_retry(Retry::Safe);
+            (Err(late), Timestamp::now(), begun.elapsed())
+        });
         let observed_at = match result {
             Ok(items) => {
                 listing.items.extend(items);
-                Some(Timestamp::now())
+                Some(at)
             }
             Err(error) => {
                 listing.errors.push(NodeError::new(&node, &error));
@@ -123,5 +146,56 @@ impl Pool for StaticPool {
         let members = self.members();
         let questions = members.iter().map(|node| (node.name().to_owned(), node.list_containers(filter)));
         Ok(gather(questions, deadline).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+
+    type Question = (String, BoxFuture<'static, Result<Vec<u32>>>);
+
+    fn after(node: &str, milliseconds: u64, answer: Result<Vec<u32>>) -> Question {
+        let wait = async move {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            answer
+        };
+        (node.to_owned(), wait.boxed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_by_the_deadline_is_there_in_the_order_of_the_questions() {
+        let refused = || Error::new(ErrorKind::Unavailable, "refused");
+        let questions = [
+            after("slow", 900, Ok(vec![1, 2])),
+            after("dead", 3_600_000, Ok(vec![9])),
+            after("refuses", 0, Err(refused())),
+            after("quick", 5, Ok(vec![3])),
+        ];
+        let begun = Instant::now();
+        let listing = gather(questions, Duration::from_secs(1)).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+        assert_eq!(listing.items, [1, 2, 3]);
+        let errors: Vec<_> = listing.errors.iter().map(|error| (error.node.as_str(), error.code)).collect();
+        assert_eq!(errors, [("dead", ErrorKind::DeadlineExceeded), ("refuses", ErrorKind::Unavailable)]);
+        let nodes: Vec<_> = listing
+            .nodes
+            .iter()
+            .map(|node| (node.node.as_str(), node.ok, (node.duration_seconds * 1e3) as u32))
+            .collect();
+        assert_eq!(nodes, [("slow", true, 900), ("dead", false, 1000), ("refuses", false, 0), ("quick", true, 5)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_the_deadline_when_all_have_answered() {
+        let begun = Instant::now();
+        let questions = (0..1000).map(|number| after(&format!("n{number}"), number % 7, Ok(vec![number as u32])));
+        let listing = gather(questions, Duration::MAX).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(6));
+        assert_eq!(listing.items, (0..1000).collect::<Vec<_>>());
+        assert!(gather::<u32, BoxFuture<'static, _>>([], Duration::ZERO).await.nodes.is_empty());
     }
 }

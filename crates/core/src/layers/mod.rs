@@ -110,10 +110,10 @@ pub fn wrap<A: Around>(node: Arc<dyn Node>, layer: A) -> Arc<dyn Node> {
 
 /// The layers that a server uses, from the outside: trace, breaker, retry, concurrency limit, deadline.
 #[must_use]
-pub fn standard(node: Arc<dyn Node>) -> Arc<dyn Node> {
-    let node = wrap(node, Deadline::default());
+pub fn standard(engine: Arc<dyn Node>) -> Arc<dyn Node> {
+    let node = wrap(Arc::clone(&engine), Deadline::default());
     let node = wrap(node, ConcurrencyLimit::default());
     let node = wrap(node, Retry::default());
-    let node = guard(node, BreakerOptions::default());
+    let node = guard(node, engine, BreakerOptions::default());
     wrap(node, Trace::default())
 }

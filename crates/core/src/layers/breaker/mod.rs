@@ -3,6 +3,8 @@
 //! While the breaker is closed every call passes. When the node has failed to answer several times in a row it opens:
 //! calls are refused at once, with since when and why. In the background one probe at a time, with a deadline of its own,
 //! asks the node for a list; the first that is answered closes the breaker. So no caller ever pays for finding out.
+//! A node that refuses at once, as while its engine is started anew, is probed when somebody calls, too: finding out takes no
+//! time there, and the call passes if it has come back.
 //!
 //! A call that its caller gave up says little: the caller may have been impatient. It only makes the node suspect, and
 //! probes find out. A call about one container that fails does no more, either: an engine may hang on one container and serve
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Around, Call, first};
@@ -30,6 +33,11 @@ use state::{After, State};
 
 /// A name that no container has: the probe asks for the way to the list and not for the list.
 const NOBODY: &str = "roadstead-breaker-probe";
+
+/// How long a call waits for a probe of a node that refused at once the last time.
+const GLIMPSE: Duration = Duration::from_millis(50);
+/// So often, at most, calls have such a probe sent.
+const SPACING: Duration = Duration::from_millis(5);
 
 /// When a node counts as broken, and how it is asked again.
 #[derive(Clone, Debug)]
@@ -74,10 +82,14 @@ pub struct Breaker {
 
 #[derive(Debug)]
 struct Shared {
-    /// What is probed: the node without the breaker.
+    /// What is probed.
     node: Arc<dyn Node>,
     options: BreakerOptions,
     state: Mutex<State>,
+    /// Ends the pause before the next probe.
+    now: Arc<Notify>,
+    /// Counts the probes that are over.
+    probed: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -87,18 +99,20 @@ impl Shared {
     }
 }
 
-/// `node` behind a breaker.
+/// `node` behind a breaker, which probes `probed`: the same without layers, since what waits for its turn, or is repeated, tells
+/// nothing in time.
 #[must_use]
-pub fn guard(node: Arc<dyn Node>, options: BreakerOptions) -> Arc<dyn Node> {
-    let breaker = Breaker::new(Arc::clone(&node), options);
-    super::wrap(node, breaker)
+pub fn guard(node: Arc<dyn Node>, probed: Arc<dyn Node>, options: BreakerOptions) -> Arc<dyn Node> {
+    super::wrap(node, Breaker::new(probed, options))
 }
 
 impl Breaker {
-    /// A closed breaker, which probes `node`: that which it is wrapped around.
+    /// A closed breaker, which probes `node`. See [`guard`].
     #[must_use]
     pub fn new(node: Arc<dyn Node>, options: BreakerOptions) -> Self {
-        Breaker { shared: Arc::new(Shared { node, options, state: Mutex::default() }) }
+        let shared =
+            Shared { node, options, state: Mutex::default(), now: Arc::default(), probed: watch::Sender::new(0) };
+        Breaker { shared: Arc::new(shared) }
     }
 
     /// Since when the node has not answered; `None` while calls pass.
@@ -113,6 +127,19 @@ impl Breaker {
         // Nothing was sent, whatever the call.
         let words = format!("no answer since {since} ({why}); it is asked again in the background");
         Some(Error::new(ErrorKind::Unavailable, words).with_retry(Retry::Safe).with_context("since", since.to_string()))
+    }
+
+    /// Lets a call pass, or says why not.
+    async fn pass(&self) -> Result<()> {
+        let Some(refusal) = self.refusal() else { return Ok(()) };
+        let mut probed = self.shared.probed.subscribe();
+        if !self.shared.state().glimpse(GLIMPSE) {
+            return Err(refusal);
+        }
+        self.shared.now.notify_one();
+        // Late or not, the state tells.
+        let _ = timeout(GLIMPSE, probed.changed()).await;
+        self.refusal().map_or(Ok(()), Err)
     }
 
     fn failed(&self, why: &str, counts: bool) {
@@ -138,7 +165,7 @@ async fn probes(breaker: Weak<Shared>) {
     while let Some(shared) = breaker.upgrade() {
         let options = &shared.options;
         let begun = Instant::now();
-        shared.state().asking = true;
+        shared.state().asks();
         let answer = match timeout(options.probe_deadline, shared.node.list_containers(&nobody)).await {
             Ok(Err(error)) if is_silence(error.kind()) => Err(error.message().to_owned()),
             // Any other error is an answer.
@@ -146,19 +173,23 @@ async fn probes(breaker: Weak<Shared>) {
             Err(_) => Err(format!("no answer within {} s", options.probe_deadline.as_secs_f64())),
         };
         let node = shared.node.name();
-        let after = shared.state().probed(answer, options.failures);
+        let refused = begun.elapsed() < options.patience;
+        let after = shared.state().probed(answer, refused, options.failures);
+        shared.probed.send_modify(|count| *count = count.wrapping_add(1));
         match after {
             After::Closed(since) => return tracing::info!(node, %since, "answers again"),
             After::Trusted => return,
             After::Opened(why) => tracing::warn!(node, why, "does not answer; calls are refused until it does"),
             After::Unchanged => {}
         }
-        let longest =
-            if begun.elapsed() < options.patience { options.longest_pause_refused } else { options.longest_pause };
+        let longest = if refused { options.longest_pause_refused } else { options.longest_pause };
         let next = pause.map_or(options.pause, |pause: Duration| pause.saturating_mul(2)).min(longest);
         pause = Some(next);
+        let now = Arc::clone(&shared.now);
+        // Not held meanwhile: with the breaker all this ends.
         drop(shared);
-        sleep(next).await;
+        sleep(SPACING).await;
+        let _ = timeout(next.saturating_sub(SPACING), now.notified()).await;
     }
 }
 
@@ -220,9 +251,7 @@ impl Around for Breaker {
         call: Call<'a>,
         mut attempt: impl FnMut() -> Option<BoxFuture<'a, Result<T>>> + Send + 'a,
     ) -> Result<T> {
-        if let Some(refusal) = self.refusal() {
-            return Err(refusal);
-        }
+        self.pass().await?;
         let operation = call.operation;
         let tells = operation.pace == Pace::Quick && !is_other(operation);
         let mut waiting = Waiting { breaker: self, begun: Instant::now(), tells, answered: false };

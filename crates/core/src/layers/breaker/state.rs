@@ -1,5 +1,9 @@
 //! What a breaker knows: how often in a row the node did not answer, and whether that is too often.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::time::Timestamp;
 
 /// Closed, suspect or open.
@@ -12,8 +16,16 @@ pub(super) struct State {
     open: bool,
     /// Whether somebody probes: at most one does.
     pub(super) probing: bool,
-    /// Whether a probe is under way.
-    pub(super) asking: bool,
+    /// The last probe.
+    probe: Option<Probe>,
+}
+
+#[derive(Debug)]
+enum Probe {
+    /// Under way since then.
+    Asking(Instant),
+    /// Failed; whether at once.
+    Failed(bool),
 }
 
 /// What a probe changed.
@@ -58,9 +70,27 @@ impl State {
         self.open = false;
     }
 
+    /// A probe begins.
+    pub(super) fn asks(&mut self) {
+        // A node that left the last one without an answer is not looked at by callers: they would wait.
+        if !matches!(self.probe, Some(Probe::Failed(false))) {
+            self.probe = Some(Probe::Asking(Instant::now()));
+        }
+    }
+
+    /// Whether a caller may wait a moment for a probe, and have one sent: the last one was refused at once, or the next one has
+    /// not been under way for longer than that.
+    pub(super) fn glimpse(&self, moment: Duration) -> bool {
+        match &self.probe {
+            Some(Probe::Failed(at_once)) => *at_once,
+            Some(Probe::Asking(since)) => since.elapsed() < moment,
+            None => false,
+        }
+    }
+
     /// A probe is over. After `Closed` and `Trusted` nobody probes any more.
-    pub(super) fn probed(&mut self, answer: Result<(), String>, limit: u32) -> After {
-        self.asking = false;
+    pub(super) fn probed(&mut self, answer: Result<(), String>, at_once: bool, limit: u32) -> After {
+        self.probe = answer.is_err().then(|| Probe::Failed(at_once));
         match answer {
             Ok(()) => {
                 let since = self.open().map(|(since, _)| since);
