@@ -1,19 +1,85 @@
-//! A pool of named members, and the fan-out ([`gather`]) of everything that asks many nodes at once.
+//! The fan-out of everything that asks many nodes at once, and what comes of it: items, errors, and how fresh each node's part is.
 
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
-use crate::container::{ContainerFilter, ContainerSummary};
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::node::Node;
-use crate::pool::{Listing, NodeAnswer, NodeError, Pool, no_such_node};
 use crate::time::Timestamp;
+
+/// What several nodes answered together: items, errors and how fresh each node's part is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct Listing<T> {
+    /// What the healthy nodes gave.
+    pub items: Vec<T>,
+    /// What went wrong, at most one per node.
+    pub errors: Vec<NodeError>,
+    /// Every node of the pool, in its order.
+    pub nodes: Vec<NodeAnswer>,
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Listing { items: Vec::new(), errors: Vec::new(), nodes: Vec::new() }
+    }
+}
+
+/// What went wrong on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct NodeError {
+    /// Name of the node.
+    pub node: String,
+    /// What kind of error.
+    pub code: ErrorKind,
+    /// One line for a person.
+    pub detail: String,
+    /// Whether asking again is wise.
+    pub retry: Retry,
+}
+
+impl NodeError {
+    /// What `error` says of `node`.
+    #[must_use]
+    pub fn new(node: &str, error: &Error) -> Self {
+        NodeError { node: node.to_owned(), code: error.kind(), detail: error.to_string(), retry: error.retry() }
+    }
+}
+
+/// How one node's part of a listing came about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct NodeAnswer {
+    /// Name of the node.
+    pub node: String,
+    /// Whether it answered.
+    pub ok: bool,
+    /// When its part was read; absent when it did not answer.
+    pub observed_at: Option<Timestamp>,
+    /// How long it took, in seconds.
+    pub duration_seconds: f64,
+}
+
+impl NodeAnswer {
+    /// An answer that took `duration`; `observed_at` is absent when there was none.
+    #[must_use]
+    pub fn new(node: &str, observed_at: Option<Timestamp>, duration: Duration) -> Self {
+        NodeAnswer {
+            node: node.to_owned(),
+            ok: observed_at.is_some(),
+            observed_at,
+            duration_seconds: duration.as_secs_f64(),
+        }
+    }
+}
 
 /// Asks all questions at once, each of a node by its name, and answers by `deadline` with what there is.
 ///
@@ -24,8 +90,7 @@ where
     A: Future<Output = Result<Vec<T>>>,
 {
     let begun = Instant::now();
-    // A deadline beyond the clock's range is no deadline; a day stands for it.
-    let until = begun.checked_add(deadline).unwrap_or(begun + Duration::from_secs(86_400));
+    let until = super::until(deadline);
     let mut nodes = Vec::new();
     let mut asked: FuturesUnordered<_> = questions
         .into_iter()
@@ -76,77 +141,6 @@ where
         listing.nodes.push(NodeAnswer::new(&node, observed_at, duration));
     }
     listing
-}
-
-/// A pool whose members are named one by one.
-#[derive(Debug)]
-pub struct StaticPool {
-    name: String,
-    /// Replaced as a whole: a reader keeps the members that it began with.
-    nodes: RwLock<Arc<Vec<Arc<dyn Node>>>>,
-}
-
-impl StaticPool {
-    /// A pool of these members. Of several with one name the first is kept.
-    #[must_use]
-    pub fn new(name: impl Into<String>, nodes: impl IntoIterator<Item = Arc<dyn Node>>) -> Self {
-        let pool = StaticPool { name: name.into(), nodes: RwLock::default() };
-        for node in nodes {
-            // The error is that the name is taken, which is what the documentation says.
-            let _ = pool.add(node);
-        }
-        pool
-    }
-
-    /// Adds a member, as the last one.
-    ///
-    /// # Errors
-    /// [`ErrorKind::AlreadyExists`] when a member has this name.
-    pub fn add(&self, node: Arc<dyn Node>) -> Result<()> {
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        if nodes.iter().any(|member| member.name() == node.name()) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("node {} is in the pool already", node.name()))
-                .with_resource(node.name()));
-        }
-        Arc::make_mut(&mut nodes).push(node);
-        Ok(())
-    }
-
-    /// Takes a member out and gives it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] when there is none of this name.
-    pub fn remove(&self, name: &str) -> Result<Arc<dyn Node>> {
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        let index = nodes.iter().position(|member| member.name() == name).ok_or_else(|| no_such_node(name))?;
-        Ok(Arc::make_mut(&mut nodes).remove(index))
-    }
-
-    fn members(&self) -> Arc<Vec<Arc<dyn Node>>> {
-        Arc::clone(&self.nodes.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-#[async_trait]
-impl Pool for StaticPool {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn nodes(&self) -> Vec<Arc<dyn Node>> {
-        self.members().to_vec()
-    }
-
-    fn node(&self, name: &str) -> Result<Arc<dyn Node>> {
-        self.members().iter().find(|node| node.name() == name).cloned().ok_or_else(|| no_such_node(name))
-    }
-
-    async fn list_containers(&self, filter: &ContainerFilter, deadline: Duration) -> Result<Listing<ContainerSummary>> {
-        filter.validate()?;
-        let members = self.members();
-        let questions = members.iter().map(|node| (node.name().to_owned(), node.list_containers(filter)));
-        Ok(gather(questions, deadline).await)
-    }
 }
 
 #[cfg(test)]
