@@ -19,6 +19,7 @@ mod moves;
 mod nodes;
 mod objects;
 mod page;
+mod pools;
 mod problem;
 mod records;
 mod server;

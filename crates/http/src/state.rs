@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::metrics::Names;
 use crate::moves::Moves;
 use crate::nodes::Nodes;
+use crate::pools::Pools;
 use crate::records::Records;
 use crate::state_dir::StateDir;
 
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) state_dir: StateDir,
     /// Moves of containers between nodes.
     pub(crate) moves: Moves,
+    /// Named sets of nodes.
+    pub(crate) pools: Pools,
     /// Alerts that were raised and cleared.
     pub(crate) alerts: Arc<Alerts>,
     /// How machines are called in the metrics.

@@ -178,15 +178,20 @@ mod tests {
         let nodes: Vec<_> = listing
             .nodes
             .iter()
-            .map(|node| (node.node.as_str(), node.ok, (node.duration_seconds * 1e3) as u32))
+            .map(|node| (node.node.as_str(), node.ok, format!("{:.3}", node.duration_seconds)))
             .collect();
-        assert_eq!(nodes, [("slow", true, 900), ("dead", false, 1000), ("refuses", false, 0), ("quick", true, 5)]);
+        assert_eq!(
+            nodes,
+            [("slow", true, "0.900"), ("dead", false, "1.000"), ("refuses", false, "0.000"), ("quick", true, "0.005")]
+                .map(|(node, ok, took)| (node, ok, took.to_owned()))
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_the_deadline_when_all_have_answered() {
         let begun = Instant::now();
-        let questions = (0..1000).map(|number| after(&format!("n{number}"), number % 7, Ok(vec![number as u32])));
+        let questions =
+            (0..1000_u32).map(|number| after(&format!("n{number}"), u64::from(number % 7), Ok(vec![number])));
         let listing = gather(questions, Duration::MAX).await;
         assert_eq!(begun.elapsed(), Duration::from_millis(6));
         assert_eq!(listing.items, (0..1000).collect::<Vec<_>>());

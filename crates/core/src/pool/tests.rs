@@ -189,8 +189,7 @@ async fn every_refusal_has_its_reason() {
     }
     fleet.fill(2, &["new"]).await;
     fleet.nodes[3].faults().leave();
-    let mut options = MemoryOptions::default();
-    options.without = vec![Capability::Create];
+    let options = MemoryOptions { without: vec![Capability::Create], ..MemoryOptions::default() };
     let bare = Member::new(Arc::new(MemoryNode::new("unable", options).unwrap()) as _);
     let mut members = fleet.pool.members();
     members.push(bare.labels([("zone".to_owned(), "a".to_owned())].into()));

@@ -1,5 +1,6 @@
 //! One node of the server: a name and a URI, connected when it is needed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ pub struct NodeSlot {
     name: String,
     address: Mutex<Address>,
     source: NodeSource,
+    labels: BTreeMap<String, String>,
     options: ConnectOptions,
     bounds: Bounds,
     registry: Arc<Registry>,
@@ -115,6 +117,7 @@ impl NodeSlot {
             name: node.name.clone(),
             address: Mutex::new(Address::new(&node.uri)),
             source,
+            labels: node.labels.clone(),
             options,
             bounds: shared.bounds,
             registry: Arc::clone(&shared.registry),
@@ -143,10 +146,11 @@ impl NodeSlot {
 
     /// Whether it is what is kept.
     pub(super) fn is(&self, node: &StoredNode) -> bool {
-        let StoredNode { name, uri, certificate, key, authority } = node;
+        let StoredNode { name, uri, certificate, key, authority, labels } = node;
         let options = &self.options;
         self.name == *name
             && lock(&self.address).uri == *uri
+            && self.labels == *labels
             && (&options.certificate, &options.key, &options.authority) == (certificate, key, authority)
     }
 
@@ -166,6 +170,12 @@ impl NodeSlot {
     #[must_use]
     pub fn source(&self) -> NodeSource {
         self.source
+    }
+
+    /// Its labels, by which pools choose their members and containers are placed.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
     }
 
     /// Jobs of the server itself that concern this node.

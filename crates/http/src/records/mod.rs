@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::nodes::StoredNode;
+use crate::pools::StoredPool;
 use crate::state_dir::StateDir;
 
 /// Version of what the records are. An older one is brought up to date at the start, a newer one is not touched.
@@ -138,6 +139,14 @@ impl Records {
     /// None, unless this program is wrong.
     pub(crate) fn moves(&self) -> Result<Table<MoveRecord>> {
         self.table("moves/", "migration")
+    }
+
+    /// The pools, by name.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn pools(&self) -> Result<Table<StoredPool>> {
+        self.table("pools/", "pool")
     }
 
     /// Gives the store up: nothing is read or written any more.

@@ -257,13 +257,10 @@ impl Around for Breaker {
         let mut waiting = Waiting { breaker: self, begun: Instant::now(), tells, answered: false };
         let result = first(&mut attempt).await;
         waiting.answered = true;
+        // What takes longer than it was granted may still be done; what cannot be reached is told at any pace.
+        let silent = |kind| is_silence(kind) && (tells || kind == ErrorKind::Unavailable && !is_other(operation));
         match &result {
-            Err(error) if is_silence(error.kind()) => {
-                // What takes longer than it was granted may still be done; what cannot be reached is told at any pace.
-                if tells || error.kind() == ErrorKind::Unavailable && !is_other(operation) {
-                    self.failed(error.message(), call.resource.is_empty());
-                }
-            }
+            Err(error) if silent(error.kind()) => self.failed(error.message(), call.resource.is_empty()),
             Err(error) if !is_answer(error.kind()) => {}
             _ if asks_engine(operation) => self.shared.state().answered(),
             _ => {}

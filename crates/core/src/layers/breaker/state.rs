@@ -90,7 +90,7 @@ impl State {
 
     /// A probe is over. After `Closed` and `Trusted` nobody probes any more.
     pub(super) fn probed(&mut self, answer: Result<(), String>, at_once: bool, limit: u32) -> After {
-        self.probe = answer.is_err().then(|| Probe::Failed(at_once));
+        self.probe = answer.is_err().then_some(Probe::Failed(at_once));
         match answer {
             Ok(()) => {
                 let since = self.open().map(|(since, _)| since);
