@@ -24,6 +24,8 @@ declare! {
     P3 "every node is told of, in order, once" [] every_node_once;
     P4 "a member by name" [] member_by_name;
     P5 "each member's containers, with its node's name" [Create] containers_of_all;
+    N70 "a node that is in no pool of its engine says so" [Pools] in_no_pool;
+    N71 "the pool that a node is in has members, and lists their containers" [Pools] pool_of_the_engine;
     P6 "a verb reaches what passes the filter, and nothing else" [Create] verb_over_many;
     P7 "a dry run changes nothing and says what would be reached" [Create] dry_run;
     P8 "a verb over many answers by its deadline, and says what it does not know" [Create] verb_by_its_deadline;
@@ -272,4 +274,37 @@ async fn drained(scene: &Scene) -> Check {
         equal("the members that were looked at", stays.rejected.len(), 2)?;
     }
     Ok(())
+}
+
+/// Which one it is in, if any: engines that the suite is tried with are mostly in none.
+async fn pool_of(scene: &Scene) -> Check<Option<Arc<dyn Pool>>> {
+    match scene.node().pool("fleet").await {
+        Ok(pool) => Ok(Some(pool)),
+        Err(error) => refused("pool", Err::<(), _>(error), ErrorKind::Conflict).map(|_| None),
+    }
+}
+
+async fn in_no_pool(scene: &Scene) -> Check {
+    match pool_of(scene).await? {
+        None => Ok(()),
+        Some(_) => Err(super::check::Failure::Gated("the node is in a pool".to_owned())),
+    }
+}
+
+async fn pool_of_the_engine(scene: &Scene) -> Check {
+    let Some(pool) = pool_of(scene).await? else {
+        return Err(super::check::Failure::Gated("the node is in no pool".to_owned()));
+    };
+    equal("its name", pool.name(), "fleet")?;
+    let members = pool.members();
+    let mut names: Vec<_> = members.iter().map(|member| member.name().to_owned()).collect();
+    ensure(!names.is_empty(), "it has no members")?;
+    let listing = pool.list_containers(&ContainerFilter::all(), DEADLINE).await.during("list")?;
+    equal("the nodes", listing.nodes.iter().map(|node| node.node.clone()).collect::<Vec<_>>(), names.clone())?;
+    for item in &listing.items {
+        ensure(names.contains(&item.node), format!("a container of nobody: {item:?}"))?;
+    }
+    names.sort_unstable();
+    names.dedup();
+    equal("the number of names", names.len(), members.len())
 }

@@ -25,6 +25,7 @@ mod deadline;
 mod job;
 mod limit;
 mod node;
+mod pool;
 mod retry;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
+use super::outline::refuses_verbs;
 use super::{Listing, Member, NodeAnswer, NodeError, until};
 use crate::capabilities::Capability;
 use crate::container::{Container, ContainerFilter, ContainerState, ContainerSummary, DeleteOptions, StopOptions};
@@ -252,7 +253,8 @@ async fn on_node(
         let mut part = lock(part);
         part.listed_at = Some(Timestamp::now());
         part.items = containers.iter().map(ActedItem::new).collect();
-        let refused = action.needs().map_or(Ok(()), |needed| member.node.capabilities().require(needed));
+        let refused = refuses_verbs(&*member.node)
+            .and_then(|()| action.needs().map_or(Ok(()), |needed| member.node.capabilities().require(needed)));
         if let Err(error) = refused {
             for item in &mut part.items {
                 item.outcome = ActionOutcome::Failed;

@@ -10,6 +10,7 @@ mod fixed;
 mod gather;
 mod many;
 mod member;
+mod outline;
 mod place;
 #[cfg(all(test, feature = "memory"))]
 mod tests;
@@ -26,6 +27,7 @@ pub use fixed::StaticPool;
 pub use gather::{Listing, NodeAnswer, NodeError, gather};
 pub use many::{Acted, ActedItem, ActionOutcome, ContainerAction, ManyOptions};
 pub use member::Member;
+pub use outline::{Outline, outlined};
 pub use place::{Candidate, Decision, PlacedContainer, Placement, Strategy};
 
 use crate::container::{ContainerFilter, ContainerSpec, ContainerSummary};

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use roadstead_core::store::{Kept, Table};
-use roadstead_core::{Error, ErrorKind, LabelSelector, Member, NodeUri, Result, StaticPool, Timestamp, names};
+use roadstead_core::{Error, ErrorKind, LabelSelector, Member, NodeUri, Pool, Result, StaticPool, Timestamp, names};
 use serde::{Deserialize, Serialize};
 
 use crate::nodes::{NodeSlot, Nodes, away};
+use crate::state::within;
 
 pub(crate) use drain::start as start_drain;
 
@@ -74,6 +75,10 @@ pub(crate) struct PoolSettings {
     /// Nodes that belong to it by what they are, besides those that are named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select: Option<Select>,
+    /// In place of nodes and selection: the pool of its engine's own that this node is in, a cluster or a swarm. Who its members
+    /// are, the engine tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_of: Option<String>,
 }
 
 impl PoolSettings {
@@ -82,6 +87,12 @@ impl PoolSettings {
             names::node_name("nodes", node)?;
             if self.nodes.iter().take(index).any(|before| before == node) {
                 return Err(Error::invalid("nodes", format!("{node} is named twice")));
+            }
+        }
+        if let Some(node) = &self.own_of {
+            names::node_name("own_of", node)?;
+            if !self.nodes.is_empty() || self.select.is_some() {
+                return Err(Error::invalid("own_of", "stands in place of nodes and select"));
             }
         }
         self.select.as_ref().map_or(Ok(()), Select::validate)
@@ -200,7 +211,15 @@ impl StoredPool {
     }
 
     /// The pool with its members connected, as far as they are by `deadline`.
+    ///
+    /// # Errors
+    /// Of a pool of an engine's own those of the node that is asked for it.
     pub(crate) async fn resolve(&self, nodes: &Nodes, deadline: Duration) -> Result<StaticPool> {
+        if let Some(node) = &self.settings.own_of {
+            let node = nodes.get(node)?.node(deadline).await?;
+            let own = within(deadline, node.pool(&self.name)).await?;
+            return Ok(StaticPool::of(&self.name, own.members().into_iter().map(|member| self.cordoned(member))));
+        }
         let (slots, missing) = self.slots(nodes);
         let members = join_all(slots.iter().map(|slot| async move {
             let node = match slot.node(deadline).await {
@@ -228,11 +247,17 @@ impl StoredPool {
     /// Refuses the name of a node that is no member.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub(crate) fn has(&self, nodes: &Nodes, node: &str) -> Result<()> {
+    /// `NotFound`, and as [`StoredPool::resolve`].
+    pub(crate) async fn has(&self, nodes: &Nodes, node: &str, deadline: Duration) -> Result<()> {
         names::node_name("node", node)?;
-        let (slots, missing) = self.slots(nodes);
-        if slots.iter().any(|slot| slot.name() == node) || missing.iter().any(|name| name == node) {
+        let known = match &self.settings.own_of {
+            Some(_) => self.resolve(nodes, deadline).await?.members().iter().any(|member| member.name() == node),
+            None => {
+                let (slots, missing) = self.slots(nodes);
+                slots.iter().any(|slot| slot.name() == node) || missing.iter().any(|name| name == node)
+            }
+        };
+        if known {
             return Ok(());
         }
         Err(Error::new(ErrorKind::NotFound, format!("node {node} is no member of the pool {}", self.name))

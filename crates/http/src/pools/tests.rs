@@ -17,6 +17,8 @@ fn a_selection_says_what_it_takes() {
         (r#"{"select": {"labels": ["=x"]}}"#, "select.labels"),
         (r#"{"select": {"schemes": [""]}}"#, "select.schemes"),
         (r#"{"nodes": ["a", "b", "a"]}"#, "nodes"),
+        (r#"{"own_of": "/"}"#, "own_of"),
+        (r#"{"own_of": "a", "nodes": ["a"]}"#, "own_of"),
     ] {
         assert_eq!(settings(json).unwrap_err().field(), Some(field), "{json}");
     }
@@ -40,7 +42,7 @@ async fn schemes_are_whole_or_the_part_before_the_plus() {
     let taken = |schemes: &[&str]| {
         let select =
             Select { schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect(), ..Select::default() };
-        let settings = PoolSettings { nodes: Vec::new(), select: Some(select) };
+        let settings = PoolSettings { select: Some(select), ..PoolSettings::default() };
         let pool = StoredPool { name: "p".to_owned(), settings, cordons: BTreeMap::new() };
         let (slots, missing) = pool.slots(&nodes);
         assert!(missing.is_empty());

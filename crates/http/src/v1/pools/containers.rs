@@ -113,7 +113,12 @@ pub(crate) async fn create(
         let container = reached.pool.node(&made.node)?.container(&id);
         container.start().await.map_err(|error| error.with_resource(id.clone()))?;
     }
-    Ok(created(&format!("/v1/nodes/{}/containers/{id}", made.node), &made))
+    // Members of an engine's own pool need not be nodes of the server.
+    let location = match app.nodes.get(&made.node) {
+        Ok(_) => format!("/v1/nodes/{}/containers/{id}", made.node),
+        Err(_) => format!("/v1/pools/{pool}/containers?name={}", made.container.name),
+    };
+    Ok(created(&location, &made))
 }
 
 /// Which containers.

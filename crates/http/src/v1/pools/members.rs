@@ -113,8 +113,8 @@ pub(crate) async fn cordon(
 
 /// Keeps the time of a cordon that is there.
 async fn set_cordon(app: &App, pool: &str, node: &str, reason: &str) -> roadstead_core::Result<StoredPool> {
+    app.pools.get(pool).await?.has(&app.nodes, node, app.deadline()).await?;
     let change = |stored: &mut StoredPool| {
-        stored.has(&app.nodes, node)?;
         let since = stored.cordons.get(node).map_or_else(Timestamp::now, |before| before.since);
         stored.cordons.insert(node.to_owned(), Cordon { since, reason: reason.to_owned() });
         Ok(())
@@ -132,11 +132,13 @@ pub(crate) async fn uncordon(
     _: OptionalJson<Nothing>,
 ) -> Answer {
     let (pool, node) = path.into_inner();
+    let stored = app.pools.get(&pool).await?;
+    // A node that is no member any more may have left its cordon.
+    if !stored.cordons.contains_key(&node) {
+        stored.has(&app.nodes, &node, app.deadline()).await?;
+    }
     let change = |stored: &mut StoredPool| {
-        // A node that is no member any more may have left its cordon.
-        if stored.cordons.remove(&node).is_none() {
-            stored.has(&app.nodes, &node)?;
-        }
+        stored.cordons.remove(&node);
         Ok(())
     };
     app.pools.change(&pool, change).await?;
@@ -222,8 +224,14 @@ pub(crate) async fn drain(
     let reason = reason_of(&reason)?;
     let deadline = granted(&app, body.timeout_seconds, 300)?;
     let (pool, node) = (&path.0, &path.1);
-    app.pools.get(pool).await?.has(&app.nodes, node)?;
+    let stored = app.pools.get(pool).await?;
+    stored.has(&app.nodes, node, deadline).await?;
     if !body.dry_run {
+        if stored.settings.own_of.is_some() {
+            // Moves name nodes of the server, so that the next server can go on with them.
+            let words = "moving containers between members of an engine's own pool: a dry run says where they could go";
+            return Err(Error::unsupported(words).into());
+        }
         // First, so that nothing comes while the plan is made.
         set_cordon(&app, pool, node, reason).await?;
     }

@@ -31,6 +31,10 @@ pub(crate) struct NewPool {
     /// Nodes that belong to it by what they are, besides those that are named.
     #[serde(default)]
     select: Option<crate::pools::Select>,
+    /// In place of nodes and selection: the pool of its engine's own that this node is in, a cluster or a swarm. Who its members
+    /// are, the engine tells.
+    #[serde(default)]
+    own_of: Option<String>,
 }
 
 /// A pool.
@@ -41,8 +45,9 @@ pub(crate) struct PoolView {
     /// Which nodes belong to it.
     #[serde(flatten)]
     settings: PoolSettings,
-    /// Its members at this moment, by name.
-    members: Vec<String>,
+    /// Its members at this moment, by name; absent where an engine would have to be asked (`own_of`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Vec<String>>,
 }
 
 impl PoolView {
@@ -50,6 +55,7 @@ impl PoolView {
         let (slots, missing) = pool.slots(&app.nodes);
         let mut members: Vec<_> = slots.iter().map(|slot| slot.name().to_owned()).chain(missing).collect();
         members.sort();
+        let members = pool.settings.own_of.is_none().then_some(members);
         PoolView { name: pool.name, settings: pool.settings, members }
     }
 }
@@ -114,7 +120,7 @@ pub(crate) async fn list(app: web::Data<App>, Query(query): Query<PoolsQuery>) -
     responses((status = 201, description = "The new pool.", body = PoolView, headers(("Location" = String, description = "Path of the pool")))))]
 #[post("/pools")]
 pub(crate) async fn create(app: web::Data<App>, _: Query<Nothing>, Json(pool): Json<NewPool>) -> Answer {
-    let settings = PoolSettings { nodes: pool.nodes, select: pool.select };
+    let settings = PoolSettings { nodes: pool.nodes, select: pool.select, own_of: pool.own_of };
     let made = app.pools.create(&pool.name, settings).await?;
     Ok(created(&format!("/v1/pools/{}", made.name), &PoolView::new(&app, made)))
 }
