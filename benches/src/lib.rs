@@ -1,5 +1,6 @@
 //! Measurements of Roadstead beside what it stands on, in one run: ratios, never bare figures.
 
+pub mod fleet;
 pub mod host;
 pub mod raw;
 pub mod resp;

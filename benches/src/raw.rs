@@ -1,16 +1,29 @@
-//! The least that a client can do: one HTTP/1.1 request over a kept unix socket, the answer's bytes thrown away.
+//! The least that a client can do: one HTTP/1.1 request over a kept connection, the answer's bytes thrown away.
 //!
 //! It stands beside Roadstead in the measurements as the floor that no client of the engine can go below.
 
 use std::io::{Error, ErrorKind, Result};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixStream};
 
 /// A kept connection to an engine's socket.
 #[derive(Debug)]
-pub struct Raw {
-    stream: BufReader<UnixStream>,
+pub struct Raw<S = UnixStream> {
+    stream: BufReader<S>,
+    headers: String,
+}
+
+impl Raw<TcpStream> {
+    /// Connects to a port. With each request go `headers`, whole lines.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn to_port(address: std::net::SocketAddr, headers: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Raw { stream: BufReader::new(stream), headers: headers.to_owned() })
+    }
 }
 
 impl Raw {
@@ -19,15 +32,17 @@ impl Raw {
     /// # Errors
     /// When nobody listens there.
     pub async fn connect(path: &str) -> Result<Self> {
-        Ok(Raw { stream: BufReader::new(UnixStream::connect(path).await?) })
+        Ok(Raw { stream: BufReader::new(UnixStream::connect(path).await?), headers: String::new() })
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// Sends `GET target`, and gives the number of bytes in the answer's body.
     ///
     /// # Errors
     /// When the connection breaks or the status is not 200.
     pub async fn get(&mut self, target: &str) -> Result<usize> {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: engine\r\n\r\n");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: engine\r\n{}\r\n", self.headers);
         self.stream.write_all(request.as_bytes()).await?;
         let status = self.line().await?;
         if status.split(' ').nth(1) != Some("200") {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use roadstead_core::conformance::{Clause, Extra, Fixture, Outage, PullReferences};
-use roadstead_core::layers::{self, ConcurrencyLimit, Deadline, Retry, Trace};
+use roadstead_core::layers::{self, BreakerOptions, ConcurrencyLimit, Deadline, Retry, Trace};
 use roadstead_core::memory::{MemoryEngine, MemoryNode, MemoryOptions, PRESET_IMAGE, REGISTRY_IMAGE};
 use roadstead_core::{Capability, ConnectOptions, Node, NodeUri, Registry, Result};
 
@@ -39,11 +39,12 @@ pub enum Way {
 }
 
 /// Every column, in order.
-pub const SUBJECTS: [Subject; 19] = [
+pub const SUBJECTS: [Subject; 20] = [
     Subject::Memory("memory", |node| node),
     Subject::Memory("memory+deadline", |node| layers::wrap(node, Deadline::default())),
     Subject::Memory("memory+limit", |node| layers::wrap(node, ConcurrencyLimit::default())),
     Subject::Memory("memory+retry", |node| layers::wrap(node, Retry::default())),
+    Subject::Memory("memory+breaker", |node| layers::guard(Arc::clone(&node), node, BreakerOptions::default())),
     Subject::Memory("memory+trace", |node| layers::wrap(node, Trace::default())),
     Subject::Memory("memory+standard", layers::standard),
     Subject::Bare,

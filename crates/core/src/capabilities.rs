@@ -157,6 +157,8 @@ capabilities! {
     network_names = NetworkNames, "names of containers on networks";
     /// Volumes can be listed, inspected, created and deleted.
     volumes = Volumes, "volumes";
+    /// The node can be a member of a pool of the engine's own: a cluster, a swarm.
+    pools = Pools, "pools of the engine's own";
     /// Changes arrive as a stream of events.
     events = Events, "events";
     /// The event stream can begin in the past.

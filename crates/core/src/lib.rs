@@ -27,12 +27,11 @@ pub mod names;
 mod network;
 mod node;
 pub mod operation;
-mod pool;
+pub mod pool;
 mod process;
 mod registry;
 mod secret;
 mod signal;
-mod static_pool;
 mod stats;
 pub mod store;
 mod stream;
@@ -54,12 +53,11 @@ pub use image::{ImageDetails, ImageProgress, ImageSummary, Images, ImportOptions
 pub use job::{Job, JobSpec, JobState, JobStatus, OutputOptions};
 pub use network::{Network, NetworkSpec, Networks, Subnet};
 pub use node::{CreatedContainer, EventOptions, Node, NodeInfo};
-pub use pool::{Listing, NodeAnswer, NodeError, Pool};
+pub use pool::{Listing, Member, NodeAnswer, NodeError, Pool, PoolExt, StaticPool, gather};
 pub use process::{Connection, ConnectionFamily, ConnectionKind, OpenFile, Process, ProcessState};
 pub use registry::{ConnectOptions, Discovered, Engine, NodeUri, Registry};
 pub use secret::Secret;
 pub use signal::Signal;
-pub use static_pool::{StaticPool, gather};
 pub use stats::{
     BlockIoStats, ContainerStats, CpuStats, MemoryStats, NetworkStats, PidsStats, Pressure, PressureStats,
 };

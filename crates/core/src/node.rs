@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::image::Images;
 use crate::job::{Job, JobSpec, JobStatus};
 use crate::network::Networks;
+use crate::pool::Pool;
 use crate::stream::{ByteStream, ItemStream};
 use crate::time::Timestamp;
 use crate::usage::Metrics;
@@ -214,4 +215,13 @@ pub trait Node: Images + Networks + Volumes + Metrics + Debug + Send + Sync {
     ///
     /// * **J6**: `NotFound` when it is not known, or not kept any more.
     async fn job(&self, id: &str) -> Result<Arc<dyn Job>>;
+
+    /// The pool of the engine's own that the node is in: a cluster, a swarm. `name` is what the pool is called here. Who its
+    /// members are is what the engine tells at this moment; ask again to know who comes and goes.
+    ///
+    /// Members may be less capable than this node: some engines tell of others and cannot do anything to them.
+    ///
+    /// * **N70**: `Conflict` for a node that is in none.
+    /// * **N71**: the pool has this name and at least one member, no two of one name, and lists the containers of each.
+    async fn pool(&self, name: &str) -> Result<Arc<dyn Pool>>;
 }

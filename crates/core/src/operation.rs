@@ -102,6 +102,7 @@ operations! {
     NODE_RUN = "node.run", Node::run, Write, Quick;
     NODE_JOBS = "node.jobs", Node::jobs, Read, Quick;
     NODE_JOB = "node.job", Node::job, Read, Quick;
+    NODE_POOL = "node.pool", Node::pool, Read, Quick;
 
     METRICS_HOST = "metrics.host", Metrics::host, Read, Quick;
     METRICS_USAGE = "metrics.usage", Metrics::usage, Read, Quick;

@@ -276,7 +276,7 @@ request_timeout_seconds = 30
 
 [nodes]
 trial = \"memory:\"
-build = { uri = \"memory:\", certificate = \"/etc/roadstead/cert.pem\", key = \"/etc/roadstead/key.pem\", authority = \"/etc/roadstead/ca.pem\" }
+build = { uri = \"memory:\", certificate = \"/etc/roadstead/cert.pem\", key = \"/etc/roadstead/key.pem\", authority = \"/etc/roadstead/ca.pem\", labels = { zone = \"a\" } }
 ```
 
 ## Alerts

@@ -101,6 +101,9 @@ pub struct NodeTable {
     pub key: Option<PathBuf>,
     /// Certificate authority of the engine, PEM.
     pub authority: Option<PathBuf>,
+    /// Labels, by which pools choose their members and containers are placed.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl NodeConfig {
@@ -109,8 +112,8 @@ impl NodeConfig {
     pub fn named(&self, name: &str) -> NewNode {
         match self.clone() {
             NodeConfig::Uri(uri) => NewNode { name: name.to_owned(), uri, ..NewNode::default() },
-            NodeConfig::Table(NodeTable { uri, certificate, key, authority }) => {
-                NewNode { name: name.to_owned(), uri, certificate, key, authority }
+            NodeConfig::Table(NodeTable { uri, certificate, key, authority, labels }) => {
+                NewNode { name: name.to_owned(), uri, certificate, key, authority, labels }
             }
         }
     }

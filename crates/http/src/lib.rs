@@ -20,6 +20,7 @@ mod moves;
 mod nodes;
 mod objects;
 mod page;
+mod pools;
 mod problem;
 mod records;
 mod server;

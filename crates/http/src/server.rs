@@ -25,6 +25,7 @@ use crate::etag;
 use crate::fleet::Duty;
 use crate::moves::Moves;
 use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
+use crate::pools::Pools;
 use crate::problem::Problem;
 use crate::records::Records;
 use crate::state::App;
@@ -139,6 +140,7 @@ impl Server {
             .collect::<Result<Vec<_>>>()?;
         let records = Records::open(&config, &state_dir).await?;
         let moves = Moves::new(records.moves()?);
+        let pools = Pools::new(records.pools()?);
         let nodes = assemble(&config, registry, &records).await?;
         let (ending, ended) = watch::channel(false);
         let drain = config.drain_timeout_seconds;
@@ -150,6 +152,7 @@ impl Server {
             records,
             state_dir,
             moves,
+            pools,
             alerts: Arc::default(),
             machines: Mutex::default(),
             token: Token::new(token.clone()),

@@ -13,6 +13,7 @@ use crate::fleet::{Duty, Fleet};
 use crate::metrics::Names;
 use crate::moves::Moves;
 use crate::nodes::Nodes;
+use crate::pools::Pools;
 use crate::records::Records;
 use crate::state_dir::StateDir;
 
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) state_dir: StateDir,
     /// Moves of containers between nodes.
     pub(crate) moves: Moves,
+    /// Named sets of nodes.
+    pub(crate) pools: Pools,
     /// Alerts that were raised and cleared.
     pub(crate) alerts: Arc<Alerts>,
     /// How machines are called in the metrics.

@@ -1,6 +1,6 @@
 //! Clusters, which only this engine has: one of a single member, on a server of the test's own.
 
-use roadstead_core::{ContainerFilter, ContainerSpec, ErrorKind, Pool};
+use roadstead_core::{ContainerFilter, ContainerSpec, ErrorKind, Node, PoolExt};
 use roadstead_tests::engines::{OwnEngine, image};
 
 use crate::product::Product;
@@ -12,7 +12,9 @@ async fn clustered(scene: &Scene, purpose: &str) -> Option<(OwnEngine, Scene)> {
     let alone = scene.on(own.engine()).await;
     assert!(alone.lxd().cluster_members().await.expect("we are told").is_empty());
     let error = alone.lxd().cluster("flotilla").await.expect_err("it is in none");
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let error = alone.lxd().pool("flotilla").await.expect_err("it is in none");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
     let _ = alone.client(&["cluster", "enable", "one"]);
     // The members of a cluster share a certificate, which takes the place of the server's own.
     let directory = own.engine().client_directory();
@@ -30,6 +32,10 @@ pub(crate) async fn they_make_one(scene: &Scene) {
     assert_eq!((member.name.as_str(), Some(member.status.as_str())), ("one", told["status"].as_str()));
     assert_eq!(Some(member.url.as_str()), told["url"].as_str());
     let name = there.they_init("c");
+    let _ = there.client(&["cluster", "set", "one", "user.zone", "a"]);
+    let pool = there.lxd().pool("flotilla").await.expect("a pool");
+    let [member] = &pool.members()[..] else { panic!("{pool:?}") };
+    assert_eq!((member.labels.get("zone").map(String::as_str), member.cordon.as_deref()), (Some("a"), None));
     let pool = there.lxd().cluster("flotilla").await.expect("a pool");
     let nodes = pool.nodes();
     assert_eq!(nodes.iter().map(|node| node.name()).collect::<Vec<_>>(), ["one"]);

@@ -251,6 +251,7 @@ async fn unsupported_by_the_node(scene: &Scene) -> Check {
         ("events", Some(Can::Events), async { node.events(&EventOptions::default()).await.map(drop) }.boxed()),
         ("events since", Some(Can::EventsSince), async { node.events(&since).await.map(drop) }.boxed()),
         ("run", Some(Can::NodeJobs), async { node.run(&JobSpec::new(SLEEP)).await.map(drop) }.boxed()),
+        ("pool", Some(Can::Pools), async { node.pool("fleet").await.map(drop) }.boxed()),
     ];
     let mut tried = all_unsupported(scene, calls).await?;
     if scene.has(Can::Create) {

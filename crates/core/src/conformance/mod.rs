@@ -225,7 +225,7 @@ mod tests {
             include_str!("../image.rs"),
             include_str!("../network.rs"),
             include_str!("../volume.rs"),
-            include_str!("../pool.rs"),
+            include_str!("../pool/mod.rs"),
         ]
         .into_iter()
         .flat_map(stated)

@@ -14,6 +14,7 @@ use crate::image::{ImageDetails, ImageProgress, ImageSummary, Images, ImportOpti
 use crate::job::{Job, JobSpec, JobStatus};
 use crate::network::{Network, NetworkSpec, Networks};
 use crate::node::{CreatedContainer, EventOptions, Node, NodeInfo};
+use crate::pool::Pool;
 use crate::process::Process;
 use crate::stream::{ByteStream, ItemStream};
 use crate::usage::{HistoryOptions, HostFacts, Metrics, NodeUsage, ProcessOptions, UsageHistory, UsageOptions};
@@ -100,6 +101,9 @@ impl Node for Sick {
         self.ail().await
     }
     async fn job(&self, _: &str) -> Result<Arc<dyn Job>> {
+        self.ail().await
+    }
+    async fn pool(&self, _: &str) -> Result<Arc<dyn Pool>> {
         self.ail().await
     }
 }

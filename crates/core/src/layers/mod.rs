@@ -1,4 +1,4 @@
-//! Layers around a node: deadline, concurrency limit, retry, trace.
+//! Layers around a node: deadline, concurrency limit, retry, breaker, trace.
 //!
 //! A layer is an [`Around`]: it sees every call as an [`Operation`] and a future to run, and every stream that a call
 //! gave. One generic wrapper carries it through all methods of all traits, so that no layer can forget a method; what
@@ -19,11 +19,13 @@
 //! }
 //! ```
 
+mod breaker;
 mod container;
 mod deadline;
 mod job;
 mod limit;
 mod node;
+mod pool;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+pub use breaker::{Breaker, BreakerOptions, guard};
 pub use deadline::Deadline;
 pub use limit::ConcurrencyLimit;
 pub use retry::Retry;
@@ -106,11 +109,12 @@ pub fn wrap<A: Around>(node: Arc<dyn Node>, layer: A) -> Arc<dyn Node> {
     Arc::new(node::LayeredNode::new(node, Arc::new(layer)))
 }
 
-/// The layers that a server uses, from the outside: trace, retry, concurrency limit, deadline.
+/// The layers that a server uses, from the outside: trace, breaker, retry, concurrency limit, deadline.
 #[must_use]
-pub fn standard(node: Arc<dyn Node>) -> Arc<dyn Node> {
-    let node = wrap(node, Deadline::default());
+pub fn standard(engine: Arc<dyn Node>) -> Arc<dyn Node> {
+    let node = wrap(Arc::clone(&engine), Deadline::default());
     let node = wrap(node, ConcurrencyLimit::default());
     let node = wrap(node, Retry::default());
+    let node = guard(node, engine, BreakerOptions::default());
     wrap(node, Trace::default())
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::container::LayeredContainer;
 use super::job::LayeredJob;
+use super::pool::LayeredPool;
 use super::{Around, Call};
 use crate::capabilities::Capabilities;
 use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerSummary, RestoreOptions};
@@ -18,6 +19,7 @@ use crate::job::{Job, JobSpec, JobStatus};
 use crate::network::{Network, NetworkSpec, Networks};
 use crate::node::{CreatedContainer, EventOptions, Node, NodeInfo};
 use crate::operation::{self, Operation};
+use crate::pool::Pool;
 use crate::process::Process;
 use crate::stream::{ByteStream, ItemStream};
 use crate::usage::{HistoryOptions, HostFacts, Metrics, NodeUsage, ProcessOptions, UsageHistory, UsageOptions};
@@ -124,6 +126,12 @@ impl<A: Around> Node for LayeredNode<A> {
     async fn job(&self, id: &str) -> Result<Arc<dyn Job>> {
         let job = self.layer.around(self.call(&operation::NODE_JOB, id), || Some(self.inner.job(id))).await?;
         Ok(LayeredJob::wrap(job, self.inner.name(), &self.layer))
+    }
+
+    async fn pool(&self, name: &str) -> Result<Arc<dyn Pool>> {
+        let call = self.call(&operation::NODE_POOL, name);
+        let pool = self.layer.around(call, || Some(self.inner.pool(name))).await?;
+        Ok(Arc::new(LayeredPool::new(pool, Arc::clone(&self.layer))))
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Faults, PRESET_IMAGE, REGISTRY, images, lock, shell};
 use crate::capabilities::{Capabilities, Capability};
 use crate::container::{Container, ContainerFilter, ContainerSpec, ContainerState, ContainerSummary, RestoreOptions};
 use crate::copy::{CopyOptions, CopyProgress, CopyWay};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::image::{ImageDetails, ImageSummary};
 use crate::job::{Job, JobSpec, JobStatus};
@@ -24,6 +24,7 @@ use crate::names;
 use crate::network::{Network, Subnet};
 use crate::node::{CreatedContainer, EventOptions, Node, NodeInfo};
 use crate::operation as op;
+use crate::pool::Pool;
 use crate::stream::{ByteStream, ItemStream};
 use crate::time::Timestamp;
 
@@ -87,6 +88,7 @@ impl MemoryNode {
         capabilities.ports = false;
         // Simulated processes are tasks, which cannot be copied.
         capabilities.snapshots_stateful = false;
+        capabilities.pools = false;
         // There is no machine, and a simulated process opens no files.
         for capability in
             [Capability::Host, Capability::UsageMachine, Capability::UsageHistory, Capability::ProcessFiles]
@@ -287,5 +289,10 @@ impl Node for MemoryNode {
         self.shared.capabilities.require(Capability::Jobs)?;
         self.shared.enter(&op::NODE_JOB).await?;
         self.shared.wrap_job(self.shared.jobs.get(id)?)
+    }
+
+    async fn pool(&self, _: &str) -> Result<Arc<dyn Pool>> {
+        // Nodes in memory know nothing of each other.
+        Err(Error::unsupported(Capability::Pools.text()))
     }
 }

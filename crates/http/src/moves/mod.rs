@@ -1,7 +1,6 @@
 //! Moves of containers as work of the server: each is a job whose output tells how far it is, and a record in the store, from
 //! which the next server goes on.
 
-mod away;
 mod job;
 mod log;
 
@@ -15,6 +14,7 @@ use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, 
 use roadstead_core::store::{Claim, TableChange};
 use roadstead_core::{Error, ErrorKind, Job, Node, Result, Timestamp};
 
+use crate::nodes::away;
 use crate::state::App;
 use job::{Driven, Reporter};
 
@@ -192,10 +192,8 @@ impl Moves {
         let is_left = |step: Step| record.plan.steps.contains(&step) && !is_done(record, step);
         let left_on_target = is_left(Step::SettleTarget) || is_left(Step::StartTarget);
         match futures_util::join!(from.node(app.deadline()), to.node(app.deadline())) {
-            (Ok(source), Err(why)) if down => Ok((source, away::away(to.name(), &why)?, Direction::Back)),
-            (Err(why), Ok(target)) if committed && left_on_target => {
-                Ok((away::away(from.name(), &why)?, target, direction))
-            }
+            (Ok(source), Err(why)) if down => Ok((source, away(to.name(), &why)?, Direction::Back)),
+            (Err(why), Ok(target)) if committed && left_on_target => Ok((away(from.name(), &why)?, target, direction)),
             (source, target) => {
                 let (source, target) = (source?, target?);
                 if committed && !left_on_target && is_left(Step::DeleteSource) {

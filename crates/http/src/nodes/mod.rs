@@ -3,6 +3,7 @@
 //! A [`NodeSlot`] holds a name and a URI for as long as the server knows the node. Whoever needs the node asks the slot,
 //! which connects when it must: a node that was away at the start works as soon as it is there.
 
+mod away;
 mod slot;
 mod stored;
 
@@ -21,6 +22,7 @@ use crate::records::Records;
 use slot::Shared;
 use stored::Stored;
 
+pub(crate) use away::away;
 pub use slot::NodeSlot;
 pub use stored::StoredNode;
 
@@ -70,6 +72,9 @@ pub struct NewNode {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub authority: Option<PathBuf>,
+    /// Labels, by which pools choose their members and containers are placed.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for NewNode {
@@ -136,6 +141,10 @@ impl Nodes {
     /// `InvalidInput` that names the field.
     pub fn check(&self, node: &NewNode) -> Result<()> {
         names::node_name("name", &node.name)?;
+        for (key, value) in &node.labels {
+            names::label_key("labels", key)?;
+            names::no_nul("labels", value)?;
+        }
         let uri: NodeUri = node.uri.parse()?;
         self.shared.registry.engine(uri.scheme())?;
         if node.certificate.is_some() != node.key.is_some() {

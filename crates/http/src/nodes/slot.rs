@@ -1,10 +1,11 @@
 //! One node of the server: a name and a URI, connected when it is needed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use roadstead_core::jobs::{JobKeeper, JobLimits};
-use roadstead_core::layers::{self, ConcurrencyLimit, Deadline, Trace, wrap};
+use roadstead_core::layers::{self, BreakerOptions, ConcurrencyLimit, Deadline, Trace, guard, wrap};
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Node, NodeUri, Registry, Result, Retry};
 
 use super::stored::{Stored, StoredNode};
@@ -14,6 +15,12 @@ use super::{Bounds, NewNode, NodeSource};
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// The longest time for which a failed attempt is remembered.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// The same for an attempt that left us waiting: nobody answers there, not even with a refusal.
+const BACKOFF_MAX_SILENT: Duration = Duration::from_secs(15);
+/// An attempt that took this long left us waiting. Once one did, callers are not kept for the next ones.
+const SILENT: Duration = Duration::from_millis(250);
+/// How long a probe has to be answered, at most: see [`BreakerOptions::probe_deadline`].
+const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The longest silence of an engine in the middle of a stream that moves data.
 const STREAM_IDLE: Duration = Duration::from_secs(600);
@@ -34,6 +41,7 @@ pub struct NodeSlot {
     name: String,
     address: Mutex<Address>,
     source: NodeSource,
+    labels: BTreeMap<String, String>,
     options: ConnectOptions,
     bounds: Bounds,
     registry: Arc<Registry>,
@@ -81,6 +89,8 @@ struct Failure {
     message: String,
     at: Instant,
     backoff: Duration,
+    /// Whether the attempt left us waiting.
+    silent: bool,
 }
 
 /// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
@@ -107,6 +117,7 @@ impl NodeSlot {
             name: node.name.clone(),
             address: Mutex::new(Address::new(&node.uri)),
             source,
+            labels: node.labels.clone(),
             options,
             bounds: shared.bounds,
             registry: Arc::clone(&shared.registry),
@@ -135,10 +146,11 @@ impl NodeSlot {
 
     /// Whether it is what is kept.
     pub(super) fn is(&self, node: &StoredNode) -> bool {
-        let StoredNode { name, uri, certificate, key, authority } = node;
+        let StoredNode { name, uri, certificate, key, authority, labels } = node;
         let options = &self.options;
         self.name == *name
             && lock(&self.address).uri == *uri
+            && self.labels == *labels
             && (&options.certificate, &options.key, &options.authority) == (certificate, key, authority)
     }
 
@@ -160,6 +172,12 @@ impl NodeSlot {
         self.source
     }
 
+    /// Its labels, by which pools choose their members and containers are placed.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
     /// Jobs of the server itself that concern this node.
     #[must_use]
     pub fn keeper(&self) -> &JobKeeper {
@@ -172,7 +190,8 @@ impl NodeSlot {
         lock(&self.state).node.clone()
     }
 
-    /// The node; connects within `deadline` when it is not connected.
+    /// The node; connects within `deadline` when it is not connected. A node that was tried before, and did not even refuse,
+    /// is tried again in the background: nobody waits for it.
     ///
     /// # Errors
     /// `Unavailable` when it cannot be connected, or could not a moment ago.
@@ -180,9 +199,16 @@ impl NodeSlot {
         if let Some(settled) = self.settled() {
             return settled;
         }
+        let silent = self.silent();
+        if let (Some(error), Err(_)) = (&silent, self.connecting.try_lock()) {
+            return Err(self.unavailable(error));
+        }
         let slot = Arc::clone(self);
         // The attempt goes on when this caller gives up, so that impatient callers do not keep a slow node away.
         let attempt = tokio::spawn(async move { slot.attempt().await });
+        if let Some(error) = silent {
+            return Err(self.unavailable(&error));
+        }
         match tokio::time::timeout(deadline, attempt).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => Err(Error::new(ErrorKind::Unexpected, format!("connecting failed: {error}"))),
@@ -203,6 +229,11 @@ impl NodeSlot {
         Some(Err(self.unavailable(&failure.message)))
     }
 
+    /// Why it is not connected, if the last attempt left us waiting.
+    fn silent(&self) -> Option<String> {
+        lock(&self.state).failure.as_ref().filter(|failure| failure.silent).map(|failure| failure.message.clone())
+    }
+
     async fn attempt(&self) -> Result<Arc<dyn Node>> {
         let _one_at_a_time = self.connecting.lock().await;
         // Whoever held the lock before may have settled it.
@@ -210,6 +241,7 @@ impl NodeSlot {
             return settled;
         }
         let address = lock(&self.address).uri.clone();
+        let begun = Instant::now();
         match self.registry.connect(&self.name, &address, &self.options).await {
             Ok(node) => {
                 if let Some(lasting) = node.lasting_uri() {
@@ -225,12 +257,14 @@ impl NodeSlot {
             Err(error) => {
                 tracing::warn!(node = self.name, uri = self.uri(), %error, "not connected");
                 let mut state = lock(&self.state);
+                let silent = begun.elapsed() >= SILENT;
+                let longest = if silent { BACKOFF_MAX_SILENT } else { BACKOFF_MAX };
                 let backoff = state
                     .failure
                     .as_ref()
-                    .map_or(BACKOFF_MIN, |failure| failure.backoff.saturating_mul(2).min(BACKOFF_MAX));
+                    .map_or(BACKOFF_MIN, |failure| failure.backoff.saturating_mul(2).min(longest));
                 let message = error.message().to_owned();
-                state.failure = Some(Failure { message: message.clone(), at: Instant::now(), backoff });
+                state.failure = Some(Failure { message: message.clone(), at: Instant::now(), backoff, silent });
                 Err(self.unavailable(&message))
             }
         }
@@ -244,16 +278,19 @@ impl NodeSlot {
         }
     }
 
-    /// Deadlines, a bound of calls at once, repetition of what is safe, and traces: for every call, in one place.
-    fn layered(&self, node: Arc<dyn Node>) -> Arc<dyn Node> {
+    /// Deadlines, a bound of calls at once, repetition of what is safe, a breaker, and traces: for every call, in one place.
+    fn layered(&self, engine: Arc<dyn Node>) -> Arc<dyn Node> {
         let mut deadline = Deadline::default();
         deadline.quick = self.bounds.quick;
         deadline.slow = self.bounds.slow;
         // A pull is quiet while the engine unpacks.
         deadline.idle = STREAM_IDLE;
-        let node = wrap(node, deadline);
+        let node = wrap(Arc::clone(&engine), deadline);
         let node = wrap(node, ConcurrencyLimit::new(QUICK_CALLS, SLOW_CALLS, self.bounds.quick));
         let node = wrap(node, layers::Retry::default());
+        let mut breaker = BreakerOptions::default();
+        breaker.probe_deadline = PROBE_DEADLINE.min(self.bounds.quick);
+        let node = guard(node, engine, breaker);
         wrap(node, Trace::default())
     }
 

@@ -1,5 +1,6 @@
 //! The nodes that were added over the API, as they are kept in the store: over restarts, and for all servers that share it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use roadstead_core::store::{Kept, Revision, Table, TableChange};
@@ -25,6 +26,9 @@ pub struct StoredNode {
     /// Certificate authority of the server, PEM file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<PathBuf>,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for StoredNode {
@@ -35,15 +39,15 @@ impl std::fmt::Debug for StoredNode {
 
 impl From<StoredNode> for NewNode {
     fn from(node: StoredNode) -> Self {
-        let StoredNode { name, uri, certificate, key, authority } = node;
-        NewNode { name, uri, certificate, key, authority }
+        let StoredNode { name, uri, certificate, key, authority, labels } = node;
+        NewNode { name, uri, certificate, key, authority, labels }
     }
 }
 
 impl From<NewNode> for StoredNode {
     fn from(node: NewNode) -> Self {
-        let NewNode { name, uri, certificate, key, authority } = node;
-        StoredNode { name, uri, certificate, key, authority }
+        let NewNode { name, uri, certificate, key, authority, labels } = node;
+        StoredNode { name, uri, certificate, key, authority, labels }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::moves::StoreLog;
 use crate::nodes::StoredNode;
+use crate::pools::StoredPool;
 use crate::state_dir::StateDir;
 
 /// Version of what the records are. An older one is brought up to date at the start, a newer one is not touched.
@@ -178,6 +179,14 @@ impl Records {
     /// Those of the store.
     pub(crate) async fn join(&self, urls: Vec<String>) -> Result<Fleet> {
         Fleet::join(Arc::clone(&self.store), self.table("servers/", "server")?, urls).await
+    }
+
+    /// The pools, by name.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn pools(&self) -> Result<Table<StoredPool>> {
+        self.table("pools/", "pool")
     }
 
     /// Gives the store up: nothing is read or written any more.

@@ -1,5 +1,7 @@
 //! A store, its key and what older versions left belong together.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 fn config(directory: &tempfile::TempDir) -> Config {
@@ -14,6 +16,7 @@ fn node(name: &str) -> StoredNode {
         certificate: None,
         key: None,
         authority: None,
+        labels: BTreeMap::new(),
     }
 }
 

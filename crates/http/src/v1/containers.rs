@@ -37,15 +37,19 @@ pub(crate) struct ContainersQuery {
     timeout_seconds: Option<u32>,
 }
 
+/// The state of this name. Engines may have words that nobody knows; callers may not.
+pub(super) fn state(field: &str, word: &str) -> Result<ContainerState> {
+    ContainerState::ALL.into_iter().find(|state| state.name() == word).ok_or_else(|| {
+        let words: Vec<_> = ContainerState::ALL.iter().map(|state| state.name()).collect();
+        Error::invalid(field, format!("{word:?} is not one of {}", words.join(", ")))
+    })
+}
+
 impl ContainersQuery {
     fn filter(&self) -> Result<ContainerFilter> {
         let mut filter = ContainerFilter::all();
         for word in &self.state {
-            let state = ContainerState::ALL.into_iter().find(|state| state.name() == word).ok_or_else(|| {
-                let words: Vec<_> = ContainerState::ALL.iter().map(|state| state.name()).collect();
-                Error::invalid("state", format!("{word:?} is not one of {}", words.join(", ")))
-            })?;
-            filter.states.push(state);
+            filter.states.push(state("state", word)?);
         }
         filter.names.clone_from(&self.name);
         filter.labels = self.label.iter().map(|label| LabelSelector::parse(label)).collect();
@@ -54,7 +58,7 @@ impl ContainersQuery {
     }
 
     /// Everything is refused that can be before an engine is asked.
-    fn parse(self, app: &App) -> Result<(ContainerFilter, Duration, Paging)> {
+    pub(super) fn parse(self, app: &App) -> Result<(ContainerFilter, Duration, Paging)> {
         let filter = self.filter()?;
         let deadline = self.deadline(app)?;
         let paging = Paging { limit: self.limit, cursor: self.cursor, fields: self.fields };
@@ -72,7 +76,7 @@ impl ContainersQuery {
 }
 
 /// The items and their order: by node, newest first.
-fn respond(paging: &Paging, listing: Listing<ContainerSummary>) -> Answer {
+pub(super) fn respond(paging: &Paging, listing: Listing<ContainerSummary>) -> Answer {
     Ok(paging.respond(listing, |container| {
         vec![container.node.clone(), newest_first(container.created_at), container.id.clone()]
     })?)
@@ -102,9 +106,18 @@ pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(que
 #[into_params(parameter_in = Query)]
 pub(crate) struct CreateQuery {
     /// Starts it, too.
-    start: bool,
+    pub(super) start: bool,
     /// Only checks what would be refused about the specification itself; nothing is created.
-    dry_run: bool,
+    pub(super) dry_run: bool,
+}
+
+impl CreateQuery {
+    pub(super) fn validate(&self) -> Result<()> {
+        if self.dry_run && self.start {
+            return Err(Error::invalid("start", "what is only checked cannot be started"));
+        }
+        Ok(())
+    }
 }
 
 /// Creates a container. With `start=true` it is started, too; when the start fails, the container stays and the error
@@ -121,9 +134,7 @@ pub(crate) async fn create(
     Json(spec): Json<ContainerSpec>,
 ) -> Answer {
     spec.validate()?;
-    if query.dry_run && query.start {
-        return Err(Error::invalid("start", "what is only checked cannot be started").into());
-    }
+    query.validate()?;
     let engine = app.node(&node).await?;
     if query.dry_run {
         engine.check_container(&spec).await?;

@@ -14,6 +14,7 @@ mod migrations;
 mod networks;
 mod nodes;
 pub(crate) mod openapi;
+mod pools;
 mod processes;
 mod servers;
 mod snapshots;
@@ -100,6 +101,19 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(jobs::get_output)
             .service(jobs::write_stdin)
             .service(jobs::resize)
+            .service(pools::list)
+            .service(pools::create)
+            .service(pools::inspect)
+            .service(pools::replace)
+            .service(pools::remove)
+            .service(pools::list_members)
+            .service(pools::cordon)
+            .service(pools::uncordon)
+            .service(pools::drain)
+            .service(pools::totals)
+            .service(pools::list_containers)
+            .service(pools::create_container)
+            .service(pools::act)
             .service(images::list)
             .service(images::inspect)
             .service(images::delete)

@@ -1,5 +1,6 @@
 //! Nodes: which there are, what they can do, adding and removing them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(super) struct NodeView {
     pub uri: String,
     /// How the server came to know it.
     pub source: NodeSource,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// What it is, when it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub info: Option<NodeInfo>,
@@ -69,6 +72,7 @@ async fn view(slot: &Arc<NodeSlot>, deadline: Duration) -> NodeView {
         state,
         uri: slot.uri(),
         source: slot.source(),
+        labels: slot.labels().clone(),
         info,
         error,
         capabilities_path: format!("/v1/nodes/{}/capabilities", slot.name()),

@@ -14,6 +14,7 @@ mod metrics;
 mod migrations;
 mod nodes;
 mod openapi;
+mod pools;
 mod refusals;
 mod resources;
 mod rig;

@@ -68,6 +68,11 @@ fn sample(id: &str, container: &str, job: &str) -> Option<(&'static str, Option<
             Some(json!({"source": {"node": "sea", "container": container}, "target": {"node": "lake"},
                                  "stop_timeout_seconds": 0})),
         ),
+        "pools_create" => ("", Some(json!({"name": "p2", "nodes": ["sea"]}))),
+        "pools_replace" => ("", Some(json!({"nodes": ["sea", "lake"]}))),
+        "pools_create_container" => ("", Some(json!({"spec": {"image": image}}))),
+        "pools_act" => ("", Some(json!({"all": true, "dry_run": true}))),
+        "pools_drain" => ("", Some(json!({"dry_run": true}))),
         "networks_create" => ("", Some(json!({"name": "n2"}))),
         "snapshots_create" => ("", Some(json!({"name": "s2"}))),
         "volumes_create" => ("", Some(json!({"name": "v2"}))),
@@ -100,6 +105,7 @@ async fn every_path_answers_as_documented() {
             let _ = rig.post("/v1/nodes/sea/volumes", json!({"name": "v1"})).await;
             let snapshots = format!("/v1/nodes/sea/containers/{container}/snapshots");
             rig.post(&snapshots, json!({"name": "s1"})).await.is(201);
+            let _ = rig.post("/v1/pools", json!({"name": "p1", "nodes": ["sea", "lake"]})).await;
             let (query, body) = sample(id, &container, job).unwrap_or(("", None));
             let migration = if path.contains("{migration}") {
                 let (_, moves) = sample("migrations_start", &container, job).unwrap();
@@ -110,6 +116,8 @@ async fn every_path_answers_as_documented() {
             };
             let place = path
                 .replace("{migration}", &migration)
+                .replace("{pool}", "p1")
+                .replace("{verb}", "start")
                 .replace("{node}", if id == "nodes_remove" { "bay" } else { "sea" })
                 .replace("{container}", &container)
                 .replace("{job}", job)

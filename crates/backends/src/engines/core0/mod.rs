@@ -28,6 +28,7 @@ mod machine;
 mod node;
 mod outcome;
 mod outliving;
+mod pool;
 mod ports;
 mod processes;
 mod progress;
@@ -53,6 +54,7 @@ pub use command::Command;
 pub use commands::{Commands, HostCommands};
 pub use node::Core0Node;
 pub use outcome::{Outcome, OutcomeState};
+pub use pool::resource_pool;
 pub use started::Core0Job;
 pub use streams::Entry;
 

@@ -9,7 +9,7 @@ use roadstead_core::{
     ByteStream, Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
     CopyOptions, CopyProgress, CopyWay, CreatedContainer, Error, Event, EventOptions, ImageDetails, ImageProgress,
     ImageSummary, Images, ImportOptions, ItemStream, Job, JobSpec, JobStatus, Network, NetworkSpec, Networks, Node,
-    NodeInfo, NodeUri, PullOptions, RestoreOptions, Result, Volume, VolumeSpec, Volumes,
+    NodeInfo, NodeUri, Pool, PullOptions, RestoreOptions, Result, Volume, VolumeSpec, Volumes,
 };
 
 use super::commands::{Commands, HostCommands};
@@ -148,6 +148,11 @@ impl Node for Core0Node {
 
     async fn job(&self, id: &str) -> Result<Arc<dyn Job>> {
         self.call("node.job", None, "", async { self.0.jobs.get(id) }).await
+    }
+
+    async fn pool(&self, name: &str) -> Result<Arc<dyn Pool>> {
+        // Nodes know nothing of each other: see `resource_pool`.
+        self.lacks("node.pool", Capability::Pools, name).await
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     can.usage_history = reported.local && cgroups;
     can.process_files = reported.local;
     can.copy = false;
+    // What has no daemon that stays answers the question for a swarm, and knows none.
+    can.pools = info.swarm.is_some() && !reported.version.has_component("conmon");
     can.file_owners = owners;
     // A daemon's archives hold `security.capability` and nothing else of the kind.
     can.file_attributes = reported.version.has_component("conmon");

@@ -29,6 +29,7 @@ mod reference;
 mod request;
 mod ssh;
 mod stats;
+mod swarm;
 mod system;
 mod tls;
 mod top;

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use roadstead_core::{
     ByteStream, Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
     CopyOptions, CopyProgress, CopyWay, CreatedContainer, Error, Event, EventOptions, ItemStream, Job, JobSpec,
-    JobStatus, Node, NodeInfo, NodeUri, RestoreOptions, Result,
+    JobStatus, Node, NodeInfo, NodeUri, Pool, RestoreOptions, Result,
 };
 
 use super::client::Client;
 use super::container::DockerContainer;
 use super::request::Request;
-use super::{check, connect, create, error, events, list, system};
+use super::{check, connect, create, error, events, list, swarm, system};
 
 /// A Docker daemon, or Podman's compatible service.
 #[derive(Clone, Debug)]
@@ -111,5 +111,13 @@ impl Node for DockerNode {
 
     async fn job(&self, id: &str) -> Result<Arc<dyn Job>> {
         self.call("node.job", async { self.0.jobs.get(id) }).await
+    }
+
+    async fn pool(&self, name: &str) -> Result<Arc<dyn Pool>> {
+        let work = async {
+            self.0.capabilities.require(Capability::Pools)?;
+            Ok(Arc::new(swarm::pool(self, name).await?) as Arc<dyn Pool>)
+        };
+        self.call("node.pool", work).await
     }
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::client::Client;
 use super::request::Request;
+use super::swarm::SwarmInfo;
 
 /// The answer of `/version`, as far as it is used.
 #[derive(Debug, Default, Deserialize)]
@@ -64,6 +65,7 @@ pub(super) struct Info {
     pub(super) cgroup_driver: Option<String>,
     pub(super) cgroup_version: Option<String>,
     pub(super) security_options: Option<Vec<String>>,
+    pub(super) swarm: Option<SwarmInfo>,
 }
 
 impl Info {

@@ -28,6 +28,7 @@ pub(super) fn derive(reported: &Reported<'_>, limits: &JobLimits) -> Capabilitie
     can.snapshots_expire = has("snapshot_expiry_creation");
     can.backups = has("container_backup") && has("backup_compression_algorithm") && has("backup_override_name");
     can.copy = has("instances");
+    can.pools = has("clustering");
     // There is no call for it: only who sees the process can send it a signal.
     can.kill = reported.local;
     // Swap is allowed or not, and never counted.

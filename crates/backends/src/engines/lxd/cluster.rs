@@ -4,10 +4,11 @@
 //! the member that we are connected with, and differ in whose containers they list, where they create, and whose machine they
 //! tell of. Where that member is away, all are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roadstead_core::jobs::{JobKeeper, JobLimits};
-use roadstead_core::{Error, Node, Result, StaticPool};
+use roadstead_core::{Error, ErrorKind, Member, Node, Result, StaticPool};
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::{self, Reported};
@@ -31,6 +32,22 @@ pub struct ClusterMember {
     pub roles: Vec<String>,
     /// In the kernel's word, for example `x86_64`.
     pub architecture: String,
+    /// Its labels: what its configuration has below `user.`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Which new instances the cluster places on it by itself: `all`, `manual` for none, `group`; empty where that is not told.
+    #[serde(default)]
+    pub places: String,
+}
+
+impl ClusterMember {
+    /// Why no new containers are placed on it.
+    fn cordon(&self) -> Option<String> {
+        if !matches!(self.status.as_str(), "" | "Online") {
+            return Some(format!("the cluster says that it is {}: {}", self.status.to_lowercase(), self.message));
+        }
+        (self.places == "manual").then(|| "the cluster places nothing on it by itself".to_owned())
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -42,10 +59,15 @@ struct Wire {
     message: Option<String>,
     roles: Option<Vec<String>>,
     architecture: Option<String>,
+    config: Option<BTreeMap<String, Option<String>>>,
 }
 
 impl Wire {
     fn member(self) -> ClusterMember {
+        let config = self.config.unwrap_or_default();
+        let label = |(key, value): (&String, &Option<String>)| {
+            Some((key.strip_prefix("user.")?.to_owned(), value.clone().unwrap_or_default()))
+        };
         ClusterMember {
             name: self.server_name.unwrap_or_default(),
             url: self.url.unwrap_or_default(),
@@ -53,6 +75,8 @@ impl Wire {
             message: self.message.unwrap_or_default(),
             roles: self.roles.unwrap_or_default(),
             architecture: self.architecture.unwrap_or_default(),
+            labels: config.iter().filter_map(label).collect(),
+            places: config.get("scheduler.instance").cloned().flatten().unwrap_or_default(),
         }
     }
 }
@@ -89,17 +113,25 @@ impl LxdNode {
     /// The cluster as a pool called `name`, whose nodes are the members, by their own names.
     ///
     /// # Errors
-    /// [`roadstead_core::ErrorKind::Unsupported`] when the server is in no cluster.
+    /// [`roadstead_core::ErrorKind::Conflict`] when the server is in no cluster.
     pub async fn cluster(&self, name: &str) -> Result<StaticPool> {
-        let work = async {
-            let members = members(&self.0).await?;
-            if members.is_empty() {
-                return Err(Error::unsupported("a pool of cluster members: the server is in no cluster"));
+        self.call("lxd.cluster", None, "", self.cluster_of(name)).await
+    }
+
+    pub(super) async fn cluster_of(&self, name: &str) -> Result<StaticPool> {
+        let members = members(&self.0).await?;
+        if members.is_empty() {
+            return Err(Error::new(ErrorKind::Conflict, "the server is in no cluster"));
+        }
+        let known = members.into_iter().map(|told| {
+            let cordon = told.cordon();
+            let member = Member::new(Arc::new(self.member(&told.name)) as Arc<dyn Node>).labels(told.labels);
+            match cordon {
+                Some(why) => member.cordoned(why),
+                None => member,
             }
-            let nodes = members.iter().map(|member| Arc::new(self.member(&member.name)) as Arc<dyn Node>);
-            Ok(StaticPool::new(name, nodes))
-        };
-        self.call("lxd.cluster", None, "", work).await
+        });
+        Ok(StaticPool::of(name, known))
     }
 
     fn member(&self, member: &str) -> LxdNode {
@@ -132,10 +164,20 @@ mod tests {
 
     #[test]
     fn nulls_and_absent_members_are_nothing() {
-        let wire: Vec<Wire> =
-            serde_json::from_value(json!([{"server_name": "a", "roles": null, "config": {}}, {}])).unwrap();
+        let wire: Vec<Wire> = serde_json::from_value(json!([
+            {"server_name": "a", "status": "Online", "roles": null, "config": {"user.zone": "b", "user.rack": null}},
+            {},
+            {"server_name": "c", "status": "Online", "config": {"scheduler.instance": "manual"}},
+            {"server_name": "d", "status": "Offline", "message": "no heartbeat for 30 s"}
+        ]))
+        .unwrap();
         let members: Vec<_> = wire.into_iter().map(Wire::member).collect();
         assert_eq!((members[0].name.as_str(), members[0].roles.len()), ("a", 0));
+        assert_eq!((members[0].labels["zone"].as_str(), members[0].labels["rack"].as_str()), ("b", ""));
         assert_eq!(members[1], ClusterMember::default());
+        let cordons: Vec<_> = members.iter().map(ClusterMember::cordon).collect();
+        let manual = Some("the cluster places nothing on it by itself".to_owned());
+        let offline = Some("the cluster says that it is offline: no heartbeat for 30 s".to_owned());
+        assert_eq!(cordons, [None, None, manual, offline]);
     }
 }

@@ -9,7 +9,7 @@ use roadstead_core::{
     ByteStream, Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
     CopyOptions, CopyProgress, CopyWay, CreatedContainer, Error, Event, EventOptions, ImageDetails, ImageProgress,
     ImageSummary, Images, ImportOptions, ItemStream, Job, JobSpec, JobStatus, Network, NetworkSpec, Networks, Node,
-    NodeInfo, NodeUri, PullOptions, RestoreOptions, Result, Volume, VolumeSpec, Volumes,
+    NodeInfo, NodeUri, Pool, PullOptions, RestoreOptions, Result, Volume, VolumeSpec, Volumes,
 };
 
 use super::container::LxdContainer;
@@ -130,6 +130,11 @@ impl Node for LxdNode {
 
     async fn job(&self, id: &str) -> Result<Arc<dyn Job>> {
         self.call("node.job", None, "", async { self.0.jobs.get(id) }).await
+    }
+
+    async fn pool(&self, name: &str) -> Result<Arc<dyn Pool>> {
+        let work = async { Ok(Arc::new(self.cluster_of(name).await?) as Arc<dyn Pool>) };
+        self.call("node.pool", Some(Capability::Pools), "", work).await
     }
 }
 

@@ -7,7 +7,8 @@ use roadstead_core::{Capabilities, Capability};
 /// * `copy`: copying a container by the engines' own means needs both engines in one process, and the API has no route for
 ///   it. Containers move to and from the node as files and configuration; a move between two nodes of one server by their own
 ///   means is asked of that server (`/v1/migrations`).
-const NOT_CARRIED: [Capability; 1] = [Capability::Copy];
+/// * `pools`: the members of a node's own pool would be nodes that the other server does not serve by themselves.
+const NOT_CARRIED: [Capability; 2] = [Capability::Copy, Capability::Pools];
 
 /// The capabilities as they are from here.
 pub(super) fn from_here(mut there: Capabilities) -> Capabilities {
@@ -22,10 +23,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_but_copying_is_carried() {
+    fn all_but_copying_and_pools_is_carried() {
         let here = from_here(Capabilities::all());
         let lacking: Vec<_> = here.iter().filter(|(_, has)| !has).map(|(capability, _)| capability).collect();
-        assert_eq!(lacking, [Capability::Copy]);
+        assert_eq!(lacking, NOT_CARRIED);
     }
 
     #[test]

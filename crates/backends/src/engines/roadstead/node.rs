@@ -9,7 +9,7 @@ use roadstead_core::{
     ByteStream, Capabilities, Capability, ConnectOptions, Container, ContainerFilter, ContainerSpec, ContainerSummary,
     CopyOptions, CopyProgress, CopyWay, CreatedContainer, Error, ErrorKind, Event, EventOptions, ImageDetails,
     ImageProgress, ImageSummary, Images, ImportOptions, ItemStream, Job, JobSpec, JobStatus, Network, NetworkSpec,
-    Networks, Node, NodeInfo, NodeUri, PullOptions, RestoreOptions, Result, Volume, VolumeSpec, Volumes, names,
+    Networks, Node, NodeInfo, NodeUri, Pool, PullOptions, RestoreOptions, Result, Volume, VolumeSpec, Volumes, names,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -198,6 +198,12 @@ impl Node for RoadsteadNode {
 
     async fn job(&self, id: &str) -> Result<Arc<dyn Job>> {
         self.call("node.job", None, id, job::find(&self.0, id)).await
+    }
+
+    async fn pool(&self, name: &str) -> Result<Arc<dyn Pool>> {
+        // The members would be nodes that the other server does not serve by themselves.
+        let refused = async { Err(Error::unsupported(Capability::Pools.text())) };
+        self.call("node.pool", Some(Capability::Pools), name, refused).await
     }
 }
 

@@ -1,6 +1,6 @@
-//! A node that is away, for a move that has to go on without it.
+//! A node that is away, for what has to go on without it.
 //!
-//! A move that was interrupted must not wait for both of its nodes: a source that was stopped runs again as soon as it answers,
+//! The members of a pool are nodes, whether they are there or not. And a move that was interrupted must not wait for both of its nodes: a source that was stopped runs again as soon as it answers,
 //! whether the target is there or not, and a copy that has become the container is started for a source that is away. What
 //! needs the other one then fails as on an engine that does not answer, and is done when it is there again.
 
@@ -47,7 +47,7 @@ impl Around for Away {
 ///
 /// # Errors
 /// When the name cannot be one.
-pub(super) fn away(name: &str, why: &Error) -> Result<Arc<dyn Node>> {
+pub(crate) fn away(name: &str, why: &Error) -> Result<Arc<dyn Node>> {
     // Nothing reaches what the layer is around: it lends its form only.
     let nobody = Arc::new(MemoryNode::new(name, MemoryOptions::default())?);
     Ok(wrap(nobody, Away { why: why.message().to_owned() }))
