@@ -20,8 +20,10 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::alerts;
 use crate::auth::{Token, require_identity};
 use crate::config::Config;
+use crate::containers::Bodies;
 use crate::envelope::{AccessLog, envelope};
 use crate::etag;
+use crate::mirrors;
 use crate::moves::Moves;
 use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
 use crate::problem::Problem;
@@ -148,6 +150,7 @@ impl Server {
             state_dir,
             moves,
             alerts: Arc::default(),
+            bodies: Bodies::default(),
             machines: Mutex::default(),
             token: Token::new(token.clone()),
             ending: ended,
@@ -201,6 +204,7 @@ impl Server {
                 () = followed.nodes.follow() => {}
             }
         });
+        mirrors::keep(&app);
         alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })

@@ -76,6 +76,18 @@ pub enum Change {
         /// Its id.
         id: Arc<str>,
     },
+    /// The mirror of a node is not ready any more: what happens there from now on is told when it is again.
+    Away {
+        /// Name of the node.
+        node: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// It is ready. What had happened meanwhile was told before this.
+    Here {
+        /// Name of the node.
+        node: Arc<str>,
+    },
     /// Changes may have been missed: read the list again. What comes after this is what happens from then on.
     Resync,
 }
@@ -90,12 +102,30 @@ pub struct Told {
     pub change: Change,
 }
 
+/// A change as it is written down.
+#[derive(Clone, Debug)]
+pub(super) enum Written {
+    Put(Arc<Item>),
+    Deleted(Arc<str>),
+    Away(Arc<str>),
+    Here,
+}
+
+#[derive(Debug)]
+enum What {
+    /// What was replaced since then is let go of: a later entry tells of it.
+    Put(Weak<Item>),
+    Deleted,
+    Away(Arc<str>),
+    Here,
+}
+
 #[derive(Debug)]
 struct Entry {
     node: Arc<str>,
-    id: Arc<str>,
-    /// None when it is gone. What was replaced since then is let go of: a later entry tells of it.
-    item: Option<Weak<Item>>,
+    /// Id of the container; none when it is about the node.
+    id: Option<Arc<str>>,
+    what: What,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +161,13 @@ impl Changes {
         Moment { epoch: self.epoch, revision }
     }
 
+    /// Whether one who watches from this moment, some time from now, will hardly be too late: half of what is kept was told since
+    /// then at most.
+    #[must_use]
+    pub fn is_recent(&self, moment: Moment) -> bool {
+        moment.epoch == self.epoch && moment.revision.saturating_add(KEPT_MAX as u64 / 2) >= lock(&self.log).revision
+    }
+
     /// How many watch.
     #[must_use]
     pub fn watchers(&self) -> usize {
@@ -139,20 +176,26 @@ impl Changes {
 
     /// Writes changes of one node down, and shows them by `show`, which is given the revision after the last, before anybody
     /// else is told of them.
-    pub(super) fn add(&self, node: &Arc<str>, changes: &[(Arc<str>, Option<Arc<Item>>)], show: impl FnOnce(u64)) {
+    pub(super) fn add(&self, node: &Arc<str>, changes: Vec<Written>, show: impl FnOnce(u64)) {
         let mut log = lock(&self.log);
-        for (id, item) in changes {
+        let some = !changes.is_empty();
+        for change in changes {
             log.revision += 1;
             if log.entries.len() == KEPT_MAX {
                 log.entries.pop_front();
             }
-            let item = item.as_ref().map(Arc::downgrade);
-            log.entries.push_back(Entry { node: Arc::clone(node), id: Arc::clone(id), item });
+            let (id, what) = match change {
+                Written::Put(item) => (Some(Arc::clone(item.id())), What::Put(Arc::downgrade(&item))),
+                Written::Deleted(id) => (Some(id), What::Deleted),
+                Written::Away(reason) => (None, What::Away(reason)),
+                Written::Here => (None, What::Here),
+            };
+            log.entries.push_back(Entry { node: Arc::clone(node), id, what });
         }
         show(log.revision);
         let revision = log.revision;
         drop(log);
-        if !changes.is_empty() {
+        if some {
             // Never backwards, when two are written down at nearly the same time.
             self.told.send_if_modified(|told| {
                 let later = revision > *told;
@@ -217,7 +260,7 @@ impl Watch {
         let new = usize::try_from(self.from - before).unwrap_or(usize::MAX);
         let entries = || log.entries.iter().skip(new);
         // Where a container changed more than once, the last time says all.
-        let mut last: HashMap<(&Arc<str>, &Arc<str>), usize> = HashMap::new();
+        let mut last: HashMap<(&Arc<str>, &Option<Arc<str>>), usize> = HashMap::new();
         for (index, entry) in entries().enumerate() {
             last.insert((&entry.node, &entry.id), index);
         }
@@ -230,13 +273,17 @@ impl Watch {
             if !wanted || last.get(&(&entry.node, &entry.id)) != Some(&index) {
                 continue;
             }
-            let change = match &entry.item {
-                None => Change::Deleted { node: Arc::clone(&entry.node), id: Arc::clone(&entry.id) },
-                Some(item) => match item.upgrade() {
+            let node = Arc::clone(&entry.node);
+            let change = match (&entry.what, &entry.id) {
+                (What::Put(item), _) => match item.upgrade() {
                     Some(item) => Change::Put(item),
-                    // It is being replaced at this moment: what replaces it is told next.
+                    // A later entry tells of it.
                     None => continue,
                 },
+                (What::Deleted, Some(id)) => Change::Deleted { node, id: Arc::clone(id) },
+                (What::Deleted, None) => continue,
+                (What::Away(reason), _) => Change::Away { node, reason: Arc::clone(reason) },
+                (What::Here, _) => Change::Here { node },
             };
             self.batch.push_back(Told { moment: self.changes.at(self.from), change });
         }

@@ -537,12 +537,7 @@ impl<'a> Keeper<'a> {
         let asked = self.whole.iter().chain(&self.some).filter_map(Question::first_mark);
         let settled = waiting.chain(asked).min().map_or(self.taken, |first| first.saturating_sub(1));
         self.waited_for &= settled < self.taken;
-        self.mirror.shown.send_if_modified(|shown| {
-            let changed = shown.settled != settled || shown.away.is_some();
-            shown.settled = settled;
-            shown.away = None;
-            changed
-        });
+        self.mirror.here(settled);
     }
 }
 

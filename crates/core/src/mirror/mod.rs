@@ -17,7 +17,8 @@
 //! * **M6**: when events or the engine end, fail, or may have been missed, it is listed anew, again and again with growing pauses up
 //!   to five seconds. Until then the mirror is not ready, and what it had is kept to compare with.
 //! * **M7**: each change that can be seen has a revision of its own, one more than the change before, in the epoch of its
-//!   [`Changes`]; where nothing changed there is none, however often the engine is asked.
+//!   [`Changes`], and so has each time at which the mirror becomes ready or is so no more; where nothing changed there is none,
+//!   however often the engine is asked.
 //! * **M8**: a watcher that begins at the moment of a snapshot, and applies what it is told, has the snapshots that come after it.
 //!   One that is too late, or comes from another epoch, is told to read the list anew. Slow ones hold nothing up and take no memory.
 //! * **M9**: details that are kept are as the engine told them after the last event or write that concerned the container. What engines
@@ -47,6 +48,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use self::changes::Written;
 pub use self::changes::{Change, Changes, Moment, Told, Watch};
 pub use self::details::Details;
 use self::details::KeptDetails;
@@ -95,6 +97,14 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     /// When the engine answered for the last time, by this process's clock: its list was this one then, as far as it has told.
     pub observed_at: Timestamp,
+}
+
+impl View {
+    /// These containers, of which the engine was known at this time to have no others.
+    #[must_use]
+    pub fn new(snapshot: Arc<Snapshot>, observed_at: Timestamp) -> Self {
+        View { snapshot, observed_at }
+    }
 }
 
 /// What is to be seen of a mirror.
@@ -414,13 +424,30 @@ impl Mirror {
     }
 
     fn away(&self, why: &str) {
-        self.shown.send_modify(|shown| shown.away = Some(why.into()));
+        let why: Arc<str> = why.into();
+        let was_ready = self.shown.borrow().away.is_none();
+        let told = if was_ready { vec![Written::Away(Arc::clone(&why))] } else { Vec::new() };
+        self.changes.add(&self.node, told, |_| self.shown.send_modify(|shown| shown.away = Some(why)));
         self.forget_details(None);
+    }
+
+    /// It is ready, with marks looked at up to this one.
+    fn here(&self, settled: u64) {
+        let told = if self.shown.borrow().away.is_some() { vec![Written::Here] } else { Vec::new() };
+        if told.is_empty() && self.shown.borrow().settled == settled {
+            return;
+        }
+        self.changes.add(&self.node, told, |_| {
+            self.shown.send_modify(|shown| {
+                shown.settled = settled;
+                shown.away = None;
+            });
+        });
     }
 
     /// Takes in what the engine answered: what is as it was is left alone. Gives how many changes it were.
     fn publish(&self, found: Vec<ContainerSummary>, gone: &[Arc<str>]) -> usize {
-        let mut changes: Vec<(Arc<str>, Option<Arc<Item>>)> = Vec::new();
+        let mut changes = Vec::new();
         let mut index = lock(&self.index);
         let mut items = self.shown.borrow().snapshot.items.clone();
         let many = found.len() + gone.len() > items.len() / 8 + 64;
@@ -429,7 +456,7 @@ impl Mirror {
                 if !many {
                     items.remove(old.key());
                 }
-                changes.push((Arc::clone(id), None));
+                changes.push(Written::Deleted(Arc::clone(id)));
             }
         }
         for summary in found {
@@ -445,7 +472,7 @@ impl Mirror {
             if !many {
                 items.insert(Arc::clone(&item));
             }
-            changes.push((Arc::clone(item.id()), Some(item)));
+            changes.push(Written::Put(item));
         }
         if changes.is_empty() {
             return 0;
@@ -453,7 +480,8 @@ impl Mirror {
         if many {
             items = Sorted::new(index.by_id.values().cloned().collect());
         }
-        self.changes.add(&self.node, &changes, |revision| {
+        let count = changes.len();
+        self.changes.add(&self.node, changes, |revision| {
             let snapshot = Snapshot {
                 node: Arc::clone(&self.node),
                 moment: self.changes.at(revision),
@@ -462,6 +490,6 @@ impl Mirror {
             };
             self.shown.send_modify(|shown| shown.snapshot = Arc::new(snapshot));
         });
-        changes.len()
+        count
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use roadstead_core::jobs::{JobKeeper, JobLimits};
 use roadstead_core::layers::{self, ConcurrencyLimit, Deadline, Trace, wrap};
+use roadstead_core::mirror::{Changes, Mirror};
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Node, NodeUri, Registry, Result, Retry};
 
 use super::stored::{Stored, StoredNode};
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) options: ConnectOptions,
     pub(super) bounds: Bounds,
+    /// Where the changes of all mirrors are told.
+    pub(super) changes: Arc<Changes>,
 }
 
 /// A name and a URI, connected when it is needed.
@@ -46,6 +49,8 @@ pub struct NodeSlot {
     connecting: tokio::sync::Mutex<()>,
     /// Where it is kept over restarts, if it is.
     stored: Option<Arc<Stored>>,
+    /// Its containers in memory.
+    mirror: Arc<Mirror>,
 }
 
 /// Where it is.
@@ -115,6 +120,7 @@ impl NodeSlot {
             state: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),
             stored,
+            mirror: Mirror::new(&node.name, Arc::clone(&shared.changes)),
         }
     }
 
@@ -164,6 +170,12 @@ impl NodeSlot {
     #[must_use]
     pub fn keeper(&self) -> &JobKeeper {
         &self.keeper
+    }
+
+    /// Its containers in memory: ready while [`crate::mirrors`] keeps it, and its engine answers.
+    #[must_use]
+    pub(crate) fn mirror(&self) -> &Arc<Mirror> {
+        &self.mirror
     }
 
     /// The node, if it is connected now.
@@ -223,8 +235,13 @@ impl NodeSlot {
                 Ok(node)
             }
             Err(error) => {
-                tracing::warn!(node = self.name, uri = self.uri(), %error, "not connected");
                 let mut state = lock(&self.state);
+                // Its mirror tries again and again: only news are worth a line.
+                if state.failure.as_ref().is_some_and(|failure| failure.message == error.message()) {
+                    tracing::debug!(node = self.name, uri = self.uri(), %error, "not connected");
+                } else {
+                    tracing::warn!(node = self.name, uri = self.uri(), %error, "not connected");
+                }
                 let backoff = state
                     .failure
                     .as_ref()
@@ -244,7 +261,8 @@ impl NodeSlot {
         }
     }
 
-    /// Deadlines, a bound of calls at once, repetition of what is safe, and traces: for every call, in one place.
+    /// Deadlines, a bound of calls at once, repetition of what is safe, traces, and marks for the mirror: for every call, in one
+    /// place.
     fn layered(&self, node: Arc<dyn Node>) -> Arc<dyn Node> {
         let mut deadline = Deadline::default();
         deadline.quick = self.bounds.quick;
@@ -254,7 +272,8 @@ impl NodeSlot {
         let node = wrap(node, deadline);
         let node = wrap(node, ConcurrencyLimit::new(QUICK_CALLS, SLOW_CALLS, self.bounds.quick));
         let node = wrap(node, layers::Retry::default());
-        wrap(node, Trace::default())
+        // The outermost, so that whoever changes something through here, or is told of something, is shown it afterwards.
+        self.mirror.writes(wrap(node, Trace::default()))
     }
 
     /// Whatever kept us from connecting: for who asks for the node, it is not available, and nothing was done.

@@ -133,6 +133,7 @@ async fn run(acts: &[Act], weather: &Weather) {
         match told.change {
             Change::Put(item) => drop(known.insert(item.summary().id.clone(), item.summary().clone())),
             Change::Deleted { id, .. } => drop(known.remove(&*id)),
+            Change::Away { .. } | Change::Here { .. } => {}
             Change::Resync => panic!("too few changes for that"),
         }
     }

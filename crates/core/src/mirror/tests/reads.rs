@@ -165,7 +165,7 @@ async fn it_comes_back_with_the_engine() {
     assert_eq!(rig.read().await, rig.listed().await);
     assert!(rig.mirror.find(&second).is_some());
     let after = rig.mirror.snapshot().moment();
-    assert_eq!((after.epoch(), after.revision()), (before.epoch(), before.revision() + 2));
+    assert_eq!((after.epoch(), after.revision()), (before.epoch(), before.revision() + 3), "gone, deleted, created");
 }
 
 /// M6: who sees the engine answer shortens the pause, and a list that fails ends nothing for good.

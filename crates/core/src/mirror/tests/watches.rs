@@ -9,7 +9,8 @@ use super::*;
 async fn each_change_has_a_revision() {
     let rig = Rig::new().await;
     let moment = async || rig.mirror.read(PATIENCE).await.unwrap().snapshot.moment();
-    let first = moment().await;
+    moment().await;
+    let first = rig.mirror.changes().now();
     let id = create(&*rig.node, "web").await;
     let container = rig.node.container(&id);
     for step in 1..=4 {
@@ -52,7 +53,9 @@ impl Known {
                 self.0.insert(item.key().clone(), item.summary().clone());
             }
             Change::Deleted { id, .. } => self.0.retain(|key, _| key.id() != &**id),
-            Change::Resync => panic!("nothing was missed"),
+            // From the time before the mirror was ready.
+            Change::Here { .. } => {}
+            other => panic!("nothing else happened: {other:?}"),
         }
     }
 
@@ -128,6 +131,7 @@ async fn who_missed_something_is_told_so() {
     }
     let other_process = Changes::new().now();
     let ahead = changes.at(changes.now().revision() + 1);
+    assert!(!changes.is_recent(begun) && !changes.is_recent(other_process) && changes.is_recent(changes.now()));
     let late = [changes.watch(Some(begun), None), changes.watch(Some(other_process), None)];
     for mut watch in late.into_iter().chain([changes.watch(Some(ahead), None), slow]) {
         let told = watch.next().await;
@@ -146,6 +150,23 @@ async fn who_missed_something_is_told_so() {
             "a node that is gone takes its containers along"
         );
     }
+}
+
+/// M8: that a node is away is told, and what happened meanwhile before that it is back.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_learns_that_a_node_is_away() {
+    let rig = Rig::new().await;
+    rig.read().await;
+    let mut watch = rig.mirror.changes().watch(None, None);
+    rig.faults().leave();
+    match watch.next().await.change {
+        Change::Away { node, reason } => assert_eq!((&*node, reason.contains("went away")), ("sea", true)),
+        other => panic!("{other:?}"),
+    }
+    rig.faults().come_back();
+    rig.create("web").await;
+    assert!(matches!(watch.next().await.change, Change::Put(_)));
+    assert!(matches!(watch.next().await.change, Change::Here { .. }));
 }
 
 /// M10: what did not change is shared between snapshots, and its JSON with it.
