@@ -138,7 +138,9 @@ impl Following {
 }
 
 fn unfollowed(node: &str, reason: &str) -> Error {
-    Error::new(roadstead_core::ErrorKind::Unavailable, reason.to_owned()).with_node(node).with_retry(roadstead_core::Retry::Safe)
+    Error::new(roadstead_core::ErrorKind::Unavailable, reason.to_owned())
+        .with_node(node)
+        .with_retry(roadstead_core::Retry::Safe)
 }
 
 /// Answers with what changes from `from` on, or from where the client was.
