@@ -1,6 +1,7 @@
 //! Measurements of Roadstead beside what it stands on, in one run: ratios, never bare figures.
 
 pub mod host;
+pub mod lists;
 pub mod raw;
 pub mod resp;
 pub mod section;

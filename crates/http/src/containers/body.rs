@@ -90,7 +90,7 @@ pub(super) fn put_together(parts: &[Part], question: &Question, around: &Around<
 
 /// A list for the one who asked. When each node was read and how long it took is another with every answer: the validator is made of
 /// the rest, so it is a weak one.
-pub(super) fn answer_once(question: &Question, listing: Listing<Part>) -> Answer {
+pub(super) fn answer_once(question: &Question, listing: &Listing<Part>) -> Answer {
     let around = Around { errors: &listing.errors, nodes: &listing.nodes, revision: None };
     let put = put_together(&listing.items, question, &around);
     let stable: Vec<_> = listing.nodes.iter().map(|node| (&node.node, node.ok)).collect();

@@ -79,7 +79,7 @@ pub(crate) async fn of_all(app: &App, req: &HttpRequest, slots: &[Arc<NodeSlot>]
     {
         return kept::answer(app, req, question, &views, now).await;
     }
-    body::answer_once(question, listing)
+    body::answer_once(question, &listing)
 }
 
 /// The list of one node. That it does not answer is the answer.
@@ -92,7 +92,7 @@ pub(crate) async fn of_one(app: &App, req: &HttpRequest, slot: &Arc<NodeSlot>, q
     let listing = parts::of_one(slot, question).await?;
     match listing.items.iter().map(Part::view).collect::<Option<Vec<_>>>() {
         Some(views) => kept::answer(app, req, question, &views, now).await,
-        None => body::answer_once(question, listing),
+        None => body::answer_once(question, &listing),
     }
 }
 
