@@ -2,6 +2,7 @@
 
 pub mod fleet;
 pub mod host;
+pub mod lists;
 pub mod raw;
 pub mod resp;
 pub mod section;

@@ -23,6 +23,7 @@ pub mod layers;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod migration;
+pub mod mirror;
 pub mod names;
 mod network;
 mod node;

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use actix_web::Error as ActixError;
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 
@@ -23,8 +23,17 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> String {
 
 /// Whether one of the client's validators is `etag`. `If-None-Match` compares weakly (RFC 9110, 13.1.2).
 fn none_match(header: &str, etag: &str) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    fn opaque(tag: &str) -> &str {
+        tag.trim().trim_start_matches("W/")
+    }
     header.trim() == "*" || header.split(',').any(|tag| opaque(tag) == opaque(etag))
+}
+
+/// Whether the client has no representation with this validator.
+pub(crate) fn wants_other(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let etag = etag.to_str().unwrap_or_default();
+    let mut given = headers.get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    !given.any(|given| none_match(given, etag))
 }
 
 /// Gives JSON answers to GET an `ETag` of the bytes that are sent (hence outside of compression), unless the handler
@@ -33,34 +42,37 @@ pub(crate) async fn validate<B: MessageBody + 'static>(
     req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
-    let wanted = (req.method() == Method::GET)
-        .then(|| {
-            let values = req.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-            values.collect::<Vec<_>>().join(",")
-        })
-        .filter(|values| !values.is_empty());
-    let get = req.method() == Method::GET;
+    if req.method() != Method::GET {
+        return Ok(next.call(req).await?.map_into_boxed_body());
+    }
     let response = next.call(req).await?.map_into_boxed_body();
     let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
-    if !get || !json || response.status() != StatusCode::OK {
+    if !json || response.status() != StatusCode::OK {
         return Ok(response);
     }
     let (request, response) = response.into_parts();
     let (mut response, body) = response.into_parts();
-    // JSON answers are made in memory: there is no stream here that could be without end.
-    let bytes = to_bytes(body).await.map_err(actix_web::error::ErrorInternalServerError)?;
-    let given = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let etag = given.unwrap_or_else(|| format!("\"{}\"", fingerprint(&bytes)));
-    if let Ok(value) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(header::ETAG, value);
-    }
-    if wanted.is_some_and(|wanted| none_match(&wanted, &etag)) {
+    let (body, etag) = match response.headers().get(header::ETAG).cloned() {
+        Some(given) => (body, given),
+        None => {
+            // What was made in memory is not copied. There is no stream here that could be without end.
+            let bytes = match body.try_into_bytes() {
+                Ok(bytes) => bytes,
+                Err(body) => to_bytes(body).await.map_err(actix_web::error::ErrorInternalServerError)?,
+            };
+            let etag = HeaderValue::from_str(&format!("\"{}\"", fingerprint(&bytes)))
+                .map_err(actix_web::error::ErrorInternalServerError)?;
+            response.headers_mut().insert(header::ETAG, etag.clone());
+            (BoxBody::new(bytes), etag)
+        }
+    };
+    if !wants_other(request.headers(), &etag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().remove(header::CONTENT_TYPE);
         response.headers_mut().remove(header::CONTENT_ENCODING);
         return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(()))));
     }
-    Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(bytes))))
+    Ok(ServiceResponse::new(request, response.set_body(body)))
 }
 
 #[cfg(test)]

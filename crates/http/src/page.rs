@@ -22,6 +22,9 @@ pub(crate) struct Page<T> {
     pub errors: Vec<NodeError>,
     /// Every node that was asked.
     pub nodes: Vec<NodeAnswer>,
+    /// Of containers, when none had to be asked of its engine: give it as `revision` to watch what changes after this list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Give it as `cursor` to get the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -60,7 +63,11 @@ impl Paging {
         Ok(())
     }
 
-    fn after(&self) -> Result<Option<Vec<String>>> {
+    /// The key behind which the page begins.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names `cursor`.
+    pub(crate) fn after(&self) -> Result<Option<Vec<String>>> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let decoded = URL_SAFE_NO_PAD.decode(cursor).ok();
         match decoded.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
@@ -89,11 +96,11 @@ impl Paging {
             && items.len() > limit
         {
             items.truncate(limit);
-            next = items.last().map(|(key, _)| URL_SAFE_NO_PAD.encode(serde_json::to_vec(key).unwrap_or_default()));
+            next = items.last().map(|(key, _)| cursor(key));
         }
         let items: Vec<T> = items.into_iter().map(|(_, item)| item).collect();
         match &self.fields {
-            None => Ok(render(Page { items, errors: listing.errors, nodes: listing.nodes, next })),
+            None => Ok(render(Page { items, errors: listing.errors, nodes: listing.nodes, revision: None, next })),
             Some(fields) => {
                 let fields: Vec<&str> = fields.split(',').collect();
                 let items = items
@@ -106,10 +113,15 @@ impl Paging {
                         value
                     })
                     .collect();
-                Ok(render(Page { items, errors: listing.errors, nodes: listing.nodes, next }))
+                Ok(render(Page { items, errors: listing.errors, nodes: listing.nodes, revision: None, next }))
             }
         }
     }
+}
+
+/// What a client gives to get what is behind this key.
+pub(crate) fn cursor(key: &[String]) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(key).unwrap_or_default())
 }
 
 /// When each node was read and how long it took changes with every answer. The validator is made of the rest, so it is

@@ -20,9 +20,11 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::alerts;
 use crate::auth::{Token, require_identity};
 use crate::config::Config;
+use crate::containers::Bodies;
 use crate::envelope::{AccessLog, envelope};
 use crate::etag;
 use crate::fleet::Duty;
+use crate::mirrors;
 use crate::moves::Moves;
 use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
 use crate::pools::Pools;
@@ -154,6 +156,7 @@ impl Server {
             moves,
             pools,
             alerts: Arc::default(),
+            bodies: Bodies::default(),
             machines: Mutex::default(),
             token: Token::new(token.clone()),
             ending: ended,
@@ -209,6 +212,7 @@ impl Server {
                 () = fleet.duty.follow(&fleet.fleet, &fleet.nodes) => {}
             }
         });
+        mirrors::keep(&app);
         alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })

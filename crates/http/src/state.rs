@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::alerts::Alerts;
 use crate::auth::Token;
 use crate::config::Config;
+use crate::containers::Bodies;
 use crate::fleet::{Duty, Fleet};
 use crate::metrics::Names;
 use crate::moves::Moves;
@@ -38,6 +39,8 @@ pub(crate) struct App {
     pub(crate) pools: Pools,
     /// Alerts that were raised and cleared.
     pub(crate) alerts: Arc<Alerts>,
+    /// Lists of containers as they were sent last.
+    pub(crate) bodies: Bodies,
     /// How machines are called in the metrics.
     pub(crate) machines: Mutex<Names>,
     /// What a caller must show.

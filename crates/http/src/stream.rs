@@ -89,7 +89,11 @@ impl Wire {
 
     /// One item. `id` is what a client gives as `Last-Event-ID` to go on after it.
     pub(crate) fn frame(self, id: &str, event: &str, data: &impl Serialize) -> Bytes {
-        let json = serde_json::to_vec(data).unwrap_or_default();
+        self.frame_json(id, event, &serde_json::to_vec(data).unwrap_or_default())
+    }
+
+    /// One item that is JSON in one line already.
+    pub(crate) fn frame_json(self, id: &str, event: &str, json: &[u8]) -> Bytes {
         let mut frame = BytesMut::with_capacity(json.len() + id.len() + event.len() + 24);
         match self {
             Wire::Events => {
@@ -102,11 +106,11 @@ impl Wire {
                 frame.put_slice(event.as_bytes());
                 frame.put_slice(b"\ndata: ");
                 // JSON as serde_json writes it has no line ends, so one data line holds it.
-                frame.put_slice(&json);
+                frame.put_slice(json);
                 frame.put_slice(b"\n\n");
             }
             Wire::Lines | Wire::Raw | Wire::Whole => {
-                frame.put_slice(&json);
+                frame.put_slice(json);
                 frame.put_slice(b"\n");
             }
         }

@@ -9,4 +9,5 @@
 
 mod churn;
 mod copies;
+mod mirror;
 mod own;

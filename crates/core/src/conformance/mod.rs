@@ -42,6 +42,7 @@ mod sick;
 mod snapshots;
 mod table;
 mod tar;
+mod unreliable;
 mod usage;
 mod verbs;
 mod volumes;
@@ -54,6 +55,7 @@ use futures_util::future::BoxFuture;
 
 pub use fixture::{Fixture, Outage, PullReferences};
 pub use table::{Record, Table};
+pub use unreliable::Unreliable;
 
 use crate::capabilities::Capability;
 use check::{Check, Failure};

@@ -96,7 +96,7 @@ pub trait Around: Debug + Send + Sync + 'static {
 }
 
 /// Runs the first attempt, for layers that make no other.
-async fn first<'a, T>(attempt: &mut (impl FnMut() -> Option<BoxFuture<'a, Result<T>>> + Send)) -> Result<T> {
+pub(crate) async fn first<'a, T>(attempt: &mut (impl FnMut() -> Option<BoxFuture<'a, Result<T>>> + Send)) -> Result<T> {
     match attempt() {
         Some(future) => future.await,
         None => Err(Error::new(ErrorKind::Unexpected, "a call had no attempt")),

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use roadstead_core::mirror::Changes;
 use roadstead_core::store::{Revision, TableChange};
 use roadstead_core::{ConnectOptions, Error, ErrorKind, ItemStream, NodeUri, Registry, Result, names};
 use serde::{Deserialize, Serialize};
@@ -116,7 +117,7 @@ impl Nodes {
         let stored = Stored::new(records.nodes()?);
         let (added, loaded) = stored.all().await?;
         let nodes = Nodes {
-            shared: Shared { registry: Arc::new(registry), options, bounds },
+            shared: Shared { registry: Arc::new(registry), options, bounds, changes: Changes::new() },
             slots: RwLock::default(),
             stored: Arc::new(stored),
             changing: Mutex::default(),
@@ -127,6 +128,12 @@ impl Nodes {
             nodes.insert(nodes.slot(&node.into(), NodeSource::Added, None));
         }
         Ok(nodes)
+    }
+
+    /// The changes of the containers of all nodes.
+    #[must_use]
+    pub(crate) fn container_changes(&self) -> &Arc<Changes> {
+        &self.shared.changes
     }
 
     /// The engines that can be connected to.

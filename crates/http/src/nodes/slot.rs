@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use roadstead_core::jobs::{JobKeeper, JobLimits};
 use roadstead_core::layers::{self, BreakerOptions, ConcurrencyLimit, Deadline, Trace, guard, wrap};
+use roadstead_core::mirror::{Changes, Mirror};
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Node, NodeUri, Registry, Result, Retry};
 
 use super::stored::{Stored, StoredNode};
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) options: ConnectOptions,
     pub(super) bounds: Bounds,
+    /// Where the changes of all mirrors are told.
+    pub(super) changes: Arc<Changes>,
 }
 
 /// A name and a URI, connected when it is needed.
@@ -54,6 +57,8 @@ pub struct NodeSlot {
     connecting: tokio::sync::Mutex<()>,
     /// Where it is kept over restarts, if it is.
     stored: Option<Arc<Stored>>,
+    /// Its containers in memory.
+    mirror: Arc<Mirror>,
 }
 
 /// Where it is.
@@ -126,6 +131,7 @@ impl NodeSlot {
             state: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),
             stored,
+            mirror: Mirror::new(&node.name, Arc::clone(&shared.changes)),
         }
     }
 
@@ -182,6 +188,12 @@ impl NodeSlot {
     #[must_use]
     pub fn keeper(&self) -> &JobKeeper {
         &self.keeper
+    }
+
+    /// Its containers in memory: ready while [`crate::mirrors`] keeps it, and its engine answers.
+    #[must_use]
+    pub(crate) fn mirror(&self) -> &Arc<Mirror> {
+        &self.mirror
     }
 
     /// The node, if it is connected now.
@@ -255,8 +267,13 @@ impl NodeSlot {
                 Ok(node)
             }
             Err(error) => {
-                tracing::warn!(node = self.name, uri = self.uri(), %error, "not connected");
                 let mut state = lock(&self.state);
+                // Its mirror tries again and again: only news are worth a line.
+                if state.failure.as_ref().is_some_and(|failure| failure.message == error.message()) {
+                    tracing::debug!(node = self.name, uri = self.uri(), %error, "not connected");
+                } else {
+                    tracing::warn!(node = self.name, uri = self.uri(), %error, "not connected");
+                }
                 let silent = begun.elapsed() >= SILENT;
                 let longest = if silent { BACKOFF_MAX_SILENT } else { BACKOFF_MAX };
                 let backoff = state
@@ -278,7 +295,8 @@ impl NodeSlot {
         }
     }
 
-    /// Deadlines, a bound of calls at once, repetition of what is safe, a breaker, and traces: for every call, in one place.
+    /// Deadlines, a bound of calls at once, repetition of what is safe, a breaker, traces, and marks for the mirror: for every call, in
+    /// one place.
     fn layered(&self, engine: Arc<dyn Node>) -> Arc<dyn Node> {
         let mut deadline = Deadline::default();
         deadline.quick = self.bounds.quick;
@@ -291,7 +309,8 @@ impl NodeSlot {
         let mut breaker = BreakerOptions::default();
         breaker.probe_deadline = PROBE_DEADLINE.min(self.bounds.quick);
         let node = guard(node, engine, breaker);
-        wrap(node, Trace::default())
+        // The outermost, so that whoever changes something through here, or is told of something, is shown it afterwards.
+        self.mirror.writes(wrap(node, Trace::default()))
     }
 
     /// Whatever kept us from connecting: for who asks for the node, it is not available, and nothing was done.

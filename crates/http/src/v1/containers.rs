@@ -1,20 +1,26 @@
 //! Containers: lists over one node or all, creation, inspection, deletion and numbers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::{HttpResponse, delete, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use roadstead_core::{
     ContainerDetails, ContainerFilter, ContainerSpec, ContainerState, ContainerStats, ContainerSummary,
-    CreatedContainer, DeleteOptions, Error, LabelSelector, Listing, Result,
+    CreatedContainer, DeleteOptions, Error, LabelSelector, Result, names,
 };
 use serde::Deserialize;
 
-use super::{created, newest_first};
+use super::container_changes::{self, ContainerChange};
+use super::created;
+use crate::containers::{self, Place, Question};
 use crate::extract::{Json, Nothing, Query};
-use crate::fanout;
+use crate::nodes::NodeSlot;
 use crate::page::{Page, Paging};
 use crate::problem::Answer;
 use crate::state::App;
+
+/// What a proof may take that details in memory are still good; then the engine is asked for them.
+const PROOF_PATIENCE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +41,12 @@ pub(crate) struct ContainersQuery {
     fields: Option<String>,
     /// What has not answered by then is an error of the list, 1 to 300.
     timeout_seconds: Option<u32>,
+    /// Asks the engines for their lists, whatever is in memory.
+    fresh: bool,
+    /// Gives what changes instead of a list.
+    watch: bool,
+    /// `revision` of a list, for `watch`: begins with what changed after it. From now on when absent.
+    revision: Option<String>,
 }
 
 /// The state of this name. Engines may have words that nobody knows; callers may not.
@@ -58,12 +70,24 @@ impl ContainersQuery {
     }
 
     /// Everything is refused that can be before an engine is asked.
-    pub(super) fn parse(self, app: &App) -> Result<(ContainerFilter, Duration, Paging)> {
+    fn parse(self, app: &App) -> Result<Question> {
+        if self.revision.is_some() {
+            return Err(Error::invalid("revision", "belongs to watch, and watch is not asked for"));
+        }
         let filter = self.filter()?;
         let deadline = self.deadline(app)?;
         let paging = Paging { limit: self.limit, cursor: self.cursor, fields: self.fields };
         paging.check::<ContainerSummary>()?;
-        Ok((filter, deadline, paging))
+        let after = Place::read(&paging)?;
+        Ok(Question { filter, paging, deadline, fresh: self.fresh, after })
+    }
+
+    /// The same where the engines are asked each time, and changes are not told.
+    pub(super) fn parse_asked(self, app: &App) -> Result<Question> {
+        if self.watch {
+            return Err(Error::invalid("watch", "is for the containers of all nodes, or of one"));
+        }
+        self.parse(app)
     }
 
     fn deadline(&self, app: &App) -> Result<Duration> {
@@ -73,32 +97,55 @@ impl ContainersQuery {
             Some(_) => Err(Error::invalid("timeout_seconds", "must be from 1 to 300")),
         }
     }
+
+    /// Answers with what changes, on all nodes or on one.
+    fn watch(&self, app: &App, req: &HttpRequest, slot: Option<&Arc<NodeSlot>>) -> Answer {
+        let meaningless = [
+            ("limit", self.limit.is_some()),
+            ("cursor", self.cursor.is_some()),
+            ("fields", self.fields.is_some()),
+            ("timeout_seconds", self.timeout_seconds.is_some()),
+            ("fresh", self.fresh),
+        ];
+        if let Some((field, _)) = meaningless.into_iter().find(|(_, given)| *given) {
+            return Err(Error::invalid(field, "has no meaning together with watch").into());
+        }
+        let from = self.revision.as_ref().map(|revision| revision.parse()).transpose()?;
+        container_changes::watch(app, req, slot, self.filter()?, from)
+    }
 }
 
-/// The items and their order: by node, newest first.
-pub(super) fn respond(paging: &Paging, listing: Listing<ContainerSummary>) -> Answer {
-    Ok(paging.respond(listing, |container| {
-        vec![container.node.clone(), newest_first(container.created_at), container.id.clone()]
-    })?)
-}
-
-/// The containers of every node. Nodes that do not answer in time are in `errors`; the others are not held back.
-#[utoipa::path(tag = "containers", operation_id = "containers_list_all", params(ContainersQuery), responses((status = 200, description = "The containers.", body = Page<ContainerSummary>)))]
+/// The containers of every node, from memory where that is up to date. Nodes that do not answer in time are in `errors`; the others
+/// are not held back. With `watch` it gives what changes.
+#[utoipa::path(tag = "containers", operation_id = "containers_list_all", params(ContainersQuery, ("Last-Event-ID" = Option<String>, Header, description = "For `watch`: the id of the last event that the client has.")),
+    responses((status = 200, description = "The containers, or what changes.",
+        content((Page<ContainerSummary> = "application/json"), (ContainerChange = "text/event-stream"), (ContainerChange = "application/x-ndjson")))))]
 #[get("/containers")]
-pub(crate) async fn list_all(app: web::Data<App>, Query(query): Query<ContainersQuery>) -> Answer {
-    let (filter, deadline, paging) = query.parse(&app)?;
-    let filter = &filter;
-    let slots = app.nodes.all();
-    respond(&paging, fanout::ask(&slots, deadline, |node| async move { node.list_containers(filter).await }).await)
+pub(crate) async fn list_all(app: web::Data<App>, req: HttpRequest, Query(query): Query<ContainersQuery>) -> Answer {
+    if query.watch {
+        return query.watch(&app, &req, None);
+    }
+    let question = query.parse(&app)?;
+    containers::of_all(&app, &req, &app.nodes.all(), &question).await
 }
 
-/// The containers of one node, in one engine call.
-#[utoipa::path(tag = "containers", operation_id = "containers_list", params(ContainersQuery), responses((status = 200, description = "The containers.", body = Page<ContainerSummary>)))]
+/// The containers of one node, from memory where that is up to date. With `watch` it gives what changes.
+#[utoipa::path(tag = "containers", operation_id = "containers_list", params(ContainersQuery, ("Last-Event-ID" = Option<String>, Header, description = "For `watch`: the id of the last event that the client has.")),
+    responses((status = 200, description = "The containers, or what changes.",
+        content((Page<ContainerSummary> = "application/json"), (ContainerChange = "text/event-stream"), (ContainerChange = "application/x-ndjson")))))]
 #[get("/nodes/{node}/containers")]
-pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(query): Query<ContainersQuery>) -> Answer {
-    let (filter, deadline, paging) = query.parse(&app)?;
+pub(crate) async fn list(
+    app: web::Data<App>,
+    req: HttpRequest,
+    node: web::Path<String>,
+    Query(query): Query<ContainersQuery>,
+) -> Answer {
+    if query.watch {
+        return query.watch(&app, &req, Some(&app.nodes.get(&node)?));
+    }
+    let question = query.parse(&app)?;
     let slot = app.nodes.get(&node)?;
-    respond(&paging, fanout::ask_one(&slot, deadline, |node| async move { node.list_containers(&filter).await }).await?)
+    containers::of_one(&app, &req, &slot, &question).await
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -147,12 +194,32 @@ pub(crate) async fn create(
     Ok(created(&format!("/v1/nodes/{node}/containers/{}", made.id), &made))
 }
 
-/// Everything that the engine tells of one container, found by id or name.
-#[utoipa::path(tag = "containers", operation_id = "containers_inspect", responses((status = 200, description = "The container.", body = ContainerDetails)))]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InspectQuery {
+    /// Asks the engine, whatever is in memory.
+    fresh: bool,
+}
+
+/// Everything that the engine tells of one container, found by id or name; from memory where that is up to date.
+#[utoipa::path(tag = "containers", operation_id = "containers_inspect", params(InspectQuery), responses((status = 200, description = "The container.", body = ContainerDetails)))]
 #[get("/nodes/{node}/containers/{container}")]
-pub(crate) async fn inspect(app: web::Data<App>, path: web::Path<(String, String)>, _: Query<Nothing>) -> Answer {
-    let container = app.container(&path.0, &path.1).await?;
-    Ok(HttpResponse::Ok().json(container.inspect().await?))
+pub(crate) async fn inspect(
+    app: web::Data<App>,
+    path: web::Path<(String, String)>,
+    Query(query): Query<InspectQuery>,
+) -> Answer {
+    let (node, id) = path.into_inner();
+    names::existing("container", &id)?;
+    let slot = app.nodes.get(&node)?;
+    let ask = async { slot.node(app.deadline()).await?.container(&id).inspect().await };
+    let mirror = slot.mirror();
+    let details = match query.fresh {
+        true => mirror.ask_details(ask).await?,
+        false => mirror.details(&id, PROOF_PATIENCE, ask).await?,
+    };
+    Ok(HttpResponse::Ok().content_type("application/json").body(details.json().clone()))
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]

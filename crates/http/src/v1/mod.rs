@@ -2,6 +2,7 @@
 
 mod attach;
 mod backups;
+mod container_changes;
 mod containers;
 mod events;
 mod files;

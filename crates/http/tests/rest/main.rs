@@ -12,6 +12,7 @@ mod jobs;
 mod logs;
 mod metrics;
 mod migrations;
+mod mirror;
 mod nodes;
 mod openapi;
 mod pools;

@@ -141,6 +141,11 @@ impl Rig {
         act(node.engine().downcast_ref::<MemoryNode>().unwrap().faults())
     }
 
+    /// The operations that the engine of `sea` was asked for.
+    pub(crate) fn calls(&self) -> Vec<&'static str> {
+        self.faults(Faults::calls)
+    }
+
     /// The engine of `sea` goes away.
     pub(crate) fn leave(&self) {
         self.faults(Faults::leave);

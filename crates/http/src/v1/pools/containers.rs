@@ -10,8 +10,8 @@ use roadstead_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::super::containers::{ContainersQuery, CreateQuery, respond, state};
-use super::super::created;
+use super::super::containers::{ContainersQuery, CreateQuery, state};
+use super::super::{created, newest_first};
 use super::{TimeQuery, granted, reach};
 use crate::extract::{Json, Query};
 use crate::page::Page;
@@ -25,9 +25,12 @@ const ACT_MAX_SECONDS: u32 = 3600;
 #[utoipa::path(tag = "pools", operation_id = "pools_containers", params(ContainersQuery), responses((status = 200, description = "The containers.", body = Page<ContainerSummary>)))]
 #[get("/pools/{pool}/containers")]
 pub(crate) async fn list(app: web::Data<App>, pool: web::Path<String>, Query(query): Query<ContainersQuery>) -> Answer {
-    let (filter, deadline, paging) = query.parse(&app)?;
-    let reached = reach(&app, &pool, deadline).await?;
-    respond(&paging, reached.pool.list_containers(&filter, reached.left).await?)
+    let question = query.parse_asked(&app)?;
+    let reached = reach(&app, &pool, question.deadline).await?;
+    let listing = reached.pool.list_containers(&question.filter, reached.left).await?;
+    Ok(question.paging.respond(listing, |container| {
+        vec![container.node.clone(), newest_first(container.created_at), container.id.clone()]
+    })?)
 }
 
 /// What the members have together, and what of it is used. Members that do not answer in time are in `errors`, and not in the sums.
