@@ -71,6 +71,21 @@ async fn nothing_is_lost_or_told_twice_when_a_member_stands_still() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_little_patience_does_not_ask_the_silent_member_each_time() {
+    let Some(own) = OwnEtcd::start("patience-three") else { return };
+    let victim = (leader(&own).await + 1) % 3;
+    let store = first(&own, victim, "patience").await;
+    let lease = store.lease(Duration::from_secs(60)).await.unwrap();
+    let frozen = own.freeze(victim);
+    // Less than a member is given before the next one is asked.
+    until("it is renewed", async || {
+        tokio::time::timeout(Duration::from_millis(500), store.renew(lease)).await.is_ok_and(|renewed| renewed.is_ok())
+    })
+    .await;
+    drop(frozen);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_majority_calls_fail_by_their_deadline_and_recover() {
     let Some(own) = OwnEtcd::start("minority-three") else { return };
     let uri = format!("{}?deadline_seconds=3", own.verb("uri"));

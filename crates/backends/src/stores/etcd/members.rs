@@ -20,8 +20,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// A call has time for so many tries at least, one after the other.
 const TRIES: u32 = 5;
-/// A member that does not answer within this time is left for the next one, when that does no harm.
-const TRY_MAX: Duration = Duration::from_secs(2);
+/// A member that does not answer within this time is left for the next one, when that does no harm; within twice that, when all of
+/// them were left once, and so on: they may be slow.
+const TRY_MAX: Duration = Duration::from_secs(1);
+/// A member that left a call without an answer for so long until its caller gave up is not asked first by the next one.
+const GIVEN_UP: Duration = Duration::from_millis(200);
 
 /// What becomes of a request when it is not known whether it was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,15 @@ impl Members {
         }
     }
 
+    /// From now on another one than this is asked first.
+    fn avoid(&self, member: &Member) {
+        if let (Some(first), Some(next)) = (self.in_turn().next(), self.in_turn().nth(1))
+            && std::ptr::eq(first, member)
+        {
+            self.prefer(next);
+        }
+    }
+
     /// How members are spoken with.
     pub(super) fn link(&self) -> &Link {
         &self.link
@@ -159,12 +171,16 @@ impl Members {
         let end = Instant::now() + self.deadline;
         let mut unclear = false;
         let mut pause = PAUSE;
+        let mut short = self.try_limit();
         loop {
             let mut last = None;
             let mut hopeless = true;
             for member in self.in_turn() {
                 let left = end.saturating_duration_since(Instant::now());
-                match self.once(member, path, &body, care, left).await {
+                let waiting = Waiting::begin(self, member);
+                let answer = self.once(member, path, &body, care, (short.min(left), left)).await;
+                waiting.end();
+                match answer {
                     Ok(answer) => {
                         self.prefer(member);
                         return Asked { answer: Ok(answer), unclear };
@@ -194,11 +210,19 @@ impl Members {
                 _ => sleep(pause).await,
             }
             pause = PAUSE_MAX.min(pause * 2);
+            short *= 2;
         }
     }
 
-    async fn once<T: Answer>(&self, member: &Member, path: &str, body: &Bytes, care: Care, left: Duration) -> Tried<T> {
-        let short = left.min(self.try_limit());
+    /// Asks one member, which has the first time to begin its answer and the second one to end it.
+    async fn once<T: Answer>(
+        &self,
+        member: &Member,
+        path: &str,
+        body: &Bytes,
+        care: Care,
+        (short, left): (Duration, Duration),
+    ) -> Tried<T> {
         // What cannot be sent again is not sent to who may be gone, and no write to who may be of another etcd.
         if let Some(recent) = care.recent() {
             self.look(member, recent, short).await?;
@@ -243,4 +267,30 @@ impl Members {
 
 fn try_limit(deadline: Duration) -> Duration {
     TRY_MAX.min(deadline / TRIES)
+}
+
+/// A call that waits for a member. Callers may have less patience than a try has, and would ask the same silent member each time.
+struct Waiting<'a> {
+    members: &'a Members,
+    member: &'a Member,
+    since: Instant,
+    over: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(members: &'a Members, member: &'a Member) -> Self {
+        Waiting { members, member, since: Instant::now(), over: false }
+    }
+
+    fn end(mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.over && self.since.elapsed() > GIVEN_UP {
+            self.members.avoid(self.member);
+        }
+    }
 }

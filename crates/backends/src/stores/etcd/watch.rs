@@ -162,6 +162,7 @@ impl Watch {
     async fn connect(&mut self, patience: Duration) -> Result<()> {
         let end = Instant::now() + patience;
         let mut pause = PAUSE;
+        let mut short = self.members.try_limit();
         let body = Bytes::from(self.request());
         let members = Arc::clone(&self.members);
         loop {
@@ -169,7 +170,7 @@ impl Watch {
             let mut hopeless = true;
             for member in members.in_turn() {
                 let left = end.saturating_duration_since(Instant::now());
-                match Messages::open(&members, member, &body, left.min(members.try_limit())).await {
+                match Messages::open(&members, member, &body, left.min(short)).await {
                     Ok(messages) => {
                         self.messages = Some(messages);
                         members.prefer(member);
@@ -192,6 +193,7 @@ impl Watch {
                 _ => sleep(pause).await,
             }
             pause = PAUSE_MAX.min(pause * 2);
+            short *= 2;
         }
     }
 
