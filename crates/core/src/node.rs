@@ -131,7 +131,7 @@ pub trait Node: Images + Networks + Volumes + Metrics + Debug + Send + Sync {
     /// The containers that pass `filter`, in one engine call, newest first where creation times are told.
     ///
     /// * **N20**: holds stopped and never started containers, too.
-    /// * **N21**: states, names and labels of the filter narrow it, exactly.
+    /// * **N21**: states, ids, names and labels of the filter narrow it, exactly.
     /// * **N22**: containers that come and go meanwhile never make it fail.
     /// * **N23**: every item has node, id, name, image and state, equal to what inspecting it shows.
     async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<ContainerSummary>>;

@@ -15,7 +15,7 @@ declare! {
     N10 "ping" [] ping;
     N11 "info names engine, version and node" [] info;
     N20 "lists hold stopped and never started containers" [Create] lists_hold_all;
-    N21 "states, names and labels narrow a list exactly" [Create] filters_are_exact;
+    N21 "states, ids, names and labels narrow a list exactly" [Create] filters_are_exact;
     N22 "containers that come and go never fail a list" [Create] lists_while_containers_vanish;
     N23 "list items equal what inspecting shows" [Create] items_equal_details;
     N30 "a new container is created, with name and labels" [Create] created_as_asked;
@@ -110,7 +110,7 @@ async fn filters_are_exact(scene: &Scene) -> Check {
     let (web, web2, running) = (scene.spec("web"), scene.spec("web2"), scene.spec("running"));
     let names: Vec<String> = [&web, &web2, &running].into_iter().filter_map(|spec| spec.name.clone()).collect();
     let [a, b, c] = names.as_slice() else { return super::check::failed("three names") };
-    scene.create(&web.label(&label, "1")).await?;
+    let first = scene.create(&web.label(&label, "1")).await?;
     scene.create(&web2.label(&label, "12").label(&other, "x")).await?;
     scene.start(&running.label(&label, "1").label(&other, "")).await?;
     let has = LabelSelector::exists(&label);
@@ -118,9 +118,14 @@ async fn filters_are_exact(scene: &Scene) -> Check {
         states: states.to_vec(),
         names: names.iter().map(|name| (*name).clone()).collect(),
         labels: labels.to_vec(),
+        ids: Vec::new(),
+    };
+    let with_ids = |filter: ContainerFilter, ids: &[&str]| ContainerFilter {
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        ..filter
     };
     let (created, up) = (ContainerState::Created, ContainerState::Running);
-    let cases: [(ContainerFilter, &[&String]); 11] = [
+    let cases: [(ContainerFilter, &[&String]); 15] = [
         (filter(&[], &[], std::slice::from_ref(&has)), &[a, b, c]),
         (filter(&[], &[a], &[]), &[a]),
         (filter(&[], &[a, c], &[]), &[a, c]),
@@ -132,6 +137,10 @@ async fn filters_are_exact(scene: &Scene) -> Check {
         (filter(&[], &[], &[LabelSelector::equals(&label, "1"), LabelSelector::exists(&other)]), &[c]),
         (filter(&[], &[], &[LabelSelector::equals(&other, "")]), &[c]),
         (filter(&[created], &[c], &[]), &[]),
+        (with_ids(filter(&[], &[], &[]), &[first.id()]), &[a]),
+        (with_ids(filter(&[], &[], &[]), &[first.id(), "missing"]), &[a]),
+        (with_ids(filter(&[], &[c], &[]), &[first.id()]), &[]),
+        (with_ids(filter(&[], &[], &[]), &["missing"]), &[]),
     ];
     for (filter, expected) in cases {
         let mut found: Vec<String> = list(scene, &filter).await?.into_iter().map(|item| item.name).collect();

@@ -223,6 +223,8 @@ pub struct NetworkEndpoint {
 pub struct ContainerFilter {
     /// Any of these states; all states when empty.
     pub states: Vec<ContainerState>,
+    /// Any of these ids, exactly; all ids when empty.
+    pub ids: Vec<String>,
     /// Any of these names, exactly; all names when empty.
     pub names: Vec<String>,
     /// All of these labels.
@@ -239,7 +241,7 @@ impl ContainerFilter {
     /// Whether nothing is filtered out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.states.is_empty() && self.names.is_empty() && self.labels.is_empty()
+        self.states.is_empty() && self.ids.is_empty() && self.names.is_empty() && self.labels.is_empty()
     }
 
     /// Whether `container` passes. Engines narrow the list on their side and apply this to what comes back, since
@@ -247,15 +249,19 @@ impl ContainerFilter {
     #[must_use]
     pub fn matches(&self, container: &ContainerSummary) -> bool {
         (self.states.is_empty() || self.states.contains(&container.state))
+            && (self.ids.is_empty() || self.ids.contains(&container.id))
             && (self.names.is_empty() || self.names.contains(&container.name))
             && self.labels.iter().all(|label| label.matches(&container.labels))
     }
 
-    /// Checks the names and labels.
+    /// Checks the ids, names and labels.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::InvalidInput`] that names `name` or `label`.
+    /// [`crate::ErrorKind::InvalidInput`] that names `id`, `name` or `label`.
     pub fn validate(&self) -> Result<()> {
+        for id in &self.ids {
+            names::existing("id", id)?;
+        }
         for name in &self.names {
             names::existing("name", name)?;
         }

@@ -1,9 +1,9 @@
 //! Keeps a mirror: follows the node's events, and asks for what they tell of.
 //!
-//! One question for the whole list and one for a few names may be under way at a time. Each carries the marks that had been made
-//! when it was asked; they are settled by its answer, and go back when there is none. A list that was asked for before a few names
-//! were, and is answered after them, says nothing of these; names that were asked for before a list, and are answered after it, say
-//! nothing at all. So whatever is shown was asked for later than what it replaced.
+//! One question for the whole list and one for a few containers may be under way at a time. Each carries the marks that had been made
+//! when it was asked; they are settled by its answer, and go back when there is none. A list that was asked for before a few
+//! containers were, and is answered after them, says nothing of these; a few that were asked for before a list, and are answered after
+//! it, say nothing at all. So whatever is shown was asked for later than what it replaced.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -20,7 +20,6 @@ use crate::capabilities::Capability;
 use crate::container::{ContainerFilter, ContainerSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::names;
 use crate::node::{EventOptions, Node};
 use crate::stream::ItemStream;
 
@@ -30,10 +29,10 @@ const TOGETHER: Duration = Duration::from_millis(5);
 const LAZILY: Duration = Duration::from_secs(1);
 /// Engines tell of some changes before they show them: so long after an event it is looked at again.
 const AGAIN: [Duration; 2] = [Duration::from_millis(120), Duration::from_secs(1)];
-/// A list that takes longer is asked for by names where few have changed.
+/// Of a list that takes longer only what has changed is asked for, where that is little.
 const WHOLE_MAX: Duration = Duration::from_millis(20);
-/// As many names at once, at most.
-const NAMES_MAX: usize = 32;
+/// So many containers at most.
+const SOME_MAX: usize = 32;
 /// The list is asked for again after this time, where it is read,
 const RELIST: Duration = Duration::from_secs(30);
 /// where it is not,
@@ -111,17 +110,13 @@ async fn answer<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
 }
 
 /// What is to be looked at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Dirty {
     /// The first mark that waits for it; none when nobody does.
     mark: Option<u64>,
     due: Instant,
     /// When the engine told of it, and how often it was looked at since: it will be looked at again.
     told: Option<(Instant, usize)>,
-    /// A name that it may have, besides the one that is known.
-    name: Option<String>,
-    /// It would be no surprise if it was gone.
-    gone: bool,
 }
 
 impl Dirty {
@@ -137,8 +132,6 @@ impl Dirty {
             (Some(a), Some(b)) => Some(if a.0 > b.0 { a } else { b }),
             (a, b) => a.or(b),
         };
-        self.name = other.name.or(self.name.take());
-        self.gone |= other.gone;
     }
 
     /// What remains to be done once it has been looked at.
@@ -219,7 +212,7 @@ impl<'a> Keeper<'a> {
         node.capabilities().require(Capability::Events)?;
         let events = within(node.events(&EventOptions::default())).await?;
         let now = Instant::now();
-        let first = Dirty { mark: Some(0), due: now, told: None, name: None, gone: false };
+        let first = Dirty { mark: Some(0), due: now, told: None };
         let random = RandomState::new().hash_one(mirror.node()) >> 32;
         Ok(Keeper {
             mirror,
@@ -307,7 +300,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn mark(&mut self, Mark { number, what, haste }: Mark, now: Instant) {
-        let mut dirty = Dirty { mark: Some(number), due: now, told: None, name: None, gone: false };
+        let mut dirty = Dirty { mark: Some(number), due: now, told: None };
         match haste {
             Haste::Lazy => (dirty.mark, dirty.due) = (None, now + LAZILY),
             Haste::Event => (dirty.due, dirty.told) = (now + TOGETHER, Some((now, 0))),
@@ -315,12 +308,17 @@ impl<'a> Keeper<'a> {
         }
         match what {
             Marked::All => join(&mut self.all, dirty),
-            Marked::One { id, name, gone } => {
-                (dirty.name, dirty.gone) = (name, gone);
-                let known = self.mirror.find(&id).map(|item| item.id().to_string());
-                self.ones.entry(known.unwrap_or(id)).and_modify(|old| old.join(dirty.clone())).or_insert(dirty);
-            }
+            Marked::One(id) => match self.mirror.find(&id) {
+                Some(item) => self.mark_one(item.id().to_string(), dirty),
+                // It may be a name, and of what is not known yet.
+                None if haste == Haste::Own => join(&mut self.all, dirty),
+                None => self.mark_one(id, dirty),
+            },
         }
+    }
+
+    fn mark_one(&mut self, id: String, dirty: Dirty) {
+        self.ones.entry(id).and_modify(|old| old.join(dirty)).or_insert(dirty);
     }
 
     /// When the list is to be asked for again at the latest.
@@ -341,16 +339,7 @@ impl<'a> Keeper<'a> {
 
     /// Whether it is better to ask for the whole list than for what has changed.
     fn whole_is_better(&self) -> bool {
-        self.took <= WHOLE_MAX
-            || self.ones.len() > NAMES_MAX
-            || self.ones.iter().any(|(id, dirty)| self.names_of(id, dirty).is_empty())
-    }
-
-    /// The names by which to ask for a container.
-    fn names_of(&self, id: &str, dirty: &Dirty) -> Vec<String> {
-        let known = self.mirror.find(id).map(|item| item.summary().name.clone());
-        let told = dirty.name.clone().filter(|name| Some(name) != known.as_ref());
-        known.into_iter().chain(told).filter(|name| names::existing("name", name).is_ok()).collect()
+        self.took <= WHOLE_MAX || self.ones.len() > SOME_MAX
     }
 
     fn next(&mut self, now: Instant) -> Next {
@@ -416,9 +405,9 @@ impl<'a> Keeper<'a> {
 
     fn ask_some(&mut self) {
         let now = Instant::now();
-        let ones = self.due_ones(now, NAMES_MAX);
+        let ones = self.due_ones(now, SOME_MAX);
         let mut filter = ContainerFilter::all();
-        filter.names = ones.iter().flat_map(|(id, dirty)| self.names_of(id, dirty)).collect();
+        filter.ids = ones.keys().cloned().collect();
         self.some = Some(self.question(ones, None, now));
         self.some_answer = Some(self.ask(filter));
     }
@@ -477,8 +466,9 @@ impl<'a> Keeper<'a> {
         let found = match answer {
             Ok(found) => found,
             Err(error) => {
-                tracing::debug!(node = self.mirror.node(), %error, "containers are not told by name");
-                return self.ask_all_instead(&question);
+                tracing::debug!(node = self.mirror.node(), %error, "containers are not told by id");
+                let dirty = Dirty { mark: question.first_mark(), due: now, told: None };
+                return join(&mut self.all, dirty);
             }
         };
         self.proved(question.asked);
@@ -486,41 +476,22 @@ impl<'a> Keeper<'a> {
             // The list was asked for later, and has settled it.
             return self.looked_again(question);
         }
-        let mut gone = Vec::new();
-        let mut lost = false;
-        for (id, dirty) in &question.ones {
-            if found.iter().any(|container| container.id == *id || container.name == *id) {
-                continue;
-            }
-            match self.mirror.find(id) {
-                // Known by this id, and not there under its names: deleted, or renamed.
-                Some(item) if dirty.gone && **item.id() == **id => gone.push(Arc::clone(item.id())),
-                None if dirty.gone => {}
-                _ => lost = true,
-            }
-        }
+        let named: HashSet<&str> = found.iter().map(|container| container.id.as_str()).collect();
+        let gone: Vec<Arc<str>> =
+            question.ones.keys().filter(|id| !named.contains(id.as_str())).map(|id| id.as_str().into()).collect();
         let touched = found.iter().map(|container| container.id.as_str()).chain(gone.iter().map(|id| &**id));
         if self.whole.is_some() {
             self.since.extend(touched.map(|id| (id.to_owned(), question.number)));
         }
         self.mirror.publish(found, &gone);
-        if lost {
-            return self.ask_all_instead(&question);
-        }
         self.looked_again(question);
-    }
-
-    /// The marks of a question become marks of everything.
-    fn ask_all_instead(&mut self, question: &Question) {
-        let dirty = Dirty { mark: question.first_mark(), due: Instant::now(), told: None, name: None, gone: false };
-        join(&mut self.all, dirty);
     }
 
     /// Plans when to look again at what was looked at.
     fn looked_again(&mut self, question: Question) {
         for (id, dirty) in question.ones {
             if let Some(again) = dirty.again() {
-                self.ones.entry(id).and_modify(|old| old.join(again.clone())).or_insert(again);
+                self.mark_one(id, again);
             }
         }
         if let Some(again) = question.all.and_then(Dirty::again) {

@@ -21,15 +21,8 @@ const SEEN_MAX: usize = 512;
 /// What is to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Marked {
-    /// A container.
-    One {
-        /// By its id, or its name.
-        id: String,
-        /// Its name, where it is told.
-        name: Option<String>,
-        /// Whether it would be no surprise if it was gone.
-        gone: bool,
-    },
+    /// The container with this id; of what was changed through here, it may be its name.
+    One(String),
     /// The whole list.
     All,
 }
@@ -223,7 +216,7 @@ mod tests {
     #[test]
     fn too_many_marks_become_one_that_says_the_same() {
         let marks = Marks::default();
-        let one = |id: u64| Marked::One { id: id.to_string(), name: None, gone: false };
+        let one = |id: u64| Marked::One(id.to_string());
         for number in 1..=5000 {
             assert_eq!(marks.add(one(number), Haste::Event), number);
         }

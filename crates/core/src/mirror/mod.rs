@@ -329,11 +329,10 @@ impl Mirror {
         self.marks.add(Marked::All, Haste::Own);
     }
 
-    /// A container, by id or name, was changed and is to be looked at before the next read. `gone` says that it would be no surprise
-    /// if there was none.
-    pub fn touch(&self, id: &str, gone: bool) {
+    /// A container, by id or name, was changed, and is to be looked at before the next read.
+    pub fn touch(&self, id: &str) {
         self.forget_details(Some(id));
-        self.marks.add(Marked::One { id: id.to_owned(), name: Some(id.to_owned()), gone }, Haste::Own);
+        self.marks.add(Marked::One(id.to_owned()), Haste::Own);
     }
 
     /// The engine answered somebody: a mirror that waits before it tries again need not wait so long.
@@ -357,9 +356,10 @@ impl Mirror {
             Concern::AllDetails => self.forget_details(None),
             Concern::One | Concern::OnePerhaps => {
                 self.forget_details(Some(&event.id));
-                let gone = event.action == crate::EventAction::Deleted;
-                let what = Marked::One { id: event.id.clone(), name: event.name.clone(), gone };
-                self.marks.add(what, if concern == Concern::One { Haste::Event } else { Haste::Lazy });
+                self.marks.add(
+                    Marked::One(event.id.clone()),
+                    if concern == Concern::One { Haste::Event } else { Haste::Lazy },
+                );
             }
             Concern::All | Concern::AllPerhaps => {
                 self.forget_details(None);

@@ -20,8 +20,6 @@ enum Leaves {
     Nothing,
     /// The container that it is about.
     Container,
-    /// The container that it is about, which may be there or not.
-    Presence,
     /// Anything.
     All,
 }
@@ -40,16 +38,13 @@ fn leaves(operation: &Operation) -> Leaves {
         &op::CONTAINER_WAIT,
         &op::CONTAINER_COMMIT,
         &op::CONTAINER_RESTORE_SNAPSHOT,
+        &op::CONTAINER_DELETE,
     ]) {
         Leaves::Container
     } else if is(&[
-        &op::CONTAINER_DELETE,
         &op::NODE_CREATE_CONTAINER,
         &op::NODE_RESTORE_CONTAINER,
         &op::NODE_COPY_CONTAINER,
-    ]) {
-        Leaves::Presence
-    } else if is(&[
         &op::CONTAINER_RENAME,
         &op::IMAGE_PULL,
         &op::IMAGE_IMPORT,
@@ -81,10 +76,7 @@ impl Drop for Mark {
         match self.leaves {
             Leaves::Nothing => {}
             Leaves::All => self.mirror.resync(),
-            // The engine makes the name up.
-            Leaves::Container | Leaves::Presence if self.resource.is_empty() => self.mirror.resync(),
-            Leaves::Container => self.mirror.touch(&self.resource, false),
-            Leaves::Presence => self.mirror.touch(&self.resource, true),
+            Leaves::Container => self.mirror.touch(&self.resource),
         }
     }
 }

@@ -51,6 +51,9 @@ fn newest_first(time: Option<Timestamp>) -> String {
 pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
     config.service(health::healthz).service(health::readyz).service(crate::metrics::metrics).service(
         scope::scope("/v1")
+            // Routes are tried in this order, and those that are asked for most come first.
+            .service(containers::list_all)
+            .service(containers::list)
             .service(openapi::serve_document)
             .service(servers::list)
             .service(nodes::list)
@@ -68,8 +71,6 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(snapshots::inspect)
             .service(snapshots::delete)
             .service(snapshots::restore)
-            .service(containers::list_all)
-            .service(containers::list)
             .service(containers::create)
             .service(containers::inspect)
             .service(containers::delete)

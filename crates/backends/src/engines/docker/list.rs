@@ -68,6 +68,12 @@ fn filters(filter: &ContainerFilter) -> serde_json::Value {
             .collect();
         filters.insert("label".to_owned(), json!(labels));
     }
+    // A quick way to a few of many: dockerd looks ids up, and tries the expression of a name on every container. It takes
+    // beginnings of ids, too, and fails on what is none.
+    let are_whole = |ids: &[String]| ids.iter().all(|id| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    if !filter.ids.is_empty() && are_whole(&filter.ids) {
+        filters.insert("id".to_owned(), json!(filter.ids));
+    }
     if !filter.names.is_empty() {
         // A regular expression, which dockerd tries with and without the leading slash. Names are letters, digits,
         // '_', '.' and '-'; of these only the dot has a meaning.
@@ -231,12 +237,15 @@ mod tests {
         let mut filter = ContainerFilter::all();
         assert_eq!(filters(&filter), json!({}));
         filter.names = vec!["a.b".to_owned()];
+        filter.ids = vec!["a".repeat(64)];
         filter.labels = vec![LabelSelector::parse("x=1"), LabelSelector::parse("y")];
         filter.states = vec![ContainerState::Running, ContainerState::Frozen];
         assert_eq!(
             filters(&filter),
-            json!({"name": ["^/?a\\.b$"], "label": ["x=1", "y"], "status": ["running", "paused"]})
+            json!({"id": ["a".repeat(64)], "name": ["^/?a\\.b$"], "label": ["x=1", "y"], "status": ["running", "paused"]})
         );
+        filter.ids.push("a".to_owned());
+        assert!(filters(&filter).get("id").is_none(), "the beginning of an id");
         filter.states.push(ContainerState::Restarting);
         assert!(filters(&filter).get("status").is_none(), "Podman refuses the word");
     }
