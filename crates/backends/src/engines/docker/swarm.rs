@@ -253,10 +253,10 @@ struct SwarmNode {
 impl SwarmNode {
     async fn told(&self) -> Result<WireNode> {
         let found: Result<WireNode> = Request::get(&format!("/nodes/{}", self.id)).json(&self.client).await;
-        found.map_err(|error| self.named(error))
+        found.map_err(|error| self.named(&error))
     }
 
-    fn named(&self, error: Error) -> Error {
+    fn named(&self, error: &Error) -> Error {
         // The error is about this node, whoever told it.
         Error::new(error.kind(), error.message().to_owned()).with_retry(error.retry()).with_node(&self.name)
     }
@@ -288,7 +288,7 @@ impl Outline for SwarmNode {
             let services: Vec<Service> = Request::get("/services").json(&self.client).await?;
             Ok((tasks, services))
         };
-        let (tasks, services) = work.await.map_err(|error| self.named(error))?;
+        let (tasks, services) = work.await.map_err(|error| self.named(&error))?;
         let names: BTreeMap<String, String> =
             services.into_iter().filter_map(|service| Some((service.id?, service.spec?.name?))).collect();
         let mut containers: Vec<_> = tasks
