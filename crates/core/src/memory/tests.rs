@@ -229,7 +229,9 @@ async fn the_reference_engine_keeps_every_clause() {
     let not_kept = outcomes.iter().filter(|(_, outcome)| *outcome != Outcome::Passed);
     let gated = |reason: &str| Outcome::Gated(reason.to_owned());
     let history = ["U30", "U31", "U32"].map(|number| (number, gated("usage_history")));
-    let expected = [vec![("N36", gated("ports")), ("U1", gated("host"))], history.to_vec()].concat();
+    let pools = ["N70", "N71"].map(|number| (number, gated("pools")));
+    let expected =
+        [vec![("N36", gated("ports"))], pools.to_vec(), vec![("U1", gated("host"))], history.to_vec()].concat();
     assert_eq!(not_kept.cloned().collect::<Vec<_>>(), expected);
 }
 
