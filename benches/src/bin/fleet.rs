@@ -146,7 +146,7 @@ async fn measure(socket: &str, size: usize) -> Outcome<(Pair, Duration)> {
         try_join_all(bare.iter_mut().map(list)).await?;
         let theirs = begun.elapsed();
         let begun = Instant::now();
-        let bytes = rest.get("/v1/containers").await?;
+        let bytes = rest.get("/v1/containers?fresh=true").await?;
         let ours = begun.elapsed();
         if bytes < size * 100 {
             return Err(format!("only {bytes} bytes of {size} nodes").into());

@@ -59,12 +59,12 @@ impl Load {
         self.times.len() as f64 / self.lasted.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// The time that this part of the answers kept.
+    /// The time that so many of a thousand answers kept.
     #[must_use]
-    pub fn quantile(&self, part: f64) -> Duration {
+    pub fn quantile(&self, of_thousand: usize) -> Duration {
         let mut sorted = self.times.clone();
         sorted.sort_unstable();
-        let at = (sorted.len() as f64 * part) as usize;
+        let at = sorted.len() * of_thousand / 1000;
         sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
     }
 

@@ -43,7 +43,7 @@ impl Row {
     /// A line of the table.
     #[must_use]
     pub fn line(&self) -> String {
-        let quantiles = |load: &Load| format!("{}, {}", shown(load.quantile(0.5)), shown(load.quantile(0.99)));
+        let quantiles = |load: &Load| format!("{}, {}", shown(load.quantile(500)), shown(load.quantile(990)));
         format!(
             "| {} ({} kB) | {} | {} | {} | {:.0} | {:.0} | {:.2} | {} | {} | {}, {} |",
             self.containers,
@@ -67,7 +67,7 @@ impl Row {
 pub fn visible(containers: usize, visible: &Visible) -> String {
     let quantiles = |load: &Load| {
         let at = |part| shown(load.quantile(part));
-        format!("{}, {}, {}", at(0.5), at(0.99), at(1.0))
+        format!("{}, {}, {}", at(500), at(990), at(1000))
     };
     format!(
         "| {containers} | {} | {} | {} |",

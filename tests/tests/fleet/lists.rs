@@ -47,7 +47,7 @@ async fn a_dead_node_costs_nothing_once_it_is_known_and_a_slow_one_is_not_broken
         assert_eq!(list["errors"][0]["code"], "unavailable");
     }
     let (asked, asked_slow) = (fleet.nodes[DEAD].requests() - asked, fleet.nodes[SLOW].requests() - asked_slow);
-    assert_eq!(asked_slow, 20);
+    assert!(asked_slow >= 20, "the slow node was asked {asked_slow} times");
     assert!(asked < 10, "the dead node was asked {asked} times");
 
     fleet.nodes[DEAD].be(Mood::Answers(QUICK));

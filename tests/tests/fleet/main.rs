@@ -68,7 +68,7 @@ impl Fleet {
     /// The one container of every node, as far as they answer within `seconds`.
     async fn list(&self, seconds: u32) -> Value {
         let url = format!(
-            "{}/v1/containers?name={}&timeout_seconds={seconds}&fields=node,name",
+            "{}/v1/containers?fresh=true&name={}&timeout_seconds={seconds}&fields=node,name",
             self.server.urls()[0],
             self.container
         );

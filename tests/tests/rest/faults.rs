@@ -238,13 +238,15 @@ async fn a_hanging_dockerd_holds_nobody_longer_than_the_deadline() {
         ServerOptions::with(own.engine()).node("healthy", "memory:").argument("--request-timeout-seconds=2").start();
     assert_eq!(server.get(&format!("{NODE}/containers")).await.status, 200);
     let frozen = own.freeze();
-    let answer = server.get(&format!("{NODE}/containers")).await;
+    // What is in memory would be answered: the engine is to be asked.
+    let answer = server.get(&format!("{NODE}/containers?fresh=true")).await;
     answer.expect_problem(504, "deadline_exceeded");
-    let answer = server.get(&format!("{NODE}/containers/{container}")).await;
+    let answer = server.get(&format!("{NODE}/containers/{container}?fresh=true")).await;
     answer.expect_problem(504, "deadline_exceeded");
-    let all: Value = server.get("/v1/containers").await.expect(200).json();
+    let all: Value = server.get("/v1/containers?fresh=true").await.expect(200).json();
     let codes: Vec<_> = all["errors"].as_array().expect("errors").iter().map(|error| &error["code"]).collect();
-    assert_eq!(codes, ["deadline_exceeded"], "{all}");
+    // By then it may be known that nothing answers.
+    assert!(codes == ["deadline_exceeded"] || codes == ["unavailable"], "{all}");
     assert_eq!(server.get("/v1/nodes/healthy/containers").await.status, 200);
     assert_eq!(server.get("/healthz").await.status, 200);
     drop(frozen);

@@ -170,6 +170,9 @@ async fn a_hundred_containers_cost_one_call_and_may_vanish() {
     let _ = counted.get("/v1/nodes/counted/containers").await.expect(200);
     let _ = proxy.take();
     let list = counted.get("/v1/nodes/counted/containers").await.expect(200).json();
+    assert!(running.iter().all(|id| ids(&list).contains(id)));
+    assert_eq!(proxy.take(), [""; 0], "what is in memory costs no call");
+    let list = counted.get("/v1/nodes/counted/containers?fresh=true").await.expect(200).json();
     let calls = proxy.take();
     assert!(running.iter().all(|id| ids(&list).contains(id)));
     assert!(running.iter().all(|id| find(&list, id)["state"] == "running"));

@@ -138,7 +138,7 @@ impl Dirty {
     fn again(self) -> Option<Dirty> {
         let (at, looks) = self.told?;
         let due = at + *AGAIN.get(looks)?;
-        Some(Dirty { mark: None, due, told: Some((at, looks + 1)), ..self })
+        Some(Dirty { mark: None, due, told: Some((at, looks + 1)) })
     }
 }
 

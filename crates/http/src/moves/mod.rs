@@ -371,10 +371,10 @@ impl Moves {
                 let mut written = app.moves.log.written().await?;
                 while let Some(change) = written.next().await {
                     match change? {
-                        TableChange::Put(id, Ok(record)) if !record.value.state.is_final() => {
-                            if app.moves.is_of_others(&id) {
-                                Self::look_after(&app, id, Attempts::AfterOutages);
-                            }
+                        TableChange::Put(id, Ok(record))
+                            if !record.value.state.is_final() && app.moves.is_of_others(&id) =>
+                        {
+                            Self::look_after(&app, id, Attempts::AfterOutages);
                         }
                         TableChange::Resync => break,
                         _ => {}
