@@ -154,6 +154,7 @@ async fn covered(server: &Server, servers: usize, nodes: &BTreeSet<String>) -> D
         let all: Vec<_> = watched.values().flatten().cloned().collect();
         let once: BTreeSet<_> = all.iter().cloned().collect();
         assert_eq!(once.len(), all.len(), "one is watched by two: {watched:?}");
+        assert!(begun.elapsed() < crate::SOON / 2, "{servers} servers do not watch all: {watched:?}");
         watched.len() == servers && watched.values().all(|nodes| !nodes.is_empty()) && once == *nodes
     })
     .await;
