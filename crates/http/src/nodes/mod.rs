@@ -283,14 +283,11 @@ impl Nodes {
     async fn follow_changes(&self, changes: &mut ItemStream<TableChange<StoredNode>>) -> Result<()> {
         while let Some(change) = changes.next().await {
             match change? {
-                TableChange::Put(name, Ok(node)) => {
-                    let _changing = self.changing.lock().await;
-                    self.apply(&name, Some(node.value));
-                }
                 TableChange::Put(_, Err(error)) => tracing::error!(%error, "nodes: one is left as it was"),
-                TableChange::Deleted(name) => {
+                TableChange::Put(name, Ok(_)) | TableChange::Deleted(name) => {
                     let _changing = self.changing.lock().await;
-                    self.apply(&name, None);
+                    // As it is now: what is told may be over, by a change that was made here meanwhile.
+                    self.apply(&name, self.stored.get(&name).await?);
                 }
                 _ => return Ok(()),
             }

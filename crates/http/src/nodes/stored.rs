@@ -71,6 +71,14 @@ impl Stored {
         Ok((nodes, revision))
     }
 
+    /// The node of this name as it is now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn get(&self, name: &str) -> Result<Option<StoredNode>> {
+        Ok(self.0.get(name).await?.map(|kept| kept.value))
+    }
+
     /// What comes and goes after a revision.
     ///
     /// # Errors
