@@ -15,12 +15,17 @@ use tokio::sync::watch;
 use crate::nodes::NodeSlot;
 use crate::problem::Problem;
 
-/// Killing gives the work up.
-#[derive(Debug)]
-struct GiveUp(watch::Sender<Option<Signal>>);
+/// Of a job of the server, which has no process: nothing can be done to it but to kill it, which this does.
+pub(crate) struct Kill<F>(pub(crate) F);
+
+impl<F> std::fmt::Debug for Kill<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kill")
+    }
+}
 
 #[async_trait]
-impl JobControl for GiveUp {
+impl<F: Fn(Signal) + Send + Sync> JobControl for Kill<F> {
     async fn write_stdin(&self, _: Bytes) -> Result<()> {
         Err(Error::new(ErrorKind::Conflict, "this job has no standard input"))
     }
@@ -34,7 +39,7 @@ impl JobControl for GiveUp {
     }
 
     async fn kill(&self, signal: Signal) -> Result<()> {
-        self.0.send_replace(Some(signal));
+        (self.0)(signal);
         Ok(())
     }
 }
@@ -54,12 +59,20 @@ pub(crate) fn pull(slot: &NodeSlot, node: Arc<dyn Node>, options: PullOptions) -
         })
         .map(|item| item.map(|progress| line(&progress)));
     let (kill, killed) = watch::channel(None);
-    let (job, feed) = place.started(Arc::new(GiveUp(kill)), work(progress.boxed(), killed));
+    let (job, feed) = place.started(give_up(kill), work(progress.boxed(), killed));
     tokio::spawn(feed);
     Ok(job)
 }
 
-fn line(value: &impl serde::Serialize) -> Bytes {
+/// Killing gives the work up.
+fn give_up(kill: watch::Sender<Option<Signal>>) -> Arc<dyn JobControl> {
+    Arc::new(Kill(move |signal| {
+        kill.send_replace(Some(signal));
+    }))
+}
+
+/// A line of a job's output.
+pub(crate) fn line(value: &impl serde::Serialize) -> Bytes {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line.into()

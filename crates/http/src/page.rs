@@ -30,14 +30,16 @@ pub(crate) struct Page<T> {
     pub next: Option<String>,
 }
 
-/// Which page, and what of each item.
-#[derive(Debug, Default, Deserialize)]
+/// Which page, and what of each item: the query of lists that need no more.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
-    /// The most items that are wanted.
+    /// The most items that are wanted, 1 to 10000.
     pub limit: Option<u32>,
-    /// Where the page before ended.
+    /// `next` of the page before.
     pub cursor: Option<String>,
-    /// The members that are wanted, with commas between; all when absent.
+    /// Members that are wanted, with commas between.
     pub fields: Option<String>,
 }
 

@@ -237,6 +237,26 @@ pub fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the store is closed")
 }
 
+/// All entries whose keys begin so, page by page, and the revision after which a watch tells what this does not hold. While others
+/// write, each is as it was at that revision or later.
+///
+/// # Errors
+/// Those of the store.
+pub async fn entries(store: &dyn Store, prefix: &Prefix) -> Result<(Vec<Entry>, Revision)> {
+    let mut options = ListEntries::of(prefix.clone());
+    let mut all = Vec::new();
+    let mut first = None;
+    loop {
+        let page = store.list(&options).await?;
+        let first = *first.get_or_insert(page.revision);
+        options.after = page.entries.last().map(|entry| entry.key.clone());
+        all.extend(page.entries);
+        if !page.more || options.after.is_none() {
+            return Ok((all, first));
+        }
+    }
+}
+
 /// The error of a guard that does not hold: K21. For stores.
 #[must_use]
 pub fn changed(key: &Key) -> Error {

@@ -100,6 +100,15 @@ impl Session {
         }
     }
 
+    /// What it has claimed already; `None` when it has not. Also what was claimed without that being known: an answer was lost.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn held(&self, key: &Key) -> Result<Option<Claim>> {
+        let entry = self.0.store.get(key).await?.filter(|entry| entry.lease == Some(self.0.lease));
+        Ok(entry.map(|entry| Claim { session: self.clone(), key: key.clone(), revision: entry.revision }))
+    }
+
     /// Ends it: what hangs on its lease is free at once.
     ///
     /// # Errors
@@ -213,6 +222,9 @@ mod tests {
         let (here, there) = (begin(&store).await, begin(&store).await);
         let claim = here.claim(&key("a"), "here").await.unwrap().unwrap();
         assert!(there.claim(&key("a"), "there").await.unwrap().is_none());
+        assert!(there.held(&key("a")).await.unwrap().is_none());
+        let held = here.held(&key("a")).await.unwrap().unwrap();
+        assert_eq!((held.revision, held.holds()), (claim.revision, true));
         tokio::time::sleep(LIFE * 10).await;
         assert!(claim.holds() && there.claim(&key("a"), "there").await.unwrap().is_none(), "it was renewed");
         claim.release().await.unwrap();

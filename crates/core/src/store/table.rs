@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Change, Entry, Guard, Key, ListEntries, Prefix, Revision, Store, Transaction, Watched};
+use super::{Change, Entry, Guard, Key, Prefix, Revision, Store, Transaction, Watched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::ItemStream;
 
@@ -110,18 +110,9 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     /// # Errors
     /// Those of the store.
     pub async fn all(&self) -> Result<(Vec<(String, Result<Kept<T>>)>, Revision)> {
-        let mut options = ListEntries::of(self.prefix.clone());
-        let mut all = Vec::new();
-        let mut first = None;
-        loop {
-            let page = self.store.list(&options).await?;
-            first.get_or_insert(page.revision);
-            options.after = page.entries.last().map(|entry| entry.key.clone());
-            all.extend(page.entries.iter().map(|entry| (self.name(&entry.key), self.decode(entry))));
-            if !page.more || options.after.is_none() {
-                return Ok((all, first.unwrap_or_default()));
-            }
-        }
+        let (entries, revision) = super::entries(&*self.store, &self.prefix).await?;
+        let all = entries.iter().map(|entry| (self.name(&entry.key), self.decode(entry))).collect();
+        Ok((all, revision))
     }
 
     /// Writes one that is not there yet.
@@ -160,7 +151,16 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     /// # Errors
     /// Those of the store.
     pub async fn remove(&self, name: &str) -> Result<()> {
-        self.store.commit(&Transaction::new().delete(self.key(name)?)).await.map(drop)
+        let key = self.key(name)?;
+        // Guarded by what is there, so that a cluster may try it again when it does not know whether it was done.
+        while let Some(entry) = self.store.get(&key).await? {
+            match self.remove_unchanged(name, entry.revision).await {
+                // Somebody has changed it in between.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                removed => return removed,
+            }
+        }
+        Ok(())
     }
 
     /// Deletes that of this revision.

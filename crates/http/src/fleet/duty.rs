@@ -90,20 +90,22 @@ impl Duty {
             .map(|slot| slot.name().to_owned())
             .filter(|node| first(node, &servers) == Some(fleet.id()))
             .collect();
-        let given_back: Vec<_> = {
-            let mut claims = lock(&self.claims);
-            let others: Vec<_> = claims.keys().filter(|node| !ours.contains(node)).cloned().collect();
-            others.into_iter().filter_map(|node| claims.remove(&node)).collect()
-        };
-        for claim in given_back {
-            claim.release().await?;
+        // What the store has decides, and not what is known here: the answer to a claim, or to giving one back, may have been lost.
+        let claimed = Duty::watchers(fleet).await?;
+        let mine = |node: &String| claimed.get(node).is_some_and(|server| server == fleet.id());
+        lock(&self.claims).retain(|node, _| ours.contains(node) && mine(node));
+        for node in claimed.keys().filter(|node| mine(node) && !ours.contains(node)) {
+            if let Some(claim) = fleet.held(&name(node)).await? {
+                claim.release().await?;
+            }
         }
         let mut settled = true;
         for node in ours {
             if lock(&self.claims).contains_key(&node) {
                 continue;
             }
-            match fleet.claim(&name(&node)).await? {
+            let claim = if mine(&node) { fleet.held(&name(&node)).await? } else { fleet.claim(&name(&node)).await? };
+            match claim {
                 Some(claim) => {
                     lock(&self.claims).insert(node, claim);
                 }

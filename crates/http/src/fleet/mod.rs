@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_core::store::{Claim, ListEntries, Prefix, Session, Store, Table, Transaction};
+use roadstead_core::store::{Claim, Prefix, Session, Store, Table, Transaction, entries};
 use roadstead_core::{Error, ErrorKind, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -124,15 +124,25 @@ impl Fleet {
         servers.into_iter().map(|(_, server)| server.map(|server| server.value)).collect()
     }
 
-    /// Claims what only one server may do; `None` when another one does it.
+    fn session(&self) -> Result<Session> {
+        let session = self.session.borrow().clone();
+        session.ok_or_else(|| Error::new(ErrorKind::Unavailable, "this server has no session now"))
+    }
+
+    /// Claims what only one server may do; `None` when another one does it, or this one does already.
     ///
     /// # Errors
     /// `Unavailable` when there is no session now, and those of the store.
     pub(crate) async fn claim(&self, name: &str) -> Result<Option<Claim>> {
-        let key = self.claims.key(name)?;
-        let session = self.session.borrow().clone();
-        let session = session.ok_or_else(|| Error::new(ErrorKind::Unavailable, "this server has no session now"))?;
-        session.claim(&key, self.own.id.clone()).await
+        self.session()?.claim(&self.claims.key(name)?, self.own.id.clone()).await
+    }
+
+    /// What this server has claimed already, as the store has it.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no session now, and those of the store.
+    pub(crate) async fn held(&self, name: &str) -> Result<Option<Claim>> {
+        self.session()?.held(&self.claims.key(name)?).await
     }
 
     /// What is claimed below a name that ends with a slash, and by which server.
@@ -141,19 +151,12 @@ impl Fleet {
     /// Those of the store.
     pub(crate) async fn claimed(&self, below: &str) -> Result<BTreeMap<String, String>> {
         let prefix = Prefix::new(format!("{}{below}", self.claims.as_str()))?;
-        let mut options = ListEntries::of(prefix.clone());
-        let mut claimed = BTreeMap::new();
-        loop {
-            let page = self.store.list(&options).await?;
-            options.after = page.entries.last().map(|entry| entry.key.clone());
-            for entry in page.entries {
-                let by = String::from_utf8_lossy(&entry.value).into_owned();
-                claimed.insert(entry.key.behind(&prefix).unwrap_or_default().to_owned(), by);
-            }
-            if !page.more || options.after.is_none() {
-                return Ok(claimed);
-            }
-        }
+        let (entries, _) = entries(&*self.store, &prefix).await?;
+        let claimed = entries.iter().filter_map(|entry| {
+            let by = String::from_utf8_lossy(&entry.value).into_owned();
+            Some((entry.key.behind(&prefix)?.to_owned(), by))
+        });
+        Ok(claimed.collect())
     }
 
     /// Tells of sessions that are lost and of new ones.

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use roadstead_core::jobs::{JobControl, JobProgress};
 use roadstead_core::migration::{Canceller, MoveRecord, MoveState, Observer, Point, Step};
-use roadstead_core::{Error, ErrorKind, OutputKind, Result, Signal, TerminalSize};
+use roadstead_core::{Error, ErrorKind, OutputKind, Result};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{Claimed, lock};
+use crate::actions::{Kill, line};
 use crate::problem::Problem;
 
 /// Bytes are told this often at most.
@@ -28,27 +29,8 @@ struct Line {
 }
 
 /// Killing calls the move off; it then goes back by itself, and the job ends when it is back.
-#[derive(Debug)]
-pub(super) struct CallOff(pub(super) Canceller);
-
-#[async_trait]
-impl JobControl for CallOff {
-    async fn write_stdin(&self, _: Bytes) -> Result<()> {
-        Err(Error::new(ErrorKind::Conflict, "this job has no standard input"))
-    }
-
-    async fn close_stdin(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn resize(&self, _: TerminalSize) -> Result<()> {
-        Err(Error::new(ErrorKind::Conflict, "this job has no terminal"))
-    }
-
-    async fn kill(&self, _: Signal) -> Result<()> {
-        self.0.cancel();
-        Ok(())
-    }
+pub(super) fn call_off(canceller: Canceller) -> Arc<dyn JobControl> {
+    Arc::new(Kill(move |_| canceller.cancel()))
 }
 
 /// Keeps the newest record for readers, and says what changes.
@@ -73,12 +55,6 @@ impl Reporter {
         // Nobody listens once the job has ended.
         let _ = self.lines.send(line);
     }
-}
-
-fn line(value: &impl Serialize) -> Bytes {
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
 }
 
 #[async_trait]

@@ -153,10 +153,9 @@ impl Moves {
     pub(crate) async fn begin(&self, app: &Data<App>, plan: MovePlan) -> Result<Arc<dyn Job>> {
         let record = MoveRecord::new(plan);
         // Before it is written down: other servers look after what nobody has claimed.
-        let mut claimed = self.claim(app, record.id()).await?;
-        if let Some(claim) = &claimed.0 {
-            self.log.under(claim.clone()).save(&record).await?;
-        }
+        let claim = self.claim(app, record.id()).await?;
+        let mut claimed = Claimed(Some(claim.clone()));
+        self.log.under(claim).save(&record).await?;
         let app = app.clone();
         // It is begun though its caller leaves now: what is written down is made by the next server, and so by this one.
         let begun = tokio::spawn(async move {
@@ -222,7 +221,7 @@ impl Moves {
     }
 
     /// Lets nobody else work at a move, here or at another server.
-    async fn claim(&self, app: &App, id: &str) -> Result<Claimed> {
+    async fn claim(&self, app: &App, id: &str) -> Result<Claim> {
         let worked_at = |by: &str| {
             Error::new(ErrorKind::Conflict, format!("the migration is being worked at{by}")).with_resource(id)
         };
@@ -230,7 +229,7 @@ impl Moves {
             return Err(worked_at(""));
         }
         let claim = app.fleet.claim(&format!("moves/{id}")).await?;
-        Ok(Claimed(Some(claim.ok_or_else(|| worked_at(" by another server"))?)))
+        claim.ok_or_else(|| worked_at(" by another server"))
     }
 
     /// Works at it under a claim, which is taken when the work has begun.
@@ -288,7 +287,7 @@ impl Moves {
                 claimed: Claimed(claimed.0.take()),
                 place: Box::new(place),
             };
-            let (job, feed) = slot.started(Arc::new(job::CallOff(canceller.clone())), driven.progress());
+            let (job, feed) = slot.started(job::call_off(canceller.clone()), driven.progress());
             active.insert(id, Active { record: shared, canceller, job: Arc::clone(&job) });
             (job, feed)
         };
@@ -411,7 +410,7 @@ impl Moves {
     }
 
     async fn take_up(&self, app: &App, record: MoveRecord, direction: Direction) -> Result<Arc<dyn Job>> {
-        let mut claimed = self.claim(app, record.id()).await?;
+        let mut claimed = Claimed(Some(self.claim(app, record.id()).await?));
         self.attempt(app, record, direction, &mut claimed).await
     }
 

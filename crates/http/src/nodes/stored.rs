@@ -100,15 +100,7 @@ impl Stored {
     /// # Errors
     /// Those of the store; nothing is changed then.
     pub(super) async fn remove(&self, name: &str) -> Result<()> {
-        // Guarded by what is there, so that a cluster may try it again when it does not know whether it was done.
-        while let Some(kept) = self.0.get(name).await? {
-            match self.0.remove_unchanged(name, kept.revision).await {
-                // Another server has changed it in between.
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                removed => return removed,
-            }
-        }
-        Ok(())
+        self.0.remove(name).await
     }
 
     /// Another URI for a node that is kept with the URI `was`; nothing for any other.

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
-use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use roadstead_core::jobs::{JobControl, JobProgress};
+use roadstead_core::jobs::JobProgress;
 use roadstead_core::migration::MoveState;
 use roadstead_core::pool::{DrainPlan, PlannedMove};
-use roadstead_core::{Error, ErrorKind, Job, JobSpec, NodeError, OutputKind, Result, Signal, TerminalSize};
+use roadstead_core::{Error, ErrorKind, Job, JobSpec, NodeError, OutputKind, Result};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::actions::{Kill, line};
 use crate::state::App;
 
 /// A move has deadlines of its own; this is longer than any.
@@ -41,30 +40,6 @@ struct Drained {
     /// Why it is not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<NodeError>,
-}
-
-/// Killing lets no further move begin, and calls off those that are under way.
-#[derive(Debug)]
-struct CallOff(watch::Sender<bool>);
-
-#[async_trait]
-impl JobControl for CallOff {
-    async fn write_stdin(&self, _: Bytes) -> Result<()> {
-        Err(Error::new(ErrorKind::Conflict, "this job has no standard input"))
-    }
-
-    async fn close_stdin(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn resize(&self, _: TerminalSize) -> Result<()> {
-        Err(Error::new(ErrorKind::Conflict, "this job has no terminal"))
-    }
-
-    async fn kill(&self, _: Signal) -> Result<()> {
-        self.0.send_replace(true);
-        Ok(())
-    }
 }
 
 /// Carries a plan out, `concurrency` moves at a time. The job ends with 0 when every move is done and nothing stays.
@@ -92,15 +67,13 @@ pub(crate) fn start(app: &Data<App>, plan: DrainPlan, concurrency: usize) -> Res
             None => (Ok(JobProgress::Ended(i32::from(left > 0))), (moves, left, true)),
         })
     });
-    let (job, feed) = place.started(Arc::new(CallOff(off)), progress);
+    // Killing lets no further move begin, and calls off those that are under way.
+    let kill = Kill(move |_| {
+        off.send_replace(true);
+    });
+    let (job, feed) = place.started(Arc::new(kill), progress);
     tokio::spawn(feed);
     Ok(job)
-}
-
-fn line(value: &impl Serialize) -> Bytes {
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
 }
 
 /// Until the drain is called off. A job that nobody can kill any more is not.

@@ -9,7 +9,7 @@ fn settings(json: &str) -> Result<PoolSettings> {
 
 #[test]
 fn a_selection_says_what_it_takes() {
-    assert!(settings(r#"{"select": {"schemes": ["docker", "lxd+https"]}}"#).is_ok());
+    assert!(settings(r#"{"select": {"schemes": ["tide", "ebb+tls"]}}"#).is_ok());
     assert!(settings(r#"{"nodes": ["a", "b"]}"#).is_ok());
     assert!(settings("{}").is_ok(), "a pool may be empty");
     for (json, field) in [
@@ -26,14 +26,14 @@ fn a_selection_says_what_it_takes() {
 
 #[tokio::test]
 async fn schemes_are_whole_or_the_part_before_the_plus() {
-    let registry = roadstead_backends::registry();
+    let registry = roadstead_core::Registry::new();
     let records = crate::records::Records::of(Arc::new(roadstead_core::store::MemoryStore::new()));
     let bounds = crate::nodes::Bounds { quick: Duration::from_secs(1), slow: Duration::from_secs(1) };
     let nodes = Nodes::load(registry, roadstead_core::ConnectOptions::default(), bounds, &records).await.unwrap();
     for (name, uri) in [
-        ("a", "docker+unix:///nowhere/a.sock"),
-        ("b", "docker+tcp://127.0.0.1:1"),
-        ("c", "podman+unix:///nowhere/c.sock"),
+        ("a", "tide+unix:///nowhere/a.sock"),
+        ("b", "tide+tcp://127.0.0.1:1"),
+        ("c", "tides+unix:///nowhere/c.sock"),
         ("d", "memory:"),
     ] {
         let node = crate::nodes::NewNode { name: name.to_owned(), uri: uri.to_owned(), ..Default::default() };
@@ -48,7 +48,7 @@ async fn schemes_are_whole_or_the_part_before_the_plus() {
         assert!(missing.is_empty());
         slots.iter().map(|slot| slot.name().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(taken(&["docker"]), ["a", "b"]);
-    assert_eq!(taken(&["docker+tcp", "memory"]), ["b", "d"]);
-    assert!(taken(&["dock"]).is_empty());
+    assert_eq!(taken(&["tide"]), ["a", "b"]);
+    assert_eq!(taken(&["tide+tcp", "memory"]), ["b", "d"]);
+    assert!(taken(&["tid"]).is_empty());
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use roadstead_backends::stores::StoreUri;
 use roadstead_backends::stores::sealed::{SealKeys, SealedStore};
-use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Store, Table, ensure_whole};
+use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Store, Table, ensure_whole, entries};
 use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -86,15 +86,8 @@ impl Records {
     async fn end_sessions(&self) -> Result<()> {
         let mut leases = BTreeSet::new();
         for prefix in ["servers/", "claims/"] {
-            let mut options = ListEntries::of(Prefix::new(prefix)?);
-            loop {
-                let page = self.store.list(&options).await?;
-                leases.extend(page.entries.iter().filter_map(|entry| entry.lease));
-                options.after = page.entries.last().map(|entry| entry.key.clone());
-                if !page.more || options.after.is_none() {
-                    break;
-                }
-            }
+            let (entries, _) = entries(&*self.store, &Prefix::new(prefix)?).await?;
+            leases.extend(entries.iter().filter_map(|entry| entry.lease));
         }
         for lease in leases {
             match self.store.revoke(lease).await {

@@ -14,23 +14,10 @@ use crate::problem::Answer;
 use crate::state::App;
 use crate::{actions, archive, fanout};
 
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ImagesQuery {
-    /// The most items that are wanted, 1 to 10000.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// Members that are wanted, with commas between.
-    fields: Option<String>,
-}
-
 /// The images of a node, newest first.
-#[utoipa::path(tag = "images", operation_id = "images_list", params(ImagesQuery), responses((status = 200, description = "The images.", body = Page<ImageSummary>)))]
+#[utoipa::path(tag = "images", operation_id = "images_list", params(Paging), responses((status = 200, description = "The images.", body = Page<ImageSummary>)))]
 #[get("/nodes/{node}/images")]
-pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(query): Query<ImagesQuery>) -> Answer {
-    let paging = Paging { limit: query.limit, cursor: query.cursor, fields: query.fields };
+pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(paging): Query<Paging>) -> Answer {
     paging.check::<ImageSummary>()?;
     let slot = app.nodes.get(&node)?;
     let listing = fanout::ask_one(&slot, app.deadline(), |node| async move { node.list_images().await }).await?;

@@ -95,39 +95,19 @@ pub(crate) async fn run_in_container(
     accepted(&app, &job, wait).await
 }
 
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct JobsQuery {
-    /// The most items that are wanted, 1 to 10000.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// Members that are wanted, with commas between.
-    fields: Option<String>,
-}
-
-impl JobsQuery {
-    fn paging(self) -> Result<Paging> {
-        let paging = Paging { limit: self.limit, cursor: self.cursor, fields: self.fields };
-        paging.check::<JobStatus>()?;
-        Ok(paging)
-    }
-}
-
 fn key(job: &JobStatus) -> Vec<String> {
     vec![format!("{:039}", job.started_at.unix_nanos().max(0)), job.id.clone()]
 }
 
 /// The jobs of a container that are known, running and kept ones, oldest first.
-#[utoipa::path(tag = "jobs", operation_id = "jobs_list_of_container", params(JobsQuery), responses((status = 200, description = "The jobs.", body = Page<JobStatus>)))]
+#[utoipa::path(tag = "jobs", operation_id = "jobs_list_of_container", params(Paging), responses((status = 200, description = "The jobs.", body = Page<JobStatus>)))]
 #[get("/nodes/{node}/containers/{container}/jobs")]
 pub(crate) async fn list_of_container(
     app: web::Data<App>,
     path: web::Path<(String, String)>,
-    Query(query): Query<JobsQuery>,
+    Query(paging): Query<Paging>,
 ) -> Answer {
-    let paging = query.paging()?;
+    paging.check::<JobStatus>()?;
     names::existing("container", &path.1)?;
     let slot = app.nodes.get(&path.0)?;
     let id = &path.1;
@@ -155,14 +135,10 @@ pub(crate) async fn run_on_node(
 }
 
 /// All jobs of a node, those of its containers and pulls included, oldest first.
-#[utoipa::path(tag = "jobs", operation_id = "jobs_list_of_node", params(JobsQuery), responses((status = 200, description = "The jobs.", body = Page<JobStatus>)))]
+#[utoipa::path(tag = "jobs", operation_id = "jobs_list_of_node", params(Paging), responses((status = 200, description = "The jobs.", body = Page<JobStatus>)))]
 #[get("/nodes/{node}/jobs")]
-pub(crate) async fn list_of_node(
-    app: web::Data<App>,
-    node: web::Path<String>,
-    Query(query): Query<JobsQuery>,
-) -> Answer {
-    let paging = query.paging()?;
+pub(crate) async fn list_of_node(app: web::Data<App>, node: web::Path<String>, Query(paging): Query<Paging>) -> Answer {
+    paging.check::<JobStatus>()?;
     let slot = app.nodes.get(&node)?;
     let mut listing = fanout::ask_one(&slot, app.deadline(), |node| async move { node.jobs().await }).await?;
     listing.items.extend(slot.keeper().list(None));
@@ -170,10 +146,10 @@ pub(crate) async fn list_of_node(
 }
 
 /// All jobs of all nodes, oldest first.
-#[utoipa::path(tag = "jobs", operation_id = "jobs_list", params(JobsQuery), responses((status = 200, description = "The jobs.", body = Page<JobStatus>)))]
+#[utoipa::path(tag = "jobs", operation_id = "jobs_list", params(Paging), responses((status = 200, description = "The jobs.", body = Page<JobStatus>)))]
 #[get("/jobs")]
-pub(crate) async fn list_all(app: web::Data<App>, Query(query): Query<JobsQuery>) -> Answer {
-    let paging = query.paging()?;
+pub(crate) async fn list_all(app: web::Data<App>, Query(paging): Query<Paging>) -> Answer {
+    paging.check::<JobStatus>()?;
     let slots = app.nodes.all();
     let mut listing = fanout::ask(&slots, app.deadline(), |node| async move { node.jobs().await }).await;
     for slot in &slots {

@@ -192,23 +192,10 @@ pub(crate) async fn start(
     accepted(&app, &req, &query, &id, Some(job)).await
 }
 
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct MigrationsQuery {
-    /// The most items that are wanted, 1 to 10000.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// Members that are wanted, with commas between.
-    fields: Option<String>,
-}
-
 /// Every migration that is not forgotten, oldest first.
-#[utoipa::path(tag = "migrations", operation_id = "migrations_list", params(MigrationsQuery), responses((status = 200, description = "The migrations.", body = Page<Migration>)))]
+#[utoipa::path(tag = "migrations", operation_id = "migrations_list", params(Paging), responses((status = 200, description = "The migrations.", body = Page<Migration>)))]
 #[get("/migrations")]
-pub(crate) async fn list(app: web::Data<App>, Query(query): Query<MigrationsQuery>) -> Answer {
-    let paging = Paging { limit: query.limit, cursor: query.cursor, fields: query.fields };
+pub(crate) async fn list(app: web::Data<App>, Query(paging): Query<Paging>) -> Answer {
     paging.check::<Migration>()?;
     let mut listing = Listing::default();
     for found in app.moves.list().await? {

@@ -2,7 +2,6 @@
 
 use actix_web::{HttpResponse, delete, get, post, web};
 use roadstead_core::{Network, NetworkSpec, names};
-use serde::Deserialize;
 
 use super::{Created, created};
 use crate::extract::{Json, Nothing, Query};
@@ -11,23 +10,10 @@ use crate::page::{Page, Paging};
 use crate::problem::Answer;
 use crate::state::App;
 
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct NetworksQuery {
-    /// The most items that are wanted, 1 to 10000.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// Members that are wanted, with commas between.
-    fields: Option<String>,
-}
-
 /// The networks of a node, by name.
-#[utoipa::path(tag = "networks", operation_id = "networks_list", params(NetworksQuery), responses((status = 200, description = "The networks.", body = Page<Network>)))]
+#[utoipa::path(tag = "networks", operation_id = "networks_list", params(Paging), responses((status = 200, description = "The networks.", body = Page<Network>)))]
 #[get("/nodes/{node}/networks")]
-pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(query): Query<NetworksQuery>) -> Answer {
-    let paging = Paging { limit: query.limit, cursor: query.cursor, fields: query.fields };
+pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(paging): Query<Paging>) -> Answer {
     paging.check::<Network>()?;
     let slot = app.nodes.get(&node)?;
     let listing = fanout::ask_one(&slot, app.deadline(), |node| async move { node.list_networks().await }).await?;

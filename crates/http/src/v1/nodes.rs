@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, delete, get, post, web};
 use futures_util::future::join_all;
 use roadstead_core::{Capabilities, Listing, NodeAnswer, NodeError, NodeInfo, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::created;
 use crate::extract::{Json, Nothing, Query};
@@ -49,18 +49,6 @@ pub(super) struct NodeView {
     pub capabilities_path: String,
 }
 
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct NodesQuery {
-    /// The most items that are wanted, 1 to 10000.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// Members that are wanted, with commas between.
-    fields: Option<String>,
-}
-
 async fn view(slot: &Arc<NodeSlot>, deadline: Duration) -> NodeView {
     let answer = within(deadline, async { slot.node(deadline).await?.info().await }).await;
     let (state, info, error) = match answer {
@@ -80,10 +68,9 @@ async fn view(slot: &Arc<NodeSlot>, deadline: Duration) -> NodeView {
 }
 
 /// Every node, those that do not answer included.
-#[utoipa::path(tag = "nodes", operation_id = "nodes_list", params(NodesQuery), responses((status = 200, description = "The nodes.", body = Page<NodeView>)))]
+#[utoipa::path(tag = "nodes", operation_id = "nodes_list", params(Paging), responses((status = 200, description = "The nodes.", body = Page<NodeView>)))]
 #[get("/nodes")]
-pub(crate) async fn list(app: web::Data<App>, Query(query): Query<NodesQuery>) -> Answer {
-    let paging = Paging { limit: query.limit, cursor: query.cursor, fields: query.fields };
+pub(crate) async fn list(app: web::Data<App>, Query(paging): Query<Paging>) -> Answer {
     paging.check::<NodeView>()?;
     let deadline = app.deadline();
     let slots = app.nodes.all();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{get, web};
 use roadstead_core::Listing;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::extract::Query;
 use crate::fleet::{Duty, ServerRecord};
@@ -23,24 +23,11 @@ pub(crate) struct ServerView {
     watches: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ServersQuery {
-    /// The most items that are wanted, 1 to 10000.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// Members that are wanted, with commas between.
-    fields: Option<String>,
-}
-
 /// The servers that share this one's store and are alive, itself included. One that ended without a word is listed for a few seconds
 /// longer; then others watch its nodes.
-#[utoipa::path(tag = "servers", operation_id = "servers_list", params(ServersQuery), responses((status = 200, description = "The servers.", body = Page<ServerView>)))]
+#[utoipa::path(tag = "servers", operation_id = "servers_list", params(Paging), responses((status = 200, description = "The servers.", body = Page<ServerView>)))]
 #[get("/servers")]
-pub(crate) async fn list(app: web::Data<App>, Query(query): Query<ServersQuery>) -> Answer {
-    let paging = Paging { limit: query.limit, cursor: query.cursor, fields: query.fields };
+pub(crate) async fn list(app: web::Data<App>, Query(paging): Query<Paging>) -> Answer {
     paging.check::<ServerView>()?;
     let servers = app.fleet.servers().await?;
     let mut watched: BTreeMap<String, Vec<String>> = BTreeMap::new();

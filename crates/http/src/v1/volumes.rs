@@ -11,23 +11,10 @@ use crate::page::{Page, Paging};
 use crate::problem::Answer;
 use crate::state::App;
 
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct VolumesQuery {
-    /// The most items that are wanted, 1 to 10000.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// Members that are wanted, with commas between.
-    fields: Option<String>,
-}
-
 /// The volumes of a node, by name.
-#[utoipa::path(tag = "volumes", operation_id = "volumes_list", params(VolumesQuery), responses((status = 200, description = "The volumes.", body = Page<Volume>)))]
+#[utoipa::path(tag = "volumes", operation_id = "volumes_list", params(Paging), responses((status = 200, description = "The volumes.", body = Page<Volume>)))]
 #[get("/nodes/{node}/volumes")]
-pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(query): Query<VolumesQuery>) -> Answer {
-    let paging = Paging { limit: query.limit, cursor: query.cursor, fields: query.fields };
+pub(crate) async fn list(app: web::Data<App>, node: web::Path<String>, Query(paging): Query<Paging>) -> Answer {
     paging.check::<Volume>()?;
     let slot = app.nodes.get(&node)?;
     let listing = fanout::ask_one(&slot, app.deadline(), |node| async move { node.list_volumes().await }).await?;

@@ -87,28 +87,15 @@ pub(super) fn granted(app: &App, seconds: Option<u32>, most: u32) -> Result<Dura
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct PoolsQuery {
-    /// The most items that are wanted, 1 to 10000.
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// Members that are wanted, with commas between.
-    fields: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub(crate) struct TimeQuery {
     /// What has not answered by then is an error of the answer, 1 to 300.
     timeout_seconds: Option<u32>,
 }
 
 /// Every pool.
-#[utoipa::path(tag = "pools", operation_id = "pools_list", params(PoolsQuery), responses((status = 200, description = "The pools.", body = Page<PoolView>)))]
+#[utoipa::path(tag = "pools", operation_id = "pools_list", params(Paging), responses((status = 200, description = "The pools.", body = Page<PoolView>)))]
 #[get("/pools")]
-pub(crate) async fn list(app: web::Data<App>, Query(query): Query<PoolsQuery>) -> Answer {
-    let paging = Paging { limit: query.limit, cursor: query.cursor, fields: query.fields };
+pub(crate) async fn list(app: web::Data<App>, Query(paging): Query<Paging>) -> Answer {
     paging.check::<PoolView>()?;
     let mut listing = Listing::default();
     listing.items = app.pools.all().await?.into_iter().map(|pool| PoolView::new(&app, pool)).collect();
