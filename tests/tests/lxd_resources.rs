@@ -404,7 +404,7 @@ async fn what_there_is_is_told(engine: &TestEngine) {
     assert!(!known || about_it("cpu_seconds_total"), "{metrics:?}");
 
     assert_eq!(node.cluster_members().await.expect("no cluster"), []);
-    assert_eq!(node.cluster("pool").await.expect_err("no cluster").kind(), ErrorKind::Unsupported);
+    assert_eq!(node.cluster("pool").await.expect_err("no cluster").kind(), ErrorKind::Conflict);
 }
 
 async fn a_backup_leaves_nothing_on_the_server(engine: &TestEngine) {

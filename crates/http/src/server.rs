@@ -189,6 +189,9 @@ impl Server {
         let mut server = HttpServer::new(factory)
             .disable_signals()
             .shutdown_timeout(drain.into())
+            // Longer than the pools of clients and of proxies before us keep one, mostly 60 s: whoever closes first meets no
+            // request on its way.
+            .keep_alive(Duration::from_secs(75))
             .client_request_timeout(Duration::from_secs(10))
             .client_disconnect_timeout(Duration::from_secs(5))
             // A client that closes its side has gone: what was done for it ends.

@@ -75,7 +75,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("node.run", Side::Lacking(Capability::NodeJobs), Side::Lacking(Capability::NodeJobs)),
         row("node.jobs", OUR_JOBS, with("container.jobs::theirs")),
         row("node.job", OUR_JOBS, OUR_JOBS),
-        row("node.pool", LOOKS, with("lxd.cluster")),
+        row("node.pool", LOOKS, with("lxd.cluster::theirs")),
         row("metrics.host", LOOKS, Side::Here(Capability::Host, test!(usage::tells_of_the_same_machine))),
         row("metrics.usage", LOOKS, shown!(usage::counts_the_same)),
         row("metrics.watch", LOOKS, shown!(usage::shows_what_they_start_and_stop)),

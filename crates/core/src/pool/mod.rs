@@ -102,7 +102,7 @@ pub trait PoolExt: Pool {
     }
 
     /// Makes a container on the member that [`PoolExt::place`] would choose; where that one refuses in a way that leaves
-    /// nothing behind, on the next one.
+    /// nothing behind, on the next one. The choice takes at most half of `deadline`.
     ///
     /// * **P12**: the container is on the node that is told, and on no other. `Conflict` with the reasons when no member may
     ///   take it.
