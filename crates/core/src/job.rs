@@ -191,6 +191,29 @@ pub struct JobStatus {
     pub tags: Vec<String>,
 }
 
+impl JobStatus {
+    /// A job that is accepted and not started yet, everything else by default.
+    #[must_use]
+    pub fn new(id: impl Into<String>, node: impl Into<String>, command: Vec<String>, started_at: Timestamp) -> Self {
+        JobStatus {
+            id: id.into(),
+            node: node.into(),
+            container: None,
+            command,
+            state: JobState::Queued,
+            started_at,
+            ended_at: None,
+            exit_code: None,
+            pid: None,
+            tty: false,
+            output_bytes: 0,
+            output_dropped_bytes: 0,
+            error: None,
+            tags: Vec::new(),
+        }
+    }
+}
+
 /// Which part of a job's output is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -30,6 +30,7 @@ mod state;
 mod state_dir;
 mod stream;
 mod v1;
+mod work;
 
 pub use alerts::AlertConfig;
 pub use config::{Config, Layer, LogFormat, NodeConfig, NodeTable, StoreConfig};

@@ -33,6 +33,7 @@ use crate::records::Records;
 use crate::state::App;
 use crate::state_dir::StateDir;
 use crate::v1;
+use crate::work::Works;
 
 /// The engine that serves when a machine has no other.
 const SIMULATION: &str = "memory";
@@ -142,6 +143,7 @@ impl Server {
             .collect::<Result<Vec<_>>>()?;
         let records = Records::open(&config, &state_dir).await?;
         let moves = Moves::new(records.moves()?);
+        let works = Works::new(records.jobs()?);
         let pools = Pools::new(records.pools()?);
         let nodes = assemble(&config, registry, &records).await?;
         let (ending, ended) = watch::channel(false);
@@ -154,6 +156,7 @@ impl Server {
             records,
             state_dir,
             moves,
+            works,
             pools,
             alerts: Arc::default(),
             bodies: Bodies::default(),
@@ -218,6 +221,7 @@ impl Server {
         mirrors::keep(&app);
         alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
+        Works::keep_going(&app);
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })
     }
 }

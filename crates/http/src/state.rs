@@ -17,6 +17,7 @@ use crate::nodes::Nodes;
 use crate::pools::Pools;
 use crate::records::Records;
 use crate::state_dir::StateDir;
+use crate::work::Works;
 
 /// The state of the server, shared by all workers.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub(crate) state_dir: StateDir,
     /// Moves of containers between nodes.
     pub(crate) moves: Moves,
+    /// Long work of the server itself.
+    pub(crate) works: Works,
     /// Named sets of nodes.
     pub(crate) pools: Pools,
     /// Alerts that were raised and cleared.

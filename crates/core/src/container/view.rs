@@ -218,7 +218,8 @@ pub struct NetworkEndpoint {
 }
 
 /// Which containers a list shows. Every member narrows; the default shows all, stopped ones included.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ContainerFilter {
     /// Any of these states; all states when empty.
@@ -274,7 +275,7 @@ impl ContainerFilter {
 }
 
 /// A label that must be there, with any value or with this one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LabelSelector {
     /// The key.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,8 @@ use crate::signal::Signal;
 use crate::time::Timestamp;
 
 /// What is done to each container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ContainerAction {
     /// Starts it.
@@ -38,6 +40,20 @@ pub enum ContainerAction {
 }
 
 impl ContainerAction {
+    /// Its verb, as a word.
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            ContainerAction::Start => "start",
+            ContainerAction::Stop(_) => "stop",
+            ContainerAction::Restart(_) => "restart",
+            ContainerAction::Kill(_) => "kill",
+            ContainerAction::Freeze => "freeze",
+            ContainerAction::Unfreeze => "unfreeze",
+            ContainerAction::Delete(_) => "delete",
+        }
+    }
+
     /// What a node needs for it beyond what every node can do.
     #[must_use]
     pub const fn needs(&self) -> Option<Capability> {
@@ -47,6 +63,17 @@ impl ContainerAction {
             ContainerAction::Kill(_) => Some(Capability::Kill),
             ContainerAction::Freeze | ContainerAction::Unfreeze => Some(Capability::Freeze),
             ContainerAction::Delete(_) => Some(Capability::Create),
+        }
+    }
+
+    /// Whether a container that was found so, or is gone, is as this leaves it. Of a restart and of a signal that cannot be told.
+    fn is_reached(&self, found: Option<ContainerState>) -> bool {
+        match self {
+            ContainerAction::Start | ContainerAction::Unfreeze => found == Some(ContainerState::Running),
+            ContainerAction::Stop(_) => found == Some(ContainerState::Stopped),
+            ContainerAction::Freeze => found == Some(ContainerState::Frozen),
+            ContainerAction::Delete(_) => found.is_none(),
+            ContainerAction::Restart(_) | ContainerAction::Kill(_) => false,
         }
     }
 
@@ -152,15 +179,15 @@ pub struct ActedItem {
 }
 
 impl ActedItem {
-    fn new(container: &ContainerSummary) -> Self {
-        ActedItem {
-            node: container.node.clone(),
-            id: container.id.clone(),
-            name: container.name.clone(),
-            state: container.state,
-            outcome: ActionOutcome::NotBegun,
-            error: None,
-        }
+    /// A container for which nothing has begun.
+    #[must_use]
+    pub fn new(node: impl Into<String>, id: impl Into<String>, name: impl Into<String>, state: ContainerState) -> Self {
+        let (node, id, name) = (node.into(), id.into(), name.into());
+        ActedItem { node, id, name, state, outcome: ActionOutcome::NotBegun, error: None }
+    }
+
+    fn of(container: &ContainerSummary) -> Self {
+        ActedItem::new(&container.node, &container.id, &container.name, container.state)
     }
 
     fn end(&mut self, result: Result<()>, deleting: bool) {
@@ -180,6 +207,45 @@ impl ActedItem {
 /// What came of a verb over many.
 pub type Acted = Listing<ActedItem>;
 
+/// Writes down what a verb over many does, so that whoever goes on after an end in between knows what was begun. Each call is waited
+/// for before the work goes on.
+#[async_trait]
+pub trait ActLog: Send + Sync {
+    /// What was written down of a node before: its containers, each as far as it had come. `None` when it had not told them.
+    async fn earlier(&self, node: &str) -> Result<Option<Vec<ActedItem>>>;
+
+    /// A node told its containers. Nothing is done on it after an error, which becomes the node's.
+    async fn listed(&self, node: &str, items: &[ActedItem]) -> Result<()>;
+
+    /// From now on it is not known what becomes of this one of a node's containers: the next thing is that it is sent. After an error
+    /// it is not sent, and stays not begun.
+    async fn begins(&self, node: &str, index: usize, item: &ActedItem) -> Result<()>;
+
+    /// What came of it.
+    async fn ended(&self, node: &str, index: usize, item: &ActedItem);
+}
+
+/// For what ends with its answer: nobody goes on with it.
+#[derive(Debug)]
+struct NoLog;
+
+#[async_trait]
+impl ActLog for NoLog {
+    async fn earlier(&self, _: &str) -> Result<Option<Vec<ActedItem>>> {
+        Ok(None)
+    }
+
+    async fn listed(&self, _: &str, _: &[ActedItem]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn begins(&self, _: &str, _: usize, _: &ActedItem) -> Result<()> {
+        Ok(())
+    }
+
+    async fn ended(&self, _: &str, _: usize, _: &ActedItem) {}
+}
+
 /// One node's part, filled while it works: what is in it at the deadline is told.
 #[derive(Debug, Default)]
 struct Part {
@@ -194,6 +260,15 @@ fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
 }
 
 pub(super) async fn act(members: Vec<Member>, action: &ContainerAction, options: &ManyOptions) -> Result<Acted> {
+    act_logged(members, action, options, &NoLog).await
+}
+
+pub(super) async fn act_logged(
+    members: Vec<Member>,
+    action: &ContainerAction,
+    options: &ManyOptions,
+    log: &dyn ActLog,
+) -> Result<Acted> {
     options.validate()?;
     let begun = Instant::now();
     let over = sleep_until(until(options.deadline));
@@ -205,7 +280,10 @@ pub(super) async fn act(members: Vec<Member>, action: &ContainerAction, options:
             .iter()
             .zip(&parts)
             .map(|(member, part)| async {
-                on_node(member, action, options, &turns, part).await;
+                let on_node = OnNode { member, action, options, turns: &turns, part, log };
+                if let Err(error) = on_node.run().await {
+                    lock(part).error = Some(NodeError::new(member.name(), &error));
+                }
                 lock(part).took = Some(begun.elapsed());
             })
             .collect();
@@ -235,56 +313,99 @@ fn late(deadline: Duration) -> Error {
         .with_retry(Retry::Safe)
 }
 
-async fn on_node(
-    member: &Member,
-    action: &ContainerAction,
-    options: &ManyOptions,
-    turns: &Semaphore,
-    part: &Mutex<Part>,
-) {
-    let containers = match member.node.list_containers(&options.filter).await {
-        Ok(containers) => containers,
-        Err(error) => {
-            lock(part).error = Some(NodeError::new(member.name(), &error));
-            return;
-        }
-    };
-    {
-        let mut part = lock(part);
-        part.listed_at = Some(Timestamp::now());
-        part.items = containers.iter().map(ActedItem::new).collect();
-        let refused = refuses_verbs(&*member.node)
-            .and_then(|()| action.needs().map_or(Ok(()), |needed| member.node.capabilities().require(needed)));
-        if let Err(error) = refused {
-            for item in &mut part.items {
-                item.outcome = ActionOutcome::Failed;
-                item.error = Some(NodeError::new(member.name(), &error));
+/// The work on one node.
+struct OnNode<'a> {
+    member: &'a Member,
+    action: &'a ContainerAction,
+    options: &'a ManyOptions,
+    turns: &'a Semaphore,
+    part: &'a Mutex<Part>,
+    log: &'a dyn ActLog,
+}
+
+impl OnNode<'_> {
+    async fn run(&self) -> Result<()> {
+        let name = self.member.name();
+        let items = match self.log.earlier(name).await? {
+            Some(items) => items,
+            None => {
+                let items = self.find().await?;
+                if !self.options.dry_run {
+                    self.log.listed(name, &items).await?;
+                }
+                items
             }
-            return;
+        };
+        {
+            let mut part = lock(self.part);
+            part.listed_at = Some(Timestamp::now());
+            part.items.clone_from(&items);
         }
-        if options.dry_run {
-            for item in &mut part.items {
+        // What was refused before it began, and what is over, is not touched any more.
+        let open = |item: &ActedItem| matches!(item.outcome, ActionOutcome::NotBegun | ActionOutcome::Unknown);
+        let open = items.into_iter().enumerate().filter(|(_, item)| open(item));
+        stream::iter(open).for_each_concurrent(self.options.per_node, |(index, item)| self.one(index, item)).await;
+        Ok(())
+    }
+
+    /// The containers, each with what can be said of it before anything is done.
+    async fn find(&self) -> Result<Vec<ActedItem>> {
+        let node = &self.member.node;
+        let containers = node.list_containers(&self.options.filter).await?;
+        let mut items: Vec<_> = containers.iter().map(ActedItem::of).collect();
+        let able = refuses_verbs(&**node)
+            .and_then(|()| self.action.needs().map_or(Ok(()), |needed| node.capabilities().require(needed)));
+        for item in &mut items {
+            if let Err(error) = &able {
+                item.outcome = ActionOutcome::Failed;
+                item.error = Some(NodeError::new(self.member.name(), error));
+            } else if self.options.dry_run {
                 item.outcome = ActionOutcome::Planned;
             }
-            return;
         }
+        Ok(items)
     }
-    let deleting = matches!(action, ContainerAction::Delete(_));
-    let one = |(index, container): (usize, ContainerSummary)| async move {
+
+    async fn one(&self, index: usize, mut item: ActedItem) {
         // Never closed, so never refused; held to the end.
-        let _turn = turns.acquire().await;
-        // From here on nobody knows until it has ended.
-        if let Some(item) = lock(part).items.get_mut(index) {
+        let _turn = self.turns.acquire().await;
+        let container = self.member.node.container(&item.id);
+        if item.outcome == ActionOutcome::Unknown {
+            // It was sent before; whatever became of that, it is not sent again.
+            let found = match container.inspect().await {
+                Ok(details) => Ok(Some(details.summary.state)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            };
+            if !found.is_ok_and(|found| self.action.is_reached(found)) {
+                return;
+            }
+            item.error = None;
+            item.outcome = ActionOutcome::Done;
+        } else {
+            let not_begun = item.clone();
             item.outcome = ActionOutcome::Unknown;
             item.error = Some(NodeError::new(&item.node, &unfinished()));
-        }
-        let result = action.run(&*member.node.container(&container.id)).await;
-        if let Some(item) = lock(part).items.get_mut(index) {
+            // Told before it is written down, so that a deadline in between finds it; nobody is wrong then who says unknown.
+            self.tell(index, &item);
+            if let Err(error) = self.log.begins(self.member.name(), index, &item).await {
+                let error = Some(NodeError::new(&item.node, &error));
+                return self.tell(index, &ActedItem { error, ..not_begun });
+            }
+            let deleting = matches!(self.action, ContainerAction::Delete(_));
+            let result = self.action.run(&*container).await;
             item.error = None;
             item.end(result, deleting);
         }
-    };
-    stream::iter(containers.into_iter().enumerate()).for_each_concurrent(options.per_node, one).await;
+        self.tell(index, &item);
+        self.log.ended(self.member.name(), index, &item).await;
+    }
+
+    fn tell(&self, index: usize, item: &ActedItem) {
+        if let Some(told) = lock(self.part).items.get_mut(index) {
+            told.clone_from(item);
+        }
+    }
 }
 
 fn unfinished() -> Error {

@@ -25,7 +25,7 @@ pub use capacity::{NodeCapacity, PoolTotals};
 pub use drain::{DrainOptions, DrainPlan, PlannedMove, Staying};
 pub use fixed::StaticPool;
 pub use gather::{Listing, NodeAnswer, NodeError, gather};
-pub use many::{Acted, ActedItem, ActionOutcome, ContainerAction, ManyOptions};
+pub use many::{ActLog, Acted, ActedItem, ActionOutcome, ContainerAction, ManyOptions};
 pub use member::Member;
 pub use outline::{Outline, outlined};
 pub use place::{Candidate, Decision, PlacedContainer, Placement, Strategy};
@@ -83,6 +83,12 @@ pub trait PoolExt: Pool {
     ///   node that has not told its containers is in `errors`.
     async fn act(&self, action: &ContainerAction, options: &ManyOptions) -> Result<Acted> {
         many::act(self.members(), action, options).await
+    }
+
+    /// Like [`PoolExt::act`], written down as it goes, and going on with what was written down before: what had not begun is done
+    /// now, and what had begun without a known end is looked at and never sent again.
+    async fn act_logged(&self, action: &ContainerAction, options: &ManyOptions, log: &dyn ActLog) -> Result<Acted> {
+        many::act_logged(self.members(), action, options, log).await
     }
 
     /// What all members have, and what of it is used, by `deadline`.

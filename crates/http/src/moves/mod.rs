@@ -136,6 +136,19 @@ impl Moves {
         kept.map(|record| self.newest(record)).ok_or_else(|| Error::not_found("migration", id))
     }
 
+    /// Whether a move with this id was written down.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn is_kept(&self, id: &str) -> Result<bool> {
+        Ok(self.log.load(id).await?.is_some())
+    }
+
+    /// Whether a move that nobody works at in this moment is worked at again without being asked for.
+    pub(crate) fn goes_on(record: &MoveRecord) -> bool {
+        was_outage(record)
+    }
+
     fn newest(&self, record: MoveRecord) -> (MoveRecord, Option<Active>) {
         match lock(&self.active).get(record.id()).cloned() {
             None => (record, None),

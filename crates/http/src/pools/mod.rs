@@ -4,7 +4,6 @@
 //! request, so that a node that comes, goes or is labelled otherwise is in it or not from then on. A member that is not connected
 //! is a member all the same, which does not answer.
 
-mod drain;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +18,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::nodes::{NodeSlot, Nodes, away};
 use crate::state::within;
-
-pub(crate) use drain::start as start_drain;
 
 /// How often a change of a pool is tried while others change it, too.
 const ATTEMPTS: usize = 10;

@@ -20,6 +20,7 @@ use crate::moves::StoreLog;
 use crate::nodes::StoredNode;
 use crate::pools::StoredPool;
 use crate::state_dir::StateDir;
+use crate::work::Book;
 
 /// Version of what the records are. An older one is brought up to date at the start, a newer one is not touched.
 const VERSION: u32 = 1;
@@ -164,6 +165,14 @@ impl Records {
     /// None, unless this program is wrong.
     pub(crate) fn moves(&self) -> Result<StoreLog> {
         Ok(StoreLog::new(Arc::clone(&self.store), self.table("moves/", "migration")?))
+    }
+
+    /// The jobs of the server.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn jobs(&self) -> Result<Book> {
+        Ok(Book::new(Arc::clone(&self.store), self.table("jobs/", "job")?))
     }
 
     /// Joins the servers that share the store, as one that listens at these URLs.

@@ -5,14 +5,15 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use roadstead_core::{Capability, Error, ImageDetails, ImageSummary, ImportOptions, JobStatus, PullOptions, names};
 use serde::{Deserialize, Serialize};
 
-use super::jobs::{WaitQuery, accepted};
+use super::jobs::{WaitQuery, accepted, asked_by};
 use super::{Created, created, newest_first};
 use crate::archive::Binary;
 use crate::extract::{Json, Nothing, Query};
 use crate::page::{Page, Paging};
 use crate::problem::Answer;
 use crate::state::App;
-use crate::{actions, archive, fanout};
+use crate::work::{Pull, Task, Works};
+use crate::{archive, fanout};
 
 /// The images of a node, newest first.
 #[utoipa::path(tag = "images", operation_id = "images_list", params(Paging), responses((status = 200, description = "The images.", body = Page<ImageSummary>)))]
@@ -84,7 +85,8 @@ pub(crate) async fn pull(
     let node = slot.node(app.deadline()).await?;
     // Told now, not by a job that fails.
     node.capabilities().require(Capability::ImagePull).map_err(|error| error.with_node(slot.name()))?;
-    let job = actions::pull(&slot, node, options)?;
+    let task = Task::Pull(Pull::new(slot.name(), options));
+    let job = Works::begin(&app, task, asked_by(&req)).await?;
     accepted(&app, &job, wait).await
 }
 

@@ -5,19 +5,23 @@ use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::Payload;
-use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, delete, get, post, web};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use roadstead_core::{Error, ErrorKind, Job, JobSpec, JobStatus, OutputOptions, Result, Signal, TerminalSize, names};
-use serde::Deserialize;
+use roadstead_core::{
+    Error, ErrorKind, Job, JobSpec, JobStatus, Listing, OutputOptions, Result, Signal, TerminalSize, names,
+};
+use serde::{Deserialize, Serialize};
 
 use crate::archive::Binary;
+use crate::envelope::RequestId;
 use crate::extract::{Json, Nothing, Query};
 use crate::fanout;
 use crate::page::{Page, Paging};
 use crate::problem::{Answer, Problem};
 use crate::state::App;
 use crate::stream::{self, OutputItem, Wire};
+use crate::work::{Asked, Counts, JobItem, JobRecord, StoredJob};
 
 /// The longest time that a request may wait for a job.
 const WAIT_MAX_SECONDS: u32 = 3600;
@@ -49,8 +53,52 @@ impl WaitQuery {
     }
 }
 
+/// Who asks for what this request asks for.
+pub(super) fn asked_by(req: &HttpRequest) -> Asked {
+    let request_id = req.extensions().get::<RequestId>().map(|id| id.0.clone());
+    Asked { by: "admin".to_owned(), request_id }
+}
+
+/// A job, and what more is known of one of the server's own.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct JobView {
+    #[serde(flatten)]
+    status: JobStatus,
+    /// Of the server's own work; absent for a command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work: Option<WorkView>,
+}
+
+/// What more is known of the server's own work.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct WorkView {
+    /// Who asked for it.
+    asked: Asked,
+    /// How far its items are; `/v1/jobs/{job}/items` lists them.
+    counts: Counts,
+    /// How often a server has begun to work at it: more than once when one ended in between.
+    attempts: u32,
+    /// Id of the server that worked at it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+}
+
+impl From<JobRecord> for JobView {
+    fn from(record: JobRecord) -> Self {
+        let status = record.status();
+        let JobRecord { asked, items: counts, attempts, server, .. } = record;
+        JobView { status, work: Some(WorkView { asked, counts, attempts, server }) }
+    }
+}
+
+impl From<JobStatus> for JobView {
+    fn from(status: JobStatus) -> Self {
+        JobView { status, work: None }
+    }
+}
+
 /// The status, once the job has ended or the time is over or the server ends.
-pub(super) async fn wait_for(app: &App, job: &Arc<dyn Job>, wait: Option<Duration>) -> Result<JobStatus> {
+pub(super) async fn wait_for(app: &App, job: &dyn Job, wait: Option<Duration>) -> Result<JobStatus> {
     if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
         tokio::select! {
             ended = job.wait(wait) => match ended {
@@ -66,7 +114,7 @@ pub(super) async fn wait_for(app: &App, job: &Arc<dyn Job>, wait: Option<Duratio
 }
 
 /// 202 with the place of the job, or 200 when it has ended within the wait.
-pub(crate) async fn accepted(app: &App, job: &Arc<dyn Job>, wait: Option<Duration>) -> Answer {
+pub(crate) async fn accepted(app: &App, job: &dyn Job, wait: Option<Duration>) -> Answer {
     let status = wait_for(app, job, wait).await?;
     let mut response =
         if status.state.is_final() && wait.is_some() { HttpResponse::Ok() } else { HttpResponse::Accepted() };
@@ -92,7 +140,7 @@ pub(crate) async fn run_in_container(
     spec.validate()?;
     let container = app.container(&path.0, &path.1).await?;
     let job = container.run(&spec).await?;
-    accepted(&app, &job, wait).await
+    accepted(&app, &*job, wait).await
 }
 
 fn key(job: &JobStatus) -> Vec<String> {
@@ -131,7 +179,7 @@ pub(crate) async fn run_on_node(
     spec.validate()?;
     let node = app.node(&node).await?;
     let job = node.run(&spec).await?;
-    accepted(&app, &job, wait).await
+    accepted(&app, &*job, wait).await
 }
 
 /// All jobs of a node, those of its containers and pulls included, oldest first.
@@ -142,6 +190,8 @@ pub(crate) async fn list_of_node(app: web::Data<App>, node: web::Path<String>, Q
     let slot = app.nodes.get(&node)?;
     let mut listing = fanout::ask_one(&slot, app.deadline(), |node| async move { node.jobs().await }).await?;
     listing.items.extend(slot.keeper().list(None));
+    let own = app.works.all().await?;
+    listing.items.extend(own.iter().map(JobRecord::status).filter(|job| job.node == slot.name()));
     Ok(paging.respond(listing, key)?)
 }
 
@@ -155,23 +205,47 @@ pub(crate) async fn list_all(app: web::Data<App>, Query(paging): Query<Paging>) 
     for slot in &slots {
         listing.items.extend(slot.keeper().list(None));
     }
+    listing.items.extend(app.works.all().await?.iter().map(JobRecord::status));
     Ok(paging.respond(listing, key)?)
 }
 
-/// Ids are unique. Most jobs are in the memory of this process, but those of nodes of other servers are not: the first node that
-/// has the job answers, so that one that is not well holds back none but its own.
-async fn find(app: &App, id: &str) -> Result<Arc<dyn Job>> {
+/// A job that was found.
+enum Found {
+    /// The server's own.
+    Own(StoredJob),
+    /// A command, or a move.
+    Other(Arc<dyn Job>),
+}
+
+impl std::ops::Deref for Found {
+    type Target = dyn Job;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Found::Own(job) => job,
+            Found::Other(job) => &**job,
+        }
+    }
+}
+
+/// Ids are unique. Most jobs are in the memory of this process, but the server's own are in the store, and those of nodes of other
+/// servers are there: the first node that has the job answers, so that one that is not well holds back none but its own.
+async fn find(app: &App, id: &str) -> Result<Found> {
     names::existing("job", id)?;
     let slots = app.nodes.all();
     if let Some(job) = slots.iter().find_map(|slot| slot.keeper().get(id).ok()) {
-        return Ok(job);
+        return Ok(Found::Other(job));
+    }
+    match app.works.get(id).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        found => return found.map(Found::Own),
     }
     let nodes = slots.iter().filter_map(|slot| slot.connected());
     let mut answers: FuturesUnordered<_> = nodes.map(|node| async move { node.job(id).await }).collect();
     let mut failure = None;
     while let Some(answer) = answers.next().await {
         match answer {
-            Ok(job) => return Ok(job),
+            Ok(job) => return Ok(Found::Other(job)),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {}
             Err(error) => failure = Some(error),
         }
@@ -180,7 +254,7 @@ async fn find(app: &App, id: &str) -> Result<Arc<dyn Job>> {
 }
 
 /// What is known of a job; with `wait`, once it has ended or the time is over.
-#[utoipa::path(tag = "jobs", operation_id = "jobs_get", params(WaitQuery), responses((status = 200, description = "The job.", body = JobStatus)))]
+#[utoipa::path(tag = "jobs", operation_id = "jobs_get", params(WaitQuery), responses((status = 200, description = "The job.", body = JobView)))]
 #[get("/jobs/{job}")]
 pub(crate) async fn get_job(
     app: web::Data<App>,
@@ -190,7 +264,24 @@ pub(crate) async fn get_job(
 ) -> Answer {
     let wait = query.duration(&req)?;
     let job = find(&app, &id).await?;
-    Ok(HttpResponse::Ok().json(wait_for(&app, &job, wait).await?))
+    let status = wait_for(&app, &*job, wait).await?;
+    let view = match &job {
+        Found::Own(own) => JobView::from(own.record().await?),
+        Found::Other(_) => JobView::from(status),
+    };
+    Ok(HttpResponse::Ok().json(view))
+}
+
+/// What a job of the server does one by one, and what came of each. A command has no such items.
+#[utoipa::path(tag = "jobs", operation_id = "jobs_items", params(Paging), responses((status = 200, description = "The items.", body = Page<JobItem>)))]
+#[get("/jobs/{job}/items")]
+pub(crate) async fn items(app: web::Data<App>, id: web::Path<String>, Query(paging): Query<Paging>) -> Answer {
+    paging.check::<JobItem>()?;
+    let mut listing = Listing::default();
+    if let Found::Own(own) = find(&app, &id).await? {
+        listing.items = own.items().await?;
+    }
+    Ok(paging.respond(listing, |item| vec![item.node.clone(), item.name.clone(), item.id.clone()])?)
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]

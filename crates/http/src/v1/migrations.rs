@@ -153,7 +153,7 @@ async fn accepted(app: &App, req: &HttpRequest, query: &WaitQuery, id: &str, job
     let wait = query.duration(req)?;
     let mut over = job.is_none();
     if let (Some(job), Some(_)) = (&job, wait) {
-        over = wait_for(app, job, wait).await?.state.is_final();
+        over = wait_for(app, &**job, wait).await?.state.is_final();
     }
     let migration = Migration::new(app.moves.get(id).await?).await;
     let mut response = if over { HttpResponse::Ok() } else { HttpResponse::Accepted() };

@@ -99,6 +99,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(jobs::list_of_node)
             .service(jobs::list_all)
             .service(jobs::get_job)
+            .service(jobs::items)
             .service(jobs::kill)
             .service(jobs::get_output)
             .service(jobs::write_stdin)

@@ -1,25 +1,32 @@
 //! The containers of a pool: lists, sums, verbs over many, and new ones on the member that suits best.
 
-use actix_web::{HttpResponse, get, post, web};
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use roadstead_core::pool::{
     ActedItem, ContainerAction, Decision, ManyOptions, PlacedContainer, Placement, PoolTotals, Strategy,
 };
 use roadstead_core::{
     ContainerFilter, ContainerSpec, ContainerState, ContainerSummary, DeleteOptions, Error, LabelSelector, Listing,
-    Pool, PoolExt, Result, Signal, StopOptions,
+    Pool, PoolExt, Result, Signal, StopOptions, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use super::super::containers::{ContainersQuery, CreateQuery, state};
+use super::super::jobs::{JobView, WaitQuery, asked_by, wait_for};
 use super::super::{created, newest_first};
 use super::{TimeQuery, granted, reach};
 use crate::extract::{Json, Query};
 use crate::page::Page;
 use crate::problem::Answer;
 use crate::state::App;
+use crate::work::{Act, Task, Works};
 
 /// The longest that a verb over many is waited for.
 const ACT_MAX_SECONDS: u32 = 3600;
+/// How long after its deadline a verb over many may be written down.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// The containers of every member. Members that do not answer in time are in `errors`; the others are not held back.
 #[utoipa::path(tag = "pools", operation_id = "pools_containers", params(ContainersQuery), responses((status = 200, description = "The containers.", body = Page<ContainerSummary>)))]
@@ -238,18 +245,48 @@ impl ActBody {
 
 /// Does the same to many containers: `start`, `stop`, `restart`, `kill`, `freeze`, `unfreeze` or `delete`. Each has an outcome of its
 /// own; members that do not answer are in `errors`.
-#[utoipa::path(tag = "pools", operation_id = "pools_act", request_body = ActBody,
-    responses((status = 200, description = "What came of it for each container.", body = Listing<ActedItem>)))]
+///
+/// This is a job of the server: it is kept before it begins, and goes on when a server ends meanwhile, without doing anything twice.
+/// Without `wait` the answer comes when it has ended; with `wait`, 202 when it has not ended by then.
+#[utoipa::path(tag = "pools", operation_id = "pools_act", params(WaitQuery), request_body = ActBody,
+    responses((status = 200, description = "What came of it for each container.", body = Listing<ActedItem>, headers(("Location" = String, description = "Path of the job; none for a dry run"))),
+        (status = 202, description = "The job goes on.", body = JobView, headers(("Location" = String, description = "Path of the job")))))]
 #[post("/pools/{pool}/containers/{verb}")]
 pub(crate) async fn act(
     app: web::Data<App>,
+    req: HttpRequest,
     path: web::Path<(String, String)>,
-    _: Query<crate::extract::Nothing>,
+    Query(query): Query<WaitQuery>,
     Json(body): Json<ActBody>,
 ) -> Answer {
+    let wait = query.duration(&req)?;
     let action = body.action(&path.1)?;
     let mut options = body.options()?;
-    let reached = reach(&app, &path.0, granted(&app, body.timeout_seconds, ACT_MAX_SECONDS)?).await?;
-    options.deadline = reached.left;
-    Ok(HttpResponse::Ok().json(reached.pool.act(&action, &options).await?))
+    let deadline = granted(&app, body.timeout_seconds, ACT_MAX_SECONDS)?;
+    if options.dry_run {
+        let reached = reach(&app, &path.0, deadline).await?;
+        options.deadline = reached.left;
+        return Ok(HttpResponse::Ok().json(reached.pool.act(&action, &options).await?));
+    }
+    let pool = app.pools.get(&path.0).await?.name;
+    let until = Timestamp::now().saturating_add(deadline);
+    let ManyOptions { filter, concurrency, per_node, .. } = options;
+    let task = Task::Act(Act { pool, action, filter, concurrency, per_node, until });
+    let job = Works::begin(&app, task, asked_by(&req)).await?;
+    // Ends soon after its deadline; what is left for that is for the store.
+    let patience = wait.unwrap_or(deadline + SETTLING);
+    let status = wait_for(&app, &job, Some(patience)).await?;
+    let record = job.record().await?;
+    let place = (header::LOCATION, format!("/v1/jobs/{}", status.id));
+    if !record.state.is_final() {
+        return Ok(HttpResponse::Accepted().insert_header(place).json(JobView::from(record)));
+    }
+    // It could not begin at all.
+    if let Some(failure) = record.failure {
+        return Err(Error::new(failure.code, failure.detail).with_retry(failure.retry).into());
+    }
+    let mut listing = Listing::default();
+    listing.items = job.items().await?.into_iter().map(ActedItem::from).collect();
+    (listing.errors, listing.nodes) = (record.errors, record.answers);
+    Ok(HttpResponse::Ok().insert_header(place).json(listing))
 }

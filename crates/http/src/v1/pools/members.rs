@@ -1,7 +1,6 @@
 //! The members of a pool: which there are, keeping new containers away from one, and emptying one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
@@ -10,14 +9,15 @@ use roadstead_core::pool::{DrainOptions, DrainPlan, gather};
 use roadstead_core::{Error, Job, Listing, NodeError, NodeInfo, Pool, PoolExt, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::super::jobs::{WaitQuery, wait_for};
+use super::super::jobs::{WaitQuery, asked_by, wait_for};
 use super::containers::{FilterBody, PlacementBody};
 use super::{granted, reach};
 use crate::extract::{Nothing, OptionalJson, Query};
 use crate::page::{Page, Paging};
-use crate::pools::{Cordon, StoredPool, start_drain};
+use crate::pools::{Cordon, StoredPool};
 use crate::problem::Answer;
 use crate::state::App;
+use crate::work::start_drain;
 
 /// Moves at once when a member is emptied.
 const DRAIN_CONCURRENCY: usize = 2;
@@ -242,11 +242,11 @@ pub(crate) async fn drain(
         return Ok(HttpResponse::Ok().json(Drain { job_path: None, plan }));
     }
     let concurrency = body.concurrency.unwrap_or(DRAIN_CONCURRENCY);
-    let job = start_drain(&app, plan.clone(), concurrency)?;
+    let job = start_drain(&app, pool, &plan, concurrency, asked_by(&req)).await?;
     accepted(&app, &job, wait, plan).await
 }
 
-async fn accepted(app: &App, job: &Arc<dyn Job>, wait: Option<std::time::Duration>, plan: DrainPlan) -> Answer {
+async fn accepted(app: &App, job: &dyn Job, wait: Option<std::time::Duration>, plan: DrainPlan) -> Answer {
     let status = wait_for(app, job, wait).await?;
     let over = status.state.is_final() && wait.is_some();
     let mut response = if over { HttpResponse::Ok() } else { HttpResponse::Accepted() };

@@ -1,0 +1,268 @@
+//! The book of jobs in the store: a head for each, and beside it, below its id, its parts: items, plans, output, the wish that it
+//! ends, and the sign that it has ended.
+
+use std::sync::Arc;
+
+use roadstead_core::migration::MovePlan;
+use roadstead_core::store::{Claim, Entry, Key, Prefix, Revision, Store, Table, Transaction, Watched, entries};
+use roadstead_core::{Error, ErrorKind, ItemStream, OutputKind, Result, Signal};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::record::{JobItem, JobRecord};
+
+/// Items of one entry: a change of one writes them all.
+pub(super) const ROOM: usize = 64;
+/// Steps of one transaction, well within what a store takes.
+pub(super) const STEPS: usize = 100;
+/// Bytes of one transaction, well within what a store takes.
+pub(super) const BYTES: usize = 512 * 1024;
+
+/// Where a part of a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    /// Some items of the node with this number.
+    Items(usize, usize),
+    /// One planned move.
+    Plan(usize),
+    /// A piece of the output.
+    Output(u64),
+    /// The wish that it ends.
+    Cancel,
+    /// The sign that it has ended.
+    End,
+}
+
+impl Part {
+    /// What the key of [`Part::End`], and no other, ends with.
+    pub(super) const END: &'static str = "/end";
+
+    fn name(self) -> String {
+        match self {
+            Part::Items(node, room) => format!("items/{node:05}/{room:06}"),
+            Part::Plan(number) => format!("plans/{number:06}"),
+            Part::Output(piece) => format!("output/{piece:010}"),
+            Part::Cancel => "cancel".to_owned(),
+            Part::End => "end".to_owned(),
+        }
+    }
+}
+
+/// A piece of the output: lines with numbers that go up by one.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Piece {
+    /// Number of the first.
+    pub(super) first: u64,
+    pub(super) lines: Vec<(Stream, String)>,
+}
+
+/// Where a line was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl From<Stream> for OutputKind {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Stdout => OutputKind::Stdout,
+            Stream::Stderr => OutputKind::Stderr,
+        }
+    }
+}
+
+/// Every job of the store. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Book {
+    store: Arc<dyn Store>,
+    heads: Table<JobRecord>,
+}
+
+fn is_id(id: &str) -> bool {
+    id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, format!("a part of a job cannot be written: {error}")))
+}
+
+fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T> {
+    serde_json::from_slice(&entry.value).map_err(|error| {
+        let words = format!("the part of a job at {} makes no sense at byte {}", entry.key, error.column());
+        Error::new(ErrorKind::Unexpected, words)
+    })
+}
+
+impl Book {
+    pub(crate) fn new(store: Arc<dyn Store>, heads: Table<JobRecord>) -> Self {
+        Book { store, heads }
+    }
+
+    fn below(id: &str, rest: &str) -> Result<Prefix> {
+        Prefix::new(format!("job-parts/{id}/{rest}"))
+    }
+
+    fn key(id: &str, part: Part) -> Result<Key> {
+        Key::new(format!("job-parts/{id}/{}", part.name()))
+    }
+
+    /// Keeps a new job with the plans of its moves and its items.
+    pub(super) async fn create(&self, record: &JobRecord, plans: &[MovePlan], items: &[JobItem]) -> Result<()> {
+        let mut parts = Vec::new();
+        for (number, plan) in plans.iter().enumerate() {
+            parts.push((Part::Plan(number), encode(plan)?));
+        }
+        for (room, items) in items.chunks(ROOM).enumerate() {
+            parts.push((Part::Items(0, room), encode(&items)?));
+        }
+        // The head comes last: a job that is not whole is none.
+        let mut plan = Transaction::new();
+        let mut bytes = 0;
+        let mut steps = 0;
+        for (part, value) in parts {
+            if steps > 0 && (steps == STEPS || bytes + value.len() > BYTES) {
+                self.store.commit(&std::mem::take(&mut plan)).await?;
+                (bytes, steps) = (0, 0);
+            }
+            bytes += value.len();
+            steps += 1;
+            plan = plan.put(Book::key(&record.id, part)?, value);
+        }
+        let head = plan.create(self.heads.key(&record.id)?, self.heads.encode(record)?);
+        self.store.commit(&head).await.map(drop)
+    }
+
+    /// The head of a job.
+    pub(super) async fn get(&self, id: &str) -> Result<Option<JobRecord>> {
+        if !is_id(id) {
+            return Ok(None);
+        }
+        Ok(self.heads.get(id).await?.map(|kept| kept.value))
+    }
+
+    /// The heads of all, those that make no sense left out, and the revision after which a watch tells of others.
+    pub(super) async fn all(&self) -> Result<(Vec<JobRecord>, Revision)> {
+        let (heads, revision) = self.heads.all().await?;
+        let records = heads.into_iter().filter_map(|(_, head)| match head {
+            Ok(kept) => Some(kept.value),
+            // One that is damaged must not hide the others; it stays for a person to look at.
+            Err(error) => {
+                tracing::error!(%error, "the record of a job is left out");
+                None
+            }
+        });
+        Ok((records.collect(), revision))
+    }
+
+    pub(super) fn heads(&self) -> &Table<JobRecord> {
+        &self.heads
+    }
+
+    /// What a server has to write that works at a job, while its claim holds.
+    pub(super) async fn write(
+        &self,
+        record: &JobRecord,
+        parts: Vec<(Part, Option<Vec<u8>>)>,
+        claim: &Claim,
+    ) -> Result<()> {
+        let mut write =
+            Transaction::new().when(claim.guard()).put(self.heads.key(&record.id)?, self.heads.encode(record)?);
+        for (part, value) in parts {
+            let key = Book::key(&record.id, part)?;
+            write = match value {
+                Some(value) => write.put(key, value),
+                None => write.delete(key),
+            };
+        }
+        self.store.commit(&write).await.map(drop).map_err(|error| match error.kind() {
+            ErrorKind::Conflict => Error::new(ErrorKind::Cancelled, "another server works at the job by now"),
+            _ => error,
+        })
+    }
+
+    /// The items of the node with this number; `None` when it has not told them.
+    pub(super) async fn items_of(&self, id: &str, node: usize) -> Result<Option<Vec<JobItem>>> {
+        let (entries, _) = entries(&*self.store, &Book::below(id, &format!("items/{node:05}/"))?).await?;
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let mut items = Vec::new();
+        for entry in &entries {
+            items.extend(decode::<Vec<JobItem>>(entry)?);
+        }
+        Ok(Some(items))
+    }
+
+    /// All items.
+    pub(super) async fn items(&self, id: &str) -> Result<Vec<JobItem>> {
+        let (entries, _) = entries(&*self.store, &Book::below(id, "items/")?).await?;
+        let mut items = Vec::new();
+        for entry in &entries {
+            items.extend(decode::<Vec<JobItem>>(entry)?);
+        }
+        Ok(items)
+    }
+
+    /// The planned moves.
+    pub(super) async fn plans(&self, id: &str) -> Result<Vec<MovePlan>> {
+        let (entries, _) = entries(&*self.store, &Book::below(id, "plans/")?).await?;
+        entries.iter().map(decode).collect()
+    }
+
+    /// What is kept of the output, and the revision after which a watch tells more.
+    pub(super) async fn output(&self, id: &str) -> Result<(Vec<(u64, Piece)>, Revision)> {
+        let prefix = Book::below(id, "output/")?;
+        let (entries, revision) = entries(&*self.store, &prefix).await?;
+        let pieces = entries
+            .iter()
+            .map(|entry| {
+                let number = entry.key.behind(&prefix).and_then(|number| number.parse().ok()).unwrap_or_default();
+                Ok((number, decode(entry)?))
+            })
+            .collect::<Result<_>>()?;
+        Ok((pieces, revision))
+    }
+
+    /// Tells when something about a job's parts changes after this revision.
+    pub(super) async fn watch(&self, id: &str, after: Revision) -> Result<ItemStream<Watched>> {
+        self.store.watch(&Book::below(id, "")?, after).await
+    }
+
+    /// The newest revision of the store.
+    pub(super) async fn revision(&self) -> Result<Revision> {
+        self.store.revision().await
+    }
+
+    /// Writes down that a job is to end. The first wish counts.
+    pub(super) async fn cancel(&self, id: &str, signal: Signal) -> Result<()> {
+        let wish = Transaction::new().create(Book::key(id, Part::Cancel)?, encode(&signal)?);
+        match self.store.commit(&wish).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            written => written.map(drop),
+        }
+    }
+
+    /// The signal by which it is to end.
+    pub(super) async fn cancelled(&self, id: &str) -> Result<Option<Signal>> {
+        self.store.get(&Book::key(id, Part::Cancel)?).await?.map(|entry| decode(&entry)).transpose()
+    }
+
+    /// Forgets a job with all its parts.
+    pub(super) async fn remove(&self, id: &str) -> Result<()> {
+        // The head goes first, so that nobody finds half a job.
+        self.heads.remove(id).await?;
+        let (parts, _) = entries(&*self.store, &Book::below(id, "")?).await?;
+        for parts in parts.chunks(STEPS) {
+            let gone = parts.iter().fold(Transaction::new(), |gone, part| gone.delete(part.key.clone()));
+            self.store.commit(&gone).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn encoded(value: &impl Serialize) -> Result<Vec<u8>> {
+    encode(value)
+}

@@ -1,0 +1,287 @@
+//! What a server writes down of a job that it works at. Changes that come while the store is busy go to it together; all of them under
+//! the claim on the job, so that nothing is written any more when another server has it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use roadstead_core::store::Claim;
+use roadstead_core::{Error, ErrorKind, Result, Timestamp};
+use tokio::sync::watch;
+
+use super::End;
+use super::book::{BYTES, Book, Part, Piece, ROOM, STEPS, Stream, encoded};
+use super::record::{JobItem, JobRecord};
+
+/// Output and counts may be so late: nobody waits for them.
+const LATE: Duration = Duration::from_millis(200);
+/// Between two attempts to write.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Bytes of one piece of output.
+const PIECE_BYTES: usize = 16 * 1024;
+/// Pieces of output that are kept: a mebibyte, as of every job.
+const PIECES: u64 = 64;
+/// Longest line that is kept, in bytes.
+const LINE_BYTES: usize = 8 * 1024;
+
+/// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How far writing has come.
+#[derive(Clone, Debug)]
+enum Written {
+    /// Everything up to the change of this number.
+    Upto(u64),
+    /// Nothing more will be written.
+    Over(Arc<Error>),
+}
+
+#[derive(Debug)]
+struct Page {
+    record: JobRecord,
+    items: BTreeMap<usize, Vec<JobItem>>,
+    /// The piece of output that is being filled, and its number.
+    piece: Piece,
+    piece_number: u64,
+    piece_bytes: usize,
+    /// Bytes of the pieces that are kept, by number.
+    kept: BTreeMap<u64, u64>,
+    /// Parts that are otherwise than in the store; `None` is to be deleted.
+    dirty: BTreeMap<Part, Option<Vec<u8>>>,
+    /// Counts the changes.
+    change: u64,
+}
+
+/// The writer's end of a job. Dropping it ends the writing.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    page: Arc<Mutex<Page>>,
+    /// The change up to which somebody waits.
+    wanted: watch::Sender<u64>,
+    written: watch::Receiver<Written>,
+}
+
+impl Ledger {
+    /// Goes on with a job as the store has it. The future must be run (spawned): it writes until the ledger is dropped.
+    pub(super) async fn open(
+        book: Book,
+        record: JobRecord,
+        claim: Claim,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static)> {
+        let (pieces, _) = book.output(&record.id).await?;
+        let next = pieces.last().map_or(1, |(_, piece)| piece.first + piece.lines.len() as u64);
+        let bytes = |piece: &Piece| piece.lines.iter().map(|(_, line)| line.len() as u64).sum();
+        let page = Arc::new(Mutex::new(Page {
+            record,
+            items: BTreeMap::new(),
+            piece: Piece { first: next, lines: Vec::new() },
+            piece_number: pieces.last().map_or(0, |(number, _)| number + 1),
+            piece_bytes: 0,
+            kept: pieces.iter().map(|(number, piece)| (*number, bytes(piece))).collect(),
+            dirty: BTreeMap::new(),
+            change: 0,
+        }));
+        let (wanted, asked) = watch::channel(0);
+        let (tell, written) = watch::channel(Written::Upto(0));
+        let writing = write(book, claim, Arc::clone(&page), asked, tell);
+        Ok((Ledger { page, wanted, written }, writing))
+    }
+
+    pub(super) fn record(&self) -> JobRecord {
+        lock(&self.page).record.clone()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Page) -> T) -> T {
+        let mut page = lock(&self.page);
+        page.change += 1;
+        let changed = change(&mut page);
+        drop(page);
+        // Whoever waits says so; the writer looks after a while otherwise.
+        self.wanted.send_modify(|_| {});
+        changed
+    }
+
+    /// Changes the head.
+    pub(super) fn set(&self, set: impl FnOnce(&mut JobRecord)) {
+        self.change(|page| set(&mut page.record));
+    }
+
+    /// The number of a node, which it gets now when it has none.
+    pub(super) fn number_of(&self, node: &str) -> usize {
+        self.change(|page| {
+            let nodes = &mut page.record.nodes;
+            nodes.iter().position(|known| known == node).unwrap_or_else(|| {
+                nodes.push(node.to_owned());
+                nodes.len() - 1
+            })
+        })
+    }
+
+    /// The items of a node as the store has them; they are counted already.
+    pub(super) fn knows_items(&self, node: usize, items: &[JobItem]) {
+        lock(&self.page).items.insert(node, items.to_vec());
+    }
+
+    /// A node has told its items.
+    ///
+    /// # Errors
+    /// When they cannot be written, which would be a defect.
+    pub(super) fn put_items(&self, node: usize, items: Vec<JobItem>) -> Result<()> {
+        self.change(|page| {
+            for item in &items {
+                page.record.items.change(None, item.outcome);
+            }
+            let rooms = items.len().div_ceil(ROOM).max(1);
+            page.items.insert(node, items);
+            (0..rooms).try_for_each(|room| page.mark(node, room))
+        })
+    }
+
+    /// One of them is otherwise now.
+    ///
+    /// # Errors
+    /// When it cannot be written, which would be a defect.
+    pub(super) fn put_item(&self, node: usize, index: usize, item: JobItem) -> Result<()> {
+        self.change(|page| {
+            let Some(known) = page.items.get_mut(&node).and_then(|items| items.get_mut(index)) else {
+                return Err(Error::new(ErrorKind::Unexpected, "an item of a job is not known"));
+            };
+            let before = known.outcome;
+            let now = item.outcome;
+            *known = item;
+            page.record.items.change(Some(before), now);
+            page.mark(node, index / ROOM)
+        })
+    }
+
+    /// The job has ended.
+    ///
+    /// # Errors
+    /// When that cannot be written, which would be a defect.
+    pub(super) fn end(&self, end: &End) -> Result<()> {
+        let sign = encoded(&end.state)?;
+        self.change(|page| {
+            page.record.state = end.state;
+            page.record.exit_code = end.exit_code;
+            page.record.ended_at = Some(Timestamp::now());
+            page.record.task.forget_secrets();
+            page.dirty.insert(Part::End, Some(sign));
+        });
+        Ok(())
+    }
+
+    /// Adds a line to the output.
+    pub(super) fn say(&self, stream: Stream, line: &[u8]) {
+        let text = String::from_utf8_lossy(line.get(..LINE_BYTES).unwrap_or(line)).into_owned();
+        self.change(|page| page.say(stream, text));
+    }
+
+    /// Waits until all changes so far are in the store.
+    ///
+    /// # Errors
+    /// `Cancelled` when another server works at the job, and what else keeps it from being written.
+    pub(super) async fn flush(&self) -> Result<()> {
+        let change = lock(&self.page).change;
+        self.wanted.send_modify(|wanted| *wanted = change.max(*wanted));
+        let mut written = self.written.clone();
+        let done = written
+            .wait_for(|written| match written {
+                Written::Upto(done) => *done >= change,
+                Written::Over(_) => true,
+            })
+            .await
+            .map_err(|_| Error::new(ErrorKind::Cancelled, "nobody writes down the job any more"))?;
+        match &*done {
+            Written::Upto(_) => Ok(()),
+            Written::Over(error) => Err(Error::new(error.kind(), error.message().to_owned()).with_retry(error.retry())),
+        }
+    }
+}
+
+impl Page {
+    fn mark(&mut self, node: usize, room: usize) -> Result<()> {
+        let items = self.items.get(&node).map_or(&[][..], Vec::as_slice);
+        let of_room: Vec<_> = items.iter().skip(room * ROOM).take(ROOM).collect();
+        let value = encoded(&of_room)?;
+        self.dirty.insert(Part::Items(node, room), Some(value));
+        Ok(())
+    }
+
+    fn say(&mut self, stream: Stream, text: String) {
+        let bytes = text.len();
+        if self.piece_bytes > 0 && self.piece_bytes + bytes > PIECE_BYTES {
+            self.piece = Piece { first: self.piece.first + self.piece.lines.len() as u64, lines: Vec::new() };
+            self.piece_number += 1;
+            self.piece_bytes = 0;
+        }
+        self.piece.lines.push((stream, text));
+        self.piece_bytes += bytes;
+        self.record.output_bytes += bytes as u64;
+        *self.kept.entry(self.piece_number).or_default() += bytes as u64;
+        while self.kept.len() as u64 > PIECES
+            && let Some((old, bytes)) = self.kept.pop_first()
+        {
+            self.dirty.insert(Part::Output(old), None);
+            self.record.output_dropped_bytes += bytes;
+        }
+        // A line of text always has bytes.
+        if let Ok(value) = encoded(&self.piece) {
+            self.dirty.insert(Part::Output(self.piece_number), Some(value));
+        }
+    }
+
+    /// What is to be written next, within what one transaction takes, and the change up to which all is written then.
+    fn take(&mut self) -> (JobRecord, Vec<(Part, Option<Vec<u8>>)>, Option<u64>) {
+        let (mut parts, mut bytes) = (Vec::new(), 0);
+        while parts.len() < STEPS {
+            let Some(next) = self.dirty.first_entry() else { break };
+            bytes += next.get().as_ref().map_or(0, Vec::len);
+            if bytes > BYTES && !parts.is_empty() {
+                break;
+            }
+            parts.push(next.remove_entry());
+        }
+        let whole = self.dirty.is_empty().then_some(self.change);
+        (self.record.clone(), parts, whole)
+    }
+}
+
+async fn write(
+    book: Book,
+    claim: Claim,
+    page: Arc<Mutex<Page>>,
+    mut asked: watch::Receiver<u64>,
+    tell: watch::Sender<Written>,
+) {
+    let mut done = 0;
+    loop {
+        if asked.changed().await.is_err() {
+            return;
+        }
+        // What nobody waits for may gather for a moment.
+        if *asked.borrow_and_update() <= done {
+            let waited_for = asked.wait_for(|wanted| *wanted > done);
+            match tokio::time::timeout(LATE, waited_for).await {
+                Ok(Err(_)) => return,
+                Ok(Ok(_)) | Err(_) => {}
+            }
+        }
+        while lock(&page).change > done {
+            let (record, parts, whole) = lock(&page).take();
+            while let Err(error) = book.write(&record, parts.clone(), &claim).await {
+                if error.kind() == ErrorKind::Cancelled || !claim.holds() {
+                    tell.send_replace(Written::Over(Arc::new(error)));
+                    return;
+                }
+                tracing::warn!(job = record.id, %error, "what was done is not written down yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+            if let Some(whole) = whole {
+                done = whole;
+                tell.send_replace(Written::Upto(done));
+            }
+        }
+    }
+}

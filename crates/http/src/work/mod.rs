@@ -1,0 +1,366 @@
+//! Long work of the server itself as durable jobs: what is to be done, how far it is and what came of it is in the store before
+//! anybody is told. Any server that shares the store tells of a job; one of them works at it, under a claim, and when that one is gone
+//! another goes on: with what had not begun, and never again with what had.
+
+mod act;
+mod book;
+mod drain;
+mod ledger;
+mod pull;
+mod record;
+mod stored;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_web::web::Data;
+use futures_util::StreamExt;
+use roadstead_core::migration::MovePlan;
+use roadstead_core::store::{Claim, TableChange};
+use roadstead_core::{Error, ErrorKind, JobState, NodeError, Result, Signal, Timestamp};
+use tokio::sync::watch;
+
+pub(crate) use self::book::Book;
+use self::book::Stream;
+pub(crate) use self::drain::start as start_drain;
+use self::ledger::Ledger;
+pub(crate) use self::record::{Act, Asked, Counts, JobItem, JobRecord, Pull, Task};
+pub(crate) use self::stored::StoredJob;
+use crate::actions::line;
+use crate::problem::Problem;
+use crate::state::App;
+
+/// Jobs that one server works at, at once.
+const ACTIVE_MAX: usize = 1000;
+/// Between two looks at jobs that nobody seems to work at, while there are some that have not ended.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two attempts to follow the store.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at which jobs have been kept for long enough.
+const SWEEP: Duration = Duration::from_secs(60);
+/// Jobs that have ended and are kept, at most.
+const KEPT_MAX: usize = 10_000;
+/// Below which the claims are.
+const CLAIMS: &str = "jobs/";
+
+/// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every job of the server.
+#[derive(Debug)]
+pub(crate) struct Works {
+    book: Book,
+    /// Those that are worked at here.
+    active: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Taken out of the active ones however the work ends.
+struct Place {
+    id: String,
+    active: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.active).remove(&self.id);
+    }
+}
+
+/// How a job ended.
+#[derive(Clone, Debug)]
+struct End {
+    state: JobState,
+    exit_code: Option<i32>,
+}
+
+impl End {
+    fn with(exit_code: i32) -> Self {
+        let state = if exit_code == 0 { JobState::Succeeded } else { JobState::Failed };
+        End { state, exit_code: Some(exit_code) }
+    }
+
+    fn killed(signal: Signal) -> Self {
+        End { state: JobState::Killed, exit_code: Some(128 + i32::from(signal.number())) }
+    }
+
+    const fn timed_out() -> Self {
+        End { state: JobState::TimedOut, exit_code: None }
+    }
+}
+
+/// What the work at a job has at hand.
+struct Desk {
+    app: Data<App>,
+    book: Book,
+    ledger: Ledger,
+    claim: Claim,
+    /// The signal by which it is to end.
+    cancelled: watch::Receiver<Option<Signal>>,
+}
+
+impl Desk {
+    /// Says why it failed; gives the exit code for that.
+    fn fail(&self, error: Error) -> i32 {
+        let code = i32::from(error.kind().row().exit_code);
+        self.ledger.set(|record| record.failure = Some(NodeError::new(record.task.node(), &error)));
+        self.ledger.say(Stream::Stderr, &line(&Problem::from(error)));
+        code
+    }
+
+    /// Once it is to end. Never when nobody can say so any more.
+    async fn signal(&self) -> Signal {
+        let mut cancelled = self.cancelled.clone();
+        match cancelled.wait_for(Option::is_some).await.map(|signal| *signal) {
+            Ok(Some(signal)) => signal,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Right before something is sent that must not be sent by two: nobody else can work at the job, and it is not to end.
+    fn may_begin(&self) -> Result<()> {
+        if !self.claim.holds() {
+            return Err(Error::new(ErrorKind::Cancelled, "this server has lost the store"));
+        }
+        match *self.cancelled.borrow() {
+            Some(_) => Err(Error::new(ErrorKind::Cancelled, "the job was called off before")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Works {
+    pub(crate) fn new(book: Book) -> Self {
+        Works { book, active: Arc::default() }
+    }
+
+    /// Keeps a new job, and begins to work at it. It is in the store when this returns.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` when too many are worked at, and those of the store.
+    pub(crate) async fn begin(app: &Data<App>, task: Task, asked: Asked) -> Result<StoredJob> {
+        Works::begin_with(app, task, asked, &[], &[]).await
+    }
+
+    /// The same with the plans of its moves, one for each of its items.
+    ///
+    /// # Errors
+    /// As for [`begin`](Self::begin).
+    async fn begin_with(
+        app: &Data<App>,
+        task: Task,
+        asked: Asked,
+        plans: &[MovePlan],
+        items: &[JobItem],
+    ) -> Result<StoredJob> {
+        let works = &app.works;
+        let active = lock(&works.active).len();
+        if active >= ACTIVE_MAX {
+            let words = format!("{active} jobs are worked at already, which is the limit");
+            return Err(Error::new(ErrorKind::ResourceExhausted, words));
+        }
+        let mut record = JobRecord::new(task, asked);
+        if !items.is_empty() {
+            record.nodes = vec![record.task.node().to_owned()];
+        }
+        for item in items {
+            record.items.change(None, item.outcome);
+        }
+        works.book.create(&record, plans, items).await?;
+        let id = record.id;
+        Works::take_up(app, &id);
+        Ok(StoredJob::new(works.book.clone(), id))
+    }
+
+    /// The job with this id.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the store.
+    pub(crate) async fn get(&self, id: &str) -> Result<StoredJob> {
+        match self.book.get(id).await? {
+            Some(_) => Ok(StoredJob::new(self.book.clone(), id.to_owned())),
+            None => Err(Error::not_found("job", id)),
+        }
+    }
+
+    /// Every job that is kept.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn all(&self) -> Result<Vec<JobRecord>> {
+        Ok(self.book.all().await?.0)
+    }
+
+    /// Goes on with what has not ended and nobody works at, for as long as the server runs, and forgets what was kept for long enough.
+    pub(crate) fn keep_going(app: &Data<App>) {
+        for task in [false, true] {
+            let app = app.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = app.ending() => {}
+                    () = async { if task { Works::sweep(&app).await } else { Works::stand_by(&app).await } } => {}
+                }
+            });
+        }
+    }
+
+    /// Never ends.
+    async fn stand_by(app: &Data<App>) {
+        loop {
+            if let Err(error) = Works::follow(app).await {
+                tracing::warn!(%error, "the jobs of the store are not followed");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Until the store has forgotten what comes next.
+    async fn follow(app: &Data<App>) -> Result<()> {
+        let book = &app.works.book;
+        let (records, revision) = book.all().await?;
+        let mut open: BTreeSet<_> =
+            records.into_iter().filter(|record| !record.state.is_final()).map(|record| record.id).collect();
+        let mut changes = book.heads().watch(revision).await?;
+        // What a former server left has nobody who works at it.
+        let mut look = Duration::ZERO;
+        loop {
+            tokio::select! {
+                change = changes.next() => match change.transpose()? {
+                    None | Some(TableChange::Resync) => return Ok(()),
+                    Some(TableChange::Put(id, Ok(kept))) if !kept.value.state.is_final() => {
+                        open.insert(id);
+                    }
+                    Some(TableChange::Put(id, _) | TableChange::Deleted(id)) => {
+                        open.remove(&id);
+                    }
+                    Some(_) => {}
+                },
+                () = tokio::time::sleep(look), if !open.is_empty() => {
+                    look = LOOK;
+                    let ours = lock(&app.works.active).clone();
+                    let others: Vec<_> = open.difference(&ours).cloned().collect();
+                    if !others.is_empty() {
+                        let claimed = app.fleet.claimed(CLAIMS).await?;
+                        for id in others.iter().filter(|id| !claimed.contains_key(*id)) {
+                            Works::take_up(app, id);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Works at it, unless somebody does so.
+    fn take_up(app: &Data<App>, id: &str) {
+        if !lock(&app.works.active).insert(id.to_owned()) {
+            return;
+        }
+        let place = Place { id: id.to_owned(), active: Arc::clone(&app.works.active) };
+        let app = app.clone();
+        tokio::spawn(async move {
+            if let Err(error) = Works::attempt(&app, &place.id).await {
+                tracing::warn!(job = place.id, %error, "the job is left for now");
+            }
+        });
+    }
+
+    async fn attempt(app: &Data<App>, id: &str) -> Result<()> {
+        let Some(claim) = app.fleet.claim(&format!("{CLAIMS}{id}")).await? else { return Ok(()) };
+        let worked = Works::work(app, id, &claim).await;
+        // Whatever came of it: nobody works at it any more.
+        if let Err(error) = claim.release().await {
+            tracing::warn!(%error, "a claim on a job is not given back; it is over with the session");
+        }
+        worked
+    }
+
+    async fn work(app: &Data<App>, id: &str, claim: &Claim) -> Result<()> {
+        let book = app.works.book.clone();
+        let Some(record) = book.get(id).await?.filter(|record| !record.state.is_final()) else { return Ok(()) };
+        let task = record.task.clone();
+        let (ledger, writing) = Ledger::open(book.clone(), record, claim.clone()).await?;
+        tokio::spawn(writing);
+        let server = app.fleet.id().to_owned();
+        ledger.set(|record| {
+            record.state = JobState::Running;
+            record.attempts = record.attempts.saturating_add(1);
+            record.server = Some(server);
+        });
+        ledger.flush().await?;
+        let (cancel, cancelled) = watch::channel(book.cancelled(id).await?);
+        let desk = Desk { app: app.clone(), book, ledger, claim: claim.clone(), cancelled };
+        let end = tokio::select! {
+            end = async {
+                match &task {
+                    Task::Pull(pull) => pull::run(&desk, pull).await,
+                    Task::Act(act) => act::run(&desk, act).await,
+                    Task::Drain(drain) => drain::run(&desk, drain).await,
+                }
+            } => end?,
+            () = follow_wish(&desk.book, id, &cancel) => return Ok(()),
+            () = claim.lost() => return Err(Error::new(ErrorKind::Unavailable, "this server has lost the store")),
+            // The next server goes on with it.
+            () = app.ending() => return Ok(()),
+        };
+        desk.ledger.end(&end)?;
+        desk.ledger.flush().await
+    }
+
+    /// Never ends.
+    async fn sweep(app: &Data<App>) {
+        loop {
+            if let Err(error) = Works::forget(app).await {
+                tracing::warn!(%error, "jobs that have ended are not forgotten yet");
+            }
+            tokio::time::sleep(SWEEP).await;
+        }
+    }
+
+    async fn forget(app: &Data<App>) -> Result<()> {
+        let keep = Duration::from_secs(app.config.keep_jobs_seconds.into());
+        let now = Timestamp::now();
+        let (records, _) = app.works.book.all().await?;
+        let mut ended: Vec<_> = records.into_iter().filter_map(|record| Some((record.ended_at?, record.id))).collect();
+        ended.sort();
+        let surplus = ended.len().saturating_sub(KEPT_MAX);
+        for (index, (ended_at, id)) in ended.into_iter().enumerate() {
+            if index < surplus || now.since(ended_at) > keep {
+                app.works.book.remove(&id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Passes the wish on that the job ends. Never ends.
+async fn follow_wish(book: &Book, id: &str, cancel: &watch::Sender<Option<Signal>>) {
+    loop {
+        let watched = async {
+            let mut watch = book.watch(id, book.revision().await?).await?;
+            loop {
+                if let Some(signal) = book.cancelled(id).await? {
+                    cancel.send_replace(Some(signal));
+                    return Ok(());
+                }
+                // One's own writes come by, too.
+                loop {
+                    match watch.next().await.transpose()? {
+                        Some(roadstead_core::store::Watched::Changes { changes, .. }) => {
+                            if changes.iter().any(|change| change.key().as_str().ends_with("/cancel")) {
+                                break;
+                            }
+                        }
+                        _ => return Err(Error::new(ErrorKind::Unavailable, "the watch ended")),
+                    }
+                }
+            }
+        };
+        match watched.await {
+            Ok(()) => std::future::pending().await,
+            Err::<(), Error>(error) => tracing::debug!(job = id, %error, "whether a job is to end is asked again"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
