@@ -11,6 +11,7 @@
 mod clauses;
 mod copies;
 mod forgetting;
+mod jobs;
 mod large;
 mod members;
 mod servers;

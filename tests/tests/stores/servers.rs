@@ -19,7 +19,43 @@ const SHORTEST: Duration = Duration::from_millis(5);
 const STEP: Duration = Duration::from_millis(13);
 const STEPS: u32 = 11;
 
-/// What is known of a node: there, not there, or either since its last write was not answered.
+/// What is written: nodes, or pools of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Node,
+    Pool,
+}
+
+impl Kind {
+    /// Of this writer.
+    fn of(writer: usize) -> Self {
+        if writer.is_multiple_of(2) { Kind::Node } else { Kind::Pool }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Kind::Node => "/v1/nodes",
+            Kind::Pool => "/v1/pools",
+        }
+    }
+
+    fn body(self, name: &str) -> Value {
+        match self {
+            Kind::Node => json!({"name": name, "uri": "memory:?seed=7"}),
+            Kind::Pool => json!({"name": name, "nodes": ["own", name]}),
+        }
+    }
+
+    /// Whether all of it is there.
+    fn is_whole(self, name: &str, told: &Value) -> bool {
+        match self {
+            Kind::Node => told["state"] == "connected" && told["uri"] == "memory:?seed=7",
+            Kind::Pool => told["nodes"] == json!(["own", name]),
+        }
+    }
+}
+
+/// What is known of one of them: there, not there, or either since its last write was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     There,
@@ -27,18 +63,20 @@ enum Known {
     Either,
 }
 
-/// What one writer knows of its nodes.
+/// What one writer knows of what it writes.
 type Kept = BTreeMap<String, Known>;
 
-/// Adds and removes nodes until the server does not answer any more.
+/// Adds and removes until the server does not answer any more.
 async fn write(client: reqwest::Client, url: String, writer: usize, mut kept: Kept, over: Arc<AtomicBool>) -> Kept {
+    let kind = Kind::of(writer);
     for turn in (0..).take_while(|_| !over.load(Ordering::Relaxed)) {
         let name = format!("w{writer}-{}", turn % 7);
         let is_there = *kept.get(&name).unwrap_or(&Known::Gone) != Known::Gone;
+        let place = format!("{url}{}", kind.path());
         let request = if is_there {
-            client.delete(format!("{url}/v1/nodes/{name}"))
+            client.delete(format!("{place}/{name}"))
         } else {
-            client.post(format!("{url}/v1/nodes")).json(&json!({"name": name, "uri": "memory:?seed=7"}))
+            client.post(place).json(&kind.body(&name))
         };
         let answered = request.send().await.map(|answer| answer.status().as_u16());
         let known = match answered {
@@ -55,13 +93,27 @@ async fn write(client: reqwest::Client, url: String, writer: usize, mut kept: Ke
     kept
 }
 
-async fn names(server: &Server) -> BTreeSet<String> {
-    let page = server.get("/v1/nodes").await.expect(200).json();
-    let nodes = page["items"].as_array().expect("items");
-    nodes
+/// Has the server do something to all containers of a pool until it does not answer any more. Gives the jobs that it promised.
+async fn order(client: reqwest::Client, url: String, over: Arc<AtomicBool>) -> Vec<String> {
+    let mut promised = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let verb = client.post(format!("{url}/v1/pools/base/containers/stop?wait=0")).json(&json!({"all": true}));
+        let Ok(answer) = verb.send().await else { break };
+        assert!([200, 202].contains(&answer.status().as_u16()), "{}", answer.status());
+        let place = answer.headers()["location"].to_str().expect("text").to_owned();
+        promised.push(place);
+    }
+    promised
+}
+
+async fn names(server: &Server, kind: Kind) -> BTreeSet<String> {
+    let page = server.get(kind.path()).await.expect(200).json();
+    let items = page["items"].as_array().expect("items");
+    items
         .iter()
-        .filter(|node| node["source"] == "added")
-        .map(|node| node["name"].as_str().unwrap().to_owned())
+        .filter(|item| item["source"].is_null() || item["source"] == "added")
+        .map(|item| item["name"].as_str().unwrap().to_owned())
+        .filter(|name| name != "base")
         .collect()
 }
 
@@ -70,22 +122,37 @@ async fn killed(state: &Path, arguments: &[&str]) {
     let rounds = if std::env::var_os("ROADSTEAD_SOAK").is_some() { 300 } else { 5 };
     let mut kept = vec![Kept::new(); WRITERS];
     let (mut acknowledged, mut doubtful, mut slowest) = (0, 0, Duration::ZERO);
+    let (mut promised, mut jobs): (Vec<String>, usize) = (Vec::new(), 0);
     for round in 0..=rounds {
         let begun = Instant::now();
         let options = arguments.iter().fold(ServerOptions::default(), |options, argument| options.argument(argument));
         let mut server = options.node("own", "memory:").start_in(state);
         slowest = slowest.max(begun.elapsed());
-        let there = names(&server).await;
-        let all: BTreeSet<_> = kept.iter().flat_map(BTreeMap::keys).cloned().collect();
-        assert!(there.is_subset(&all), "nobody has written {:?}", there.difference(&all));
-        for (name, known) in kept.iter_mut().flatten() {
-            let is = if there.contains(name) { Known::There } else { Known::Gone };
-            assert!(*known == is || *known == Known::Either, "round {round}: {name} is {is:?}, and was left {known:?}");
-            *known = is;
+        if round == 0 {
+            let _ = server.post_json("/v1/pools", &json!({"name": "base", "nodes": ["own"]})).await.expect(201);
         }
-        for name in &there {
-            let node = server.get(&format!("/v1/nodes/{name}")).await.expect(200).json();
-            assert_eq!((&node["state"], &node["uri"]), (&json!("connected"), &json!("memory:?seed=7")), "{node}");
+        for kind in [Kind::Node, Kind::Pool] {
+            let there = names(&server, kind).await;
+            let writers = || kept.iter().enumerate().filter(|(writer, _)| Kind::of(*writer) == kind);
+            let all: BTreeSet<_> = writers().flat_map(|(_, kept)| kept.keys()).cloned().collect();
+            assert!(there.is_subset(&all), "nobody has written {:?}", there.difference(&all));
+            for (writer, kept) in kept.iter_mut().enumerate().filter(|(writer, _)| Kind::of(*writer) == kind) {
+                for (name, known) in kept {
+                    let is = if there.contains(name) { Known::There } else { Known::Gone };
+                    let fits = *known == is || *known == Known::Either;
+                    assert!(fits, "round {round}: {name} of writer {writer} is {is:?}, and was left {known:?}");
+                    *known = is;
+                }
+            }
+            for name in &there {
+                let told = server.get(&format!("{}/{name}", kind.path())).await.expect(200).json();
+                assert!(kind.is_whole(name, &told), "{told}");
+            }
+        }
+        for place in promised.drain(..) {
+            jobs += 1;
+            let job = server.get(&format!("{place}?wait=20")).await.expect(200).json();
+            assert_eq!((&job["state"], &job["exit_code"]), (&json!("succeeded"), &json!(0)), "{job}");
         }
         if round == rounds {
             break;
@@ -96,7 +163,8 @@ async fn killed(state: &Path, arguments: &[&str]) {
             let work = write(server.client().clone(), server.url(""), writer, kept.clone(), Arc::clone(&over));
             writers.push(tokio::spawn(work));
         }
-        tokio::time::sleep(SHORTEST + STEP * (round % STEPS)).await;
+        let orders = tokio::spawn(order(server.client().clone(), server.url(""), Arc::clone(&over)));
+        tokio::time::sleep(SHORTEST + STEP * (round * 5 % STEPS)).await;
         server.kill();
         over.store(true, Ordering::Relaxed);
         for (before, writer) in kept.iter_mut().zip(writers) {
@@ -104,9 +172,13 @@ async fn killed(state: &Path, arguments: &[&str]) {
             acknowledged += before.values().filter(|known| **known != Known::Either).count();
             doubtful += before.values().filter(|known| **known == Known::Either).count();
         }
+        promised = orders.await.expect("it orders");
     }
     assert!(acknowledged > 0 && doubtful > 0, "{acknowledged} writes were acknowledged, {doubtful} were not");
-    eprintln!("{rounds} kills: {doubtful} writes were cut off; the slowest start took {slowest:?}");
+    assert!(jobs > 0, "no job was promised");
+    eprintln!(
+        "{rounds} kills: {doubtful} writes were cut off, {jobs} promised jobs ended; the slowest start took {slowest:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,6 +196,11 @@ async fn a_server_that_is_killed_loses_nothing_of_its_cluster() {
 
 /// A server of a fleet, with a state directory of its own and everybody's key.
 fn member(uri: &str, directory: &Path, name: &str) -> Server {
+    member_with(uri, directory, name, ServerOptions::default())
+}
+
+/// The same with more options.
+pub(crate) fn member_with(uri: &str, directory: &Path, name: &str, options: ServerOptions) -> Server {
     let state = directory.join(name);
     std::fs::create_dir_all(&state).expect("a directory");
     let shared = directory.join("shared.key");
@@ -131,7 +208,7 @@ fn member(uri: &str, directory: &Path, name: &str) -> Server {
     if shared.exists() {
         std::fs::copy(&shared, &own).expect("the key");
     }
-    let server = ServerOptions::default().argument("--store").argument(uri).node("own", "memory:").start_in(&state);
+    let server = options.argument("--store").argument(uri).node("own", "memory:").start_in(&state);
     std::fs::copy(&own, &shared).expect("the key");
     server
 }
@@ -191,7 +268,7 @@ async fn servers_share_a_fleet_and_take_over_from_each_other() {
         nodes.insert(name);
     }
     for server in [&here, &there] {
-        until("each serves what the other added", async || names(server).await == nodes).await;
+        until("each serves what the other added", async || names(server, Kind::Node).await == nodes).await;
     }
     let taken = there.post_json("/v1/nodes", &json!({"name": "n00", "uri": "memory:"})).await.expect(409).json();
     assert_eq!(taken["code"], "already_exists", "{taken}");
@@ -220,7 +297,7 @@ async fn servers_share_a_fleet_and_take_over_from_each_other() {
         nodes.remove(name);
     }
     for server in [&here, &there] {
-        until("what is removed is gone everywhere", async || names(server).await == nodes).await;
+        until("what is removed is gone everywhere", async || names(server, Kind::Node).await == nodes).await;
     }
     drop(still);
     covered(&there, 2, &nodes).await;
