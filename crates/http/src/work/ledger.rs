@@ -285,3 +285,125 @@ async fn write(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::record::{Asked, Pull, Task};
+    use roadstead_core::PullOptions;
+    use roadstead_core::store::{Key, MemoryStore, Prefix, Session, Store, Table};
+
+    async fn book() -> (Arc<dyn Store>, Book) {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let heads = Table::new(Arc::clone(&store), Prefix::new("jobs/").unwrap(), "job");
+        (Arc::clone(&store), Book::new(store, heads))
+    }
+
+    async fn claim(store: &Arc<dyn Store>) -> Claim {
+        let (session, renewal) = Session::begin(Arc::clone(store), Duration::from_secs(5)).await.unwrap();
+        tokio::spawn(renewal);
+        session.claim(&Key::new("claims/job").unwrap(), "here").await.unwrap().unwrap()
+    }
+
+    async fn kept(book: &Book) -> JobRecord {
+        let task = Task::Pull(Pull::new("sea", PullOptions::new("a")));
+        let record = JobRecord::new(task, Asked::default());
+        book.create(&record, &[], &[]).await.unwrap();
+        record
+    }
+
+    async fn open(book: &Book, record: &JobRecord, claim: &Claim) -> Ledger {
+        let record = book.get(&record.id).await.unwrap().unwrap();
+        let (ledger, writing) = Ledger::open(book.clone(), record, claim.clone()).await.unwrap();
+        tokio::spawn(writing);
+        ledger
+    }
+
+    fn line(number: u64) -> Vec<u8> {
+        format!("{number:0>1000}\n").into_bytes()
+    }
+
+    #[tokio::test]
+    async fn output_is_bounded_numbered_and_gone_on_with() {
+        let (store, book) = book().await;
+        let (claim, record) = (claim(&store).await, kept(&book).await);
+        let lines = 3000;
+        let ledger = open(&book, &record, &claim).await;
+        for number in 1..=lines / 2 {
+            ledger.say(Stream::Stdout, &line(number));
+        }
+        ledger.flush().await.unwrap();
+        drop(ledger);
+        let ledger = open(&book, &record, &claim).await;
+        for number in lines / 2 + 1..=lines {
+            ledger.say(Stream::Stdout, &line(number));
+        }
+        ledger.flush().await.unwrap();
+        let (pieces, _) = book.output(&record.id).await.unwrap();
+        assert!(pieces.len() as u64 <= PIECES);
+        let told: Vec<_> = pieces
+            .iter()
+            .flat_map(|(_, piece)| (piece.first..).zip(piece.lines.iter().map(|(_, line)| line)))
+            .collect();
+        assert!(told.iter().all(|(number, told)| told.as_bytes() == line(*number)), "each has its number");
+        assert!(told.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "none is missing in between");
+        assert_eq!(told.last().unwrap().0, lines);
+        let record = book.get(&record.id).await.unwrap().unwrap();
+        let held: u64 = told.iter().map(|(_, line)| line.len() as u64).sum();
+        assert_eq!(record.output_bytes, lines * 1001);
+        assert_eq!(record.output_bytes - record.output_dropped_bytes, held);
+    }
+
+    #[tokio::test]
+    async fn items_are_counted_and_the_first_ones_of_a_node_may_be_none() {
+        let (store, book) = book().await;
+        let (claim, record) = (claim(&store).await, kept(&book).await);
+        let ledger = open(&book, &record, &claim).await;
+        let item = |number: usize| JobItem {
+            node: "sea".to_owned(),
+            id: number.to_string(),
+            name: number.to_string(),
+            state: None,
+            outcome: roadstead_core::pool::ActionOutcome::NotBegun,
+            error: None,
+            target: None,
+            migration: None,
+        };
+        let (none, many) = (ledger.number_of("none"), ledger.number_of("sea"));
+        ledger.put_items(none, Vec::new()).unwrap();
+        ledger.put_items(many, (0..ROOM * 2 + 1).map(item).collect()).unwrap();
+        let done = JobItem { outcome: roadstead_core::pool::ActionOutcome::Done, ..item(ROOM) };
+        ledger.put_item(many, ROOM, done.clone()).unwrap();
+        assert!(ledger.put_item(many, ROOM * 2 + 1, done.clone()).is_err() && ledger.put_item(7, 0, done).is_err());
+        ledger.flush().await.unwrap();
+        assert_eq!(book.items_of(&record.id, none).await.unwrap(), Some(Vec::new()), "it has told that it has none");
+        assert_eq!(book.items_of(&record.id, 2).await.unwrap(), None, "it has told nothing");
+        let items = book.items_of(&record.id, many).await.unwrap().unwrap();
+        assert_eq!(
+            items.iter().map(|item| item.id.clone()).collect::<Vec<_>>(),
+            (0..=ROOM * 2).map(|n| n.to_string()).collect::<Vec<_>>()
+        );
+        let record = book.get(&record.id).await.unwrap().unwrap();
+        assert_eq!((record.items.total, record.items.done, record.items.not_begun), (129, 1, 128));
+        book.remove(&record.id).await.unwrap();
+        assert!(book.items(&record.id).await.unwrap().is_empty() && book.get(&record.id).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_when_another_one_has_the_job() {
+        let (store, book) = book().await;
+        let (first, record) = (claim(&store).await, kept(&book).await);
+        let ledger = open(&book, &record, &first).await;
+        first.clone().release().await.unwrap();
+        let other = claim(&store).await;
+        ledger.set(|record| record.attempts = 7);
+        assert_eq!(ledger.flush().await.unwrap_err().kind(), ErrorKind::Cancelled);
+        ledger.say(Stream::Stdout, b"more\n");
+        assert_eq!(ledger.flush().await.unwrap_err().kind(), ErrorKind::Cancelled, "it stays so");
+        assert_eq!(book.get(&record.id).await.unwrap().unwrap().attempts, 0);
+        let ledger = open(&book, &record, &other).await;
+        ledger.end(&End::with(0)).unwrap();
+        ledger.flush().await.unwrap();
+        assert_eq!(book.get(&record.id).await.unwrap().unwrap().exit_code, Some(0));
+    }
+}

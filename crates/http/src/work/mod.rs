@@ -41,6 +41,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(60);
 /// Jobs that have ended and are kept, at most.
 const KEPT_MAX: usize = 10_000;
+/// For what is to be written down when the server ends.
+const LAST: Duration = Duration::from_secs(2);
 /// Below which the claims are.
 const CLAIMS: &str = "jobs/";
 
@@ -301,8 +303,8 @@ impl Works {
             } => end?,
             () = follow_wish(&desk.book, id, &cancel) => return Ok(()),
             () = claim.lost() => return Err(Error::new(ErrorKind::Unavailable, "this server has lost the store")),
-            // The next server goes on with it.
-            () = app.ending() => return Ok(()),
+            // The next server goes on with it, and the more it knows the better.
+            () = app.ending() => return tokio::time::timeout(LAST, desk.ledger.flush()).await.unwrap_or(Ok(())),
         };
         desk.ledger.end(&end)?;
         desk.ledger.flush().await

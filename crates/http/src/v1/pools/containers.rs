@@ -288,5 +288,7 @@ pub(crate) async fn act(
     let mut listing = Listing::default();
     listing.items = job.items().await?.into_iter().map(ActedItem::from).collect();
     (listing.errors, listing.nodes) = (record.errors, record.answers);
+    // Members in the order of the pool; they have answered in another one.
+    listing.items.sort_by_key(|item| listing.nodes.iter().position(|answer| answer.node == item.node));
     Ok(HttpResponse::Ok().insert_header(place).json(listing))
 }
