@@ -7,10 +7,12 @@ use roadstead_core::{Container, Error, ErrorKind, Node, Result, names};
 use tokio::sync::watch;
 
 use crate::alerts::Alerts;
+use crate::audit::Audit;
 use crate::auth::Token;
 use crate::config::Config;
 use crate::containers::Bodies;
 use crate::fleet::{Duty, Fleet};
+use crate::idempotency::Keys;
 use crate::metrics::Names;
 use crate::moves::Moves;
 use crate::nodes::Nodes;
@@ -35,6 +37,10 @@ pub(crate) struct App {
     pub(crate) state_dir: StateDir,
     /// Moves of containers between nodes.
     pub(crate) moves: Moves,
+    /// What was changed, and by whom.
+    pub(crate) audit: Audit,
+    /// Answers that may be asked for again.
+    pub(crate) keys: Keys,
     /// Named sets of nodes.
     pub(crate) pools: Pools,
     /// Alerts that were raised and cleared.

@@ -46,14 +46,19 @@ struct Drained {
 ///
 /// # Errors
 /// `NotFound` when the node is none of the server's any more, and when there are too many jobs.
-pub(crate) fn start(app: &Data<App>, plan: DrainPlan, concurrency: usize) -> Result<Arc<dyn Job>> {
+pub(crate) fn start(
+    app: &Data<App>,
+    plan: DrainPlan,
+    concurrency: usize,
+    request_id: Option<String>,
+) -> Result<Arc<dyn Job>> {
     let slot = app.nodes.get(&plan.node)?;
     let place = slot.keeper().admit(None, &JobSpec::new(["pool.drain", &plan.node]))?;
     let (off, called_off) = watch::channel(false);
     let left = plan.stays.len();
     let app = app.clone();
     let moves = stream::iter(plan.moves)
-        .map(move |planned| one(app.clone(), planned, called_off.clone()))
+        .map(move |planned| one(app.clone(), planned, called_off.clone(), request_id.clone()))
         .buffer_unordered(concurrency);
     let progress = stream::unfold((moves.boxed(), left, false), |(mut moves, left, over)| async move {
         if over {
@@ -84,7 +89,12 @@ async fn off(called_off: &mut watch::Receiver<bool>) {
 }
 
 /// Moves one container, to the end.
-async fn one(app: Data<App>, planned: PlannedMove, mut called_off: watch::Receiver<bool>) -> Drained {
+async fn one(
+    app: Data<App>,
+    planned: PlannedMove,
+    mut called_off: watch::Receiver<bool>,
+    request_id: Option<String>,
+) -> Drained {
     let plan = planned.plan;
     let id = plan.id.clone();
     let mut drained = Drained {
@@ -100,13 +110,13 @@ async fn one(app: Data<App>, planned: PlannedMove, mut called_off: watch::Receiv
         if *called_off.borrow() {
             return Err(Error::new(ErrorKind::Cancelled, "the drain was called off before"));
         }
-        let job = app.moves.begin(&app, plan).await?;
+        let job = app.moves.begin(&app, plan, request_id.clone()).await?;
         drained.migration_path = Some(format!("/v1/migrations/{id}"));
         let ended = tokio::select! {
             ended = job.wait(LONG) => ended,
             () = off(&mut called_off) => {
                 // One that has its commit behind it refuses, and is done in a moment.
-                let _ = app.moves.cancel(&app, &id).await;
+                let _ = app.moves.cancel(&app, &id, request_id.clone()).await;
                 job.wait(LONG).await
             }
         };
