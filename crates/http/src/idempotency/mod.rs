@@ -150,8 +150,8 @@ async fn keep(
         Ok(response) => response,
         Err(error) => return (KeptAnswer { status: 500, headers: Vec::new(), body: None }, Err(error)),
     };
-    let headers = HEADERS.iter().filter_map(|name| {
-        let value = response.headers().get(name)?.to_str().ok()?;
+    let headers = HEADERS.into_iter().filter_map(|name| {
+        let value = response.headers().get(&name)?.to_str().ok()?;
         Some((name.to_string(), value.to_owned()))
     });
     let mut kept = KeptAnswer { status: response.status().as_u16(), headers: headers.collect(), body: None };
