@@ -194,16 +194,16 @@ async fn the_work_at_a_move_goes_back_to_its_request() {
 async fn what_a_killed_server_had_begun_is_told_as_begun_and_is_not_done_again() {
     let mut served = Served::start();
     let made = json!({"image": "roadstead/busybox:latest", "name": "web", "command": ["sleep", "600"]});
-    served.send(Method::POST, "/v1/nodes/sea/containers?start=true", None, made).await.is(201);
+    served.send(Method::POST, "/v1/nodes/sea/containers?start=true", None, &made).await.is(201);
     // It waits for the end of what does not end.
     let path = "/v1/nodes/sea/containers/web/wait";
     let waiting = {
-        let request = served.request(Method::POST, path, Some("k1"), json!({"timeout_seconds": 600}));
+        let request = served.request(Method::POST, path, Some("k1"), &json!({"timeout_seconds": 600}));
         tokio::spawn(request.header("X-Request-Id", "w1").send())
     };
     served.until("/v1/audit?request_id=w1", |page| page["items"][0]["outcome"] == "begun").await;
     // By now its key stands in the store: what comes again is written to the disk first, too.
-    let reply = served.send(Method::POST, path, Some("k1"), json!({"timeout_seconds": 600})).await;
+    let reply = served.send(Method::POST, path, Some("k1"), &json!({"timeout_seconds": 600})).await;
     assert_eq!(reply.header("retry-after"), "1");
     assert_eq!(reply.problem(409, "conflict")["context"]["idempotency"], "in_progress");
     served.kill();
@@ -213,7 +213,7 @@ async fn what_a_killed_server_had_begun_is_told_as_begun_and_is_not_done_again()
     assert_eq!(page["items"][0]["outcome"], "begun", "{page}");
     assert!(page["items"][0]["status"].is_null());
     for _ in 0..2 {
-        let reply = served.send(Method::POST, path, Some("k1"), json!({"timeout_seconds": 600})).await;
+        let reply = served.send(Method::POST, path, Some("k1"), &json!({"timeout_seconds": 600})).await;
         let problem = reply.problem(409, "conflict");
         assert_eq!((&problem["retry"], &problem["context"]["idempotency"]), (&json!("unknown"), &json!("unknown")));
     }

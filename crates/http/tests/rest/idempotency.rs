@@ -25,10 +25,10 @@ const CONTAINERS: &str = "/v1/nodes/sea/containers";
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_is_answered_again_and_not_done_again() {
     let rig = Rig::start().await;
-    let first = rig.keyed(Method::POST, CONTAINERS, "k1", &spec("a")).await.is(201);
+    let first = rig.keyed(Method::POST, CONTAINERS, "k1", &spec("one")).await.is(201);
     assert_eq!(first.header("idempotency-replayed"), "");
     for key in ["k1", "\"k1\""] {
-        let request = rig.request(Method::POST, CONTAINERS).header("Idempotency-Key", key).json(&spec("a"));
+        let request = rig.request(Method::POST, CONTAINERS).header("Idempotency-Key", key).json(&spec("one"));
         let again = rig.send(request.header("X-Request-Id", "again")).await.is(201);
         assert_eq!(again.header("idempotency-replayed"), "true");
         assert_eq!((&again.body, again.header("location")), (&first.body, first.header("location")));
@@ -39,9 +39,9 @@ async fn what_was_done_is_answered_again_and_not_done_again() {
     assert!(rig.records("again").await.iter().all(|record| record["replayed"] == true));
     // Another body, path, query or method is another request.
     for (method, path, body) in [
-        (Method::POST, CONTAINERS, spec("b")),
-        (Method::POST, "/v1/nodes/sea/containers?dry_run=true", spec("a")),
-        (Method::POST, "/v1/nodes/sea/networks", spec("a")),
+        (Method::POST, CONTAINERS, spec("two")),
+        (Method::POST, "/v1/nodes/sea/containers?dry_run=true", spec("one")),
+        (Method::POST, "/v1/nodes/sea/networks", spec("one")),
         (Method::DELETE, CONTAINERS, Value::Null),
     ] {
         let reply = rig.keyed(method.clone(), path, "k1", &body).await;
@@ -50,7 +50,7 @@ async fn what_was_done_is_answered_again_and_not_done_again() {
             _ => assert_eq!(reply.problem(422, "idempotency_key_reused")["field"], "Idempotency-Key"),
         }
     }
-    rig.keyed(Method::POST, CONTAINERS, "k2", &spec("a")).await.problem(409, "already_exists");
+    rig.keyed(Method::POST, CONTAINERS, "k2", &spec("one")).await.problem(409, "already_exists");
 }
 
 #[tokio::test(flavor = "multi_thread")]
