@@ -24,6 +24,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// The resource is in a state in which this cannot be done.
     Conflict,
+    /// The resource is not as the caller said that it must be for this to be done; nothing was done.
+    PreconditionFailed,
     /// The caller's input is wrong; the message names the field.
     InvalidInput,
     /// No valid identity was given, to us or by us to the engine.
@@ -46,10 +48,11 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in the order of [`TABLE`].
-    pub const ALL: [ErrorKind; 12] = [
+    pub const ALL: [ErrorKind; 13] = [
         ErrorKind::NotFound,
         ErrorKind::AlreadyExists,
         ErrorKind::Conflict,
+        ErrorKind::PreconditionFailed,
         ErrorKind::InvalidInput,
         ErrorKind::Unauthenticated,
         ErrorKind::PermissionDenied,
@@ -69,15 +72,16 @@ impl ErrorKind {
             ErrorKind::NotFound => &TABLE[0],
             ErrorKind::AlreadyExists => &TABLE[1],
             ErrorKind::Conflict => &TABLE[2],
-            ErrorKind::InvalidInput => &TABLE[3],
-            ErrorKind::Unauthenticated => &TABLE[4],
-            ErrorKind::PermissionDenied => &TABLE[5],
-            ErrorKind::Unsupported => &TABLE[6],
-            ErrorKind::Unavailable => &TABLE[7],
-            ErrorKind::DeadlineExceeded => &TABLE[8],
-            ErrorKind::ResourceExhausted => &TABLE[9],
-            ErrorKind::Cancelled => &TABLE[10],
-            ErrorKind::Unexpected => &TABLE[11],
+            ErrorKind::PreconditionFailed => &TABLE[3],
+            ErrorKind::InvalidInput => &TABLE[4],
+            ErrorKind::Unauthenticated => &TABLE[5],
+            ErrorKind::PermissionDenied => &TABLE[6],
+            ErrorKind::Unsupported => &TABLE[7],
+            ErrorKind::Unavailable => &TABLE[8],
+            ErrorKind::DeadlineExceeded => &TABLE[9],
+            ErrorKind::ResourceExhausted => &TABLE[10],
+            ErrorKind::Cancelled => &TABLE[11],
+            ErrorKind::Unexpected => &TABLE[12],
         }
     }
 }
@@ -109,10 +113,19 @@ pub struct ErrorRow {
 }
 
 /// The one table: kind ↔ HTTP status ↔ problem type ↔ Python exception ↔ exit code.
-pub const TABLE: [ErrorRow; 12] = [
+pub const TABLE: [ErrorRow; 13] = [
     row(ErrorKind::NotFound, "not_found", "Not found", 404, "NotFoundError", "LookupError", 1),
     row(ErrorKind::AlreadyExists, "already_exists", "Already exists", 409, "AlreadyExistsError", "ValueError", 1),
     row(ErrorKind::Conflict, "conflict", "Conflicting state", 409, "ConflictError", "RuntimeError", 1),
+    row(
+        ErrorKind::PreconditionFailed,
+        "precondition_failed",
+        "Precondition failed",
+        412,
+        "PreconditionFailedError",
+        "RuntimeError",
+        1,
+    ),
     row(ErrorKind::InvalidInput, "invalid_input", "Invalid input", 400, "InvalidInputError", "ValueError", 2),
     row(
         ErrorKind::Unauthenticated,

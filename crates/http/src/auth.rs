@@ -4,17 +4,25 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::middleware::Next;
-use actix_web::{Error as ActixError, ResponseError, web};
+use actix_web::{Error as ActixError, HttpMessage, ResponseError, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use roadstead_core::{Error, ErrorKind, Secret};
 use subtle::ConstantTimeEq;
 
+use crate::changes::change_of;
 use crate::problem::Problem;
 use crate::state::App;
 
 /// Routes that tell nothing but that the server is there.
 pub(crate) const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Who asks. So far there is one: whoever holds the admin token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity(pub(crate) &'static str);
+
+/// The holder of the admin token.
+const ADMIN: Identity = Identity("admin");
 
 /// The admin token, compared in constant time.
 #[derive(Clone, Debug)]
@@ -71,7 +79,8 @@ pub(crate) async fn require_identity<B: MessageBody + 'static>(
     req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, ActixError> {
-    if OPEN.contains(&req.path()) {
+    // They are there to be read; nobody writes without an identity, if only into the audit log.
+    if req.method().is_safe() && OPEN.contains(&req.path()) {
         return next.call(req).await.map(ServiceResponse::map_into_left_body);
     }
     let identity = match req.app_data::<web::Data<App>>() {
@@ -79,8 +88,16 @@ pub(crate) async fn require_identity<B: MessageBody + 'static>(
         None => Err(Error::new(ErrorKind::Unexpected, "the server has no state")),
     };
     match identity {
-        Ok(()) => next.call(req).await.map(ServiceResponse::map_into_left_body),
+        Ok(()) => {
+            req.extensions_mut().insert(ADMIN);
+            next.call(req).await.map(ServiceResponse::map_into_left_body)
+        }
         Err(error) => {
+            if let Some(app) = req.app_data::<web::Data<App>>()
+                && let Some((_, deed)) = change_of(&req)
+            {
+                app.audit.refused(deed, error.message());
+            }
             let mut response = Problem::from(error).error_response();
             if is_browser_page(req.method(), req.path()) {
                 response.headers_mut().append(

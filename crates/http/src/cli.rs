@@ -126,6 +126,12 @@ pub struct Serve {
     /// How long the least, mean and greatest of five minutes are kept.
     #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_HISTORY_SECONDS")]
     pub keep_history_seconds: Option<u32>,
+    /// How large the audit log may become; then its oldest records go.
+    #[arg(long, value_name = "BYTES", env = "ROADSTEAD_AUDIT_MAX_BYTES")]
+    pub audit_max_bytes: Option<u64>,
+    /// How long the records of the audit log are kept.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_AUDIT_SECONDS")]
+    pub keep_audit_seconds: Option<u32>,
     /// Largest JSON body.
     #[arg(long, value_name = "BYTES", env = "ROADSTEAD_MAX_BODY_BYTES")]
     pub max_body_bytes: Option<u64>,
@@ -205,6 +211,8 @@ impl Serve {
             sample_budget_percent: self.sample_budget_percent,
             keep_samples_seconds: self.keep_samples_seconds,
             keep_history_seconds: self.keep_history_seconds,
+            audit_max_bytes: self.audit_max_bytes,
+            keep_audit_seconds: self.keep_audit_seconds,
             max_body_bytes: self.max_body_bytes,
             max_archive_bytes: self.max_archive_bytes,
             alerts: (!self.alerts.is_empty()).then(|| self.alerts.clone()),

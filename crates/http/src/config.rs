@@ -56,6 +56,10 @@ pub struct Config {
     pub keep_samples_seconds: u32,
     /// How long the least, mean and greatest of five minutes are kept, in seconds.
     pub keep_history_seconds: u32,
+    /// How large the audit log may become, in bytes; then its oldest records go.
+    pub audit_max_bytes: u64,
+    /// How long the records of the audit log are kept, in seconds.
+    pub keep_audit_seconds: u32,
     /// Largest JSON body, in bytes.
     pub max_body_bytes: u64,
     /// Largest archive, in bytes.
@@ -230,6 +234,8 @@ pub struct Layer {
     pub sample_budget_percent: Option<f64>,
     pub keep_samples_seconds: Option<u32>,
     pub keep_history_seconds: Option<u32>,
+    pub audit_max_bytes: Option<u64>,
+    pub keep_audit_seconds: Option<u32>,
     pub max_body_bytes: Option<u64>,
     pub max_archive_bytes: Option<u64>,
     pub alerts: Option<Vec<AlertConfig>>,
@@ -284,6 +290,8 @@ impl Default for Config {
             sample_budget_percent: 2.0,
             keep_samples_seconds: 900,
             keep_history_seconds: 86_400,
+            audit_max_bytes: 64 * 1024 * 1024,
+            keep_audit_seconds: 90 * 86_400,
             max_body_bytes: 1024 * 1024,
             max_archive_bytes: 64 * 1024 * 1024 * 1024,
             alerts: Vec::new(),
@@ -341,6 +349,8 @@ impl Config {
             sample_budget_percent,
             keep_samples_seconds,
             keep_history_seconds,
+            audit_max_bytes,
+            keep_audit_seconds,
             max_body_bytes,
             max_archive_bytes,
             alerts,
@@ -396,6 +406,14 @@ impl Config {
                 return Err(Error::invalid(field, format!("must be from {least} to {most}")));
             }
         }
+        for (field, value, least, most) in [
+            ("audit_max_bytes", self.audit_max_bytes, 64 * 1024, 1 << 40),
+            ("keep_audit_seconds", self.keep_audit_seconds.into(), 60, 10 * 366 * 86_400),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(Error::invalid(field, format!("must be from {least} to {most}")));
+            }
+        }
         let longest = (f64::from(SamplerOptions::MOMENTS_MAX) * self.sample_interval_seconds).floor();
         if f64::from(self.keep_samples_seconds) > longest {
             let reason = format!(
@@ -436,6 +454,8 @@ mod tests {
     #[test]
     fn samples_are_taken_within_reason() {
         for (text, field) in [
+            ("audit_max_bytes = 1000", "audit_max_bytes"),
+            ("keep_audit_seconds = 0", "keep_audit_seconds"),
             ("sample_interval_seconds = 0.05", "sample_interval_seconds"),
             ("sample_interval_seconds = nan", "sample_interval_seconds"),
             ("sample_budget_percent = 0.0", "sample_budget_percent"),

@@ -8,7 +8,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error as ActixError, HttpMessage, HttpResponse, ResponseError};
+use actix_web::{Error as ActixError, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use futures_util::FutureExt;
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
@@ -21,8 +21,13 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(pub(crate) String);
 
+/// The id of a request that a handler has.
+pub(crate) fn request_id(req: &HttpRequest) -> Option<String> {
+    req.extensions().get::<RequestId>().map(|id| id.0.clone())
+}
+
 /// Takes the caller's id when it is a sane one; it goes to logs and headers.
-fn request_id(req: &ServiceRequest) -> RequestId {
+fn id_of(req: &ServiceRequest) -> RequestId {
     let given = req.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| {
         (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     });
@@ -34,7 +39,7 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
     mut req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
-    let id = request_id(&req);
+    let id = id_of(&req);
     req.extensions_mut().insert(id.clone());
     // A HEAD is a GET whose body is not sent.
     let head = req.method() == Method::HEAD;

@@ -58,7 +58,8 @@ pub(crate) fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Error> 
     })
 }
 
-fn percent_decode(text: &str) -> Option<String> {
+/// What is percent-encoded, and a plus for a space; none when it is not UTF-8.
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -376,11 +377,7 @@ fn read_json_body(
     let limit = req.app_data::<actix_web::web::Data<App>>().map_or(1024 * 1024, |app| app.config.max_body_bytes);
     let media_type = req.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default().to_owned());
     let coding = req.headers().get(header::CONTENT_ENCODING).cloned();
-    let announced = req
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
+    let announced = announced(req.headers());
     let mut payload = payload.take();
     async move {
         // Nothing is unpacked here: what is small on the wire may be boundless.
@@ -390,23 +387,7 @@ fn read_json_body(
                 format!("a JSON body must come without Content-Encoding, not with {coding:?}"),
             ));
         }
-        if announced.is_some_and(|length| length > limit) {
-            return Err(Problem::too_large(limit));
-        }
-        let read = async {
-            let mut body = BytesMut::new();
-            while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|error| Error::invalid("body", format!("could not be read: {error}")))?;
-                if (body.len() as u64).saturating_add(chunk.len() as u64) > limit {
-                    return Err(Problem::too_large(limit));
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(body)
-        };
-        let body = tokio::time::timeout(BODY_DEADLINE, read).await.map_err(|_| {
-            Problem::from_status(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 30 seconds")
-        })??;
+        let body = read_announced(&mut payload, announced, limit).await?;
         if optional && body.is_empty() {
             return Ok(body);
         }
@@ -419,6 +400,39 @@ fn read_json_body(
         }
         Ok(body)
     }
+}
+
+fn announced(headers: &header::HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok())
+}
+
+/// The body of a request as it is sent, at most `limit` bytes.
+pub(crate) async fn read_body(
+    payload: &mut Payload,
+    headers: &header::HeaderMap,
+    limit: u64,
+) -> Result<BytesMut, Problem> {
+    read_announced(payload, announced(headers), limit).await
+}
+
+async fn read_announced(payload: &mut Payload, announced: Option<u64>, limit: u64) -> Result<BytesMut, Problem> {
+    if announced.is_some_and(|length| length > limit) {
+        return Err(Problem::too_large(limit));
+    }
+    let read = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| Error::invalid("body", format!("could not be read: {error}")))?;
+            if (body.len() as u64).saturating_add(chunk.len() as u64) > limit {
+                return Err(Problem::too_large(limit));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    };
+    tokio::time::timeout(BODY_DEADLINE, read)
+        .await
+        .map_err(|_| Problem::from_status(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 30 seconds"))?
 }
 
 #[cfg(test)]

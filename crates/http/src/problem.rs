@@ -8,13 +8,13 @@ use std::fmt;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use roadstead_core::{Error, ErrorKind, Retry};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A problem on its way to the client. Boxed, since it is the error of nearly every function here.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Problem(Box<Document>);
 
@@ -27,7 +27,7 @@ impl std::ops::Deref for Problem {
 }
 
 /// A problem document.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub struct Document {
     /// `urn:roadstead:problem:` and the code.
@@ -62,11 +62,14 @@ pub struct Document {
     /// Whether the request may be repeated as it is.
     pub retry: Retry,
     /// Further facts that help to find the cause, by name; never secrets.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub context: BTreeMap<String, String>,
     /// The methods that the route has, for 405.
     #[serde(skip)]
     pub allow: Option<String>,
+    /// Seconds after which it is wise to ask again.
+    #[serde(skip)]
+    pub retry_after: Option<u32>,
 }
 
 /// A condition that only HTTP knows.
@@ -81,7 +84,7 @@ pub struct HttpRow {
 }
 
 /// What HTTP adds to core's table.
-pub const HTTP_ROWS: [HttpRow; 7] = [
+pub const HTTP_ROWS: [HttpRow; 8] = [
     HttpRow { status: StatusCode::METHOD_NOT_ALLOWED, code: "method_not_allowed", title: "Method not allowed" },
     HttpRow { status: StatusCode::NOT_ACCEPTABLE, code: "not_acceptable", title: "No acceptable representation" },
     HttpRow { status: StatusCode::REQUEST_TIMEOUT, code: "request_timeout", title: "Request came too slowly" },
@@ -91,6 +94,11 @@ pub const HTTP_ROWS: [HttpRow; 7] = [
         status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
         code: "unsupported_media_type",
         title: "Unsupported media type",
+    },
+    HttpRow {
+        status: StatusCode::UNPROCESSABLE_ENTITY,
+        code: "idempotency_key_reused",
+        title: "Idempotency key of another request",
     },
     HttpRow { status: StatusCode::UPGRADE_REQUIRED, code: "upgrade_required", title: "WebSocket required" },
 ];
@@ -112,6 +120,7 @@ impl Problem {
             retry,
             context: BTreeMap::new(),
             allow: None,
+            retry_after: matches!(status, 429 | 503).then_some(1),
         }))
     }
 
@@ -143,6 +152,20 @@ impl Problem {
     #[must_use]
     pub fn too_large(limit: u64) -> Self {
         Problem::from_status(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have {limit} bytes at most"))
+    }
+
+    /// Names the field of the input at fault.
+    #[must_use]
+    pub fn with_field(mut self, field: &str) -> Self {
+        self.0.field = Some(field.to_owned());
+        self
+    }
+
+    /// Says when it is wise to ask again.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after = Some(seconds);
+        self
     }
 
     /// Ties the problem to the request that it answers.
@@ -190,8 +213,9 @@ impl ResponseError for Problem {
         if self.status == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"roadstead\""));
         }
-        if matches!(self.status, 429 | 503) {
-            response.insert_header((header::RETRY_AFTER, "1"));
+        // One that is given again has it no more, and the wait is over.
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
         }
         if let Some(id) = &self.request_id {
             response.insert_header(("X-Request-Id", id.as_str()));

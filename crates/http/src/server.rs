@@ -18,7 +18,9 @@ use utoipa_actix_web::AppExt;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::alerts;
+use crate::audit::Audit;
 use crate::auth::{Token, require_identity};
+use crate::changes::changes;
 use crate::config::Config;
 use crate::containers::Bodies;
 use crate::envelope::{AccessLog, envelope};
@@ -146,17 +148,23 @@ impl Server {
         let works = Works::new(records.jobs()?);
         let pools = Pools::new(records.pools()?);
         let nodes = assemble(&config, registry, &records).await?;
+        let fleet = records.join(urls(&addresses, tls.is_some())).await?;
+        let keep = Duration::from_secs(config.keep_audit_seconds.into());
+        let audit = Audit::open(&state_dir.audit_path(), config.audit_max_bytes, keep, fleet.id())?;
+        let keys = records.keys()?;
         let (ending, ended) = watch::channel(false);
         let drain = config.drain_timeout_seconds;
         let app = web::Data::new(App {
             config,
             nodes,
-            fleet: records.join(urls(&addresses, tls.is_some())).await?,
+            fleet,
             duty: Duty::default(),
             records,
             state_dir,
             moves,
             works,
+            audit,
+            keys,
             pools,
             alerts: Arc::default(),
             bodies: Bodies::default(),
@@ -185,6 +193,7 @@ impl Server {
                 .default_service(web::to(v1::openapi::no_route))
                 .wrap(Compress::default())
                 .wrap(from_fn(etag::validate))
+                .wrap(from_fn(changes))
                 .wrap(from_fn(require_identity))
                 .wrap(TracingLogger::<AccessLog>::new())
                 .wrap(from_fn(envelope))
@@ -215,6 +224,7 @@ impl Server {
                 () = fleet.ending() => {}
                 () = fleet.nodes.follow() => {}
                 () = fleet.fleet.stay() => {}
+                () = fleet.keys.sweep() => {}
                 () = fleet.duty.follow(&fleet.fleet, &fleet.nodes) => {}
             }
         });
@@ -303,6 +313,7 @@ impl Running {
         let ended = self.task.await;
         // Workers may drop their share of the state after the server has ended, and the next server must not wait for that.
         self.app.fleet.leave().await;
+        self.app.audit.close().await;
         let closed = self.app.records.close().await;
         self.app.state_dir.release();
         closed?;

@@ -7,10 +7,12 @@ use roadstead_core::{Container, Error, ErrorKind, Node, Result, names};
 use tokio::sync::watch;
 
 use crate::alerts::Alerts;
+use crate::audit::Audit;
 use crate::auth::Token;
 use crate::config::Config;
 use crate::containers::Bodies;
 use crate::fleet::{Duty, Fleet};
+use crate::idempotency::Keys;
 use crate::metrics::Names;
 use crate::moves::Moves;
 use crate::nodes::Nodes;
@@ -38,6 +40,10 @@ pub(crate) struct App {
     pub(crate) moves: Moves,
     /// Long work of the server itself.
     pub(crate) works: Works,
+    /// What was changed, and by whom.
+    pub(crate) audit: Audit,
+    /// Answers that may be asked for again.
+    pub(crate) keys: Keys,
     /// Named sets of nodes.
     pub(crate) pools: Pools,
     /// Alerts that were raised and cleared.

@@ -125,6 +125,12 @@ impl StateDir {
         self.path.join("roadstead.db")
     }
 
+    /// Where the audit log is.
+    #[must_use]
+    pub fn audit_path(&self) -> PathBuf {
+        self.path.join("audit")
+    }
+
     /// The directory itself.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -170,6 +170,9 @@ pub struct MoveRecord {
     pub failure: Option<MoveFailure>,
     /// What was left behind or went otherwise than planned, for a person.
     pub notes: Vec<String>,
+    /// The request that it goes back to, for whoever keeps a log of what was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 impl MoveRecord {
@@ -198,6 +201,7 @@ impl MoveRecord {
             bytes: 0,
             failure: None,
             notes: Vec::new(),
+            request_id: None,
         }
     }
 

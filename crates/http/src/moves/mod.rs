@@ -14,6 +14,7 @@ use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, 
 use roadstead_core::store::{Claim, TableChange};
 use roadstead_core::{Error, ErrorKind, Job, Node, Result, Timestamp};
 
+use crate::audit::{Deed, End, Outcome};
 use crate::nodes::away;
 use crate::state::App;
 use job::{Driven, Reporter};
@@ -159,12 +160,18 @@ impl Moves {
         }
     }
 
-    /// Begins a planned move. It is on the disk when this returns.
+    /// Begins a planned move, because of a request. It is on the disk when this returns.
     ///
     /// # Errors
     /// As [`Moves::drive`].
-    pub(crate) async fn begin(&self, app: &Data<App>, plan: MovePlan) -> Result<Arc<dyn Job>> {
-        let record = MoveRecord::new(plan);
+    pub(crate) async fn begin(
+        &self,
+        app: &Data<App>,
+        plan: MovePlan,
+        request_id: Option<String>,
+    ) -> Result<Arc<dyn Job>> {
+        let mut record = MoveRecord::new(plan);
+        record.request_id = request_id;
         // Before it is written down: other servers look after what nobody has claimed.
         let claim = self.claim(app, record.id()).await?;
         let mut claimed = Claimed(Some(claim.clone()));
@@ -224,9 +231,11 @@ impl Moves {
     pub(crate) async fn drive(
         &self,
         app: &Data<App>,
-        record: MoveRecord,
+        mut record: MoveRecord,
         direction: Direction,
+        request_id: Option<String>,
     ) -> Result<Arc<dyn Job>> {
+        record.request_id = request_id.or(record.request_id);
         let id = record.id().to_owned();
         let job = self.take_up(app, record, direction).await?;
         Self::look_after(app, id, Attempts::AfterOutages);
@@ -258,6 +267,8 @@ impl Moves {
         let id = record.id().to_owned();
         let unclaimed = || Error::new(ErrorKind::Unexpected, "a move is worked at without a claim");
         let claim = claimed.0.clone().ok_or_else(unclaimed)?;
+        // Whoever asked has his answer long before it is over, and it may go on without anybody who asks.
+        let begun = app.audit.begin(deed(&record, direction)).await?;
         let log = self.log.under(claim.clone());
         let canceller = Canceller::default();
         let shared = Arc::new(Mutex::new(record.clone()));
@@ -286,6 +297,14 @@ impl Moves {
                     Direction::Back => mover.roll_back(record).await,
                 }
             };
+            let work = async move {
+                let done = work.await;
+                begun.end(match &done {
+                    Ok(_) => End::of(Outcome::Succeeded),
+                    Err(error) => End::failed(error.kind(), error.retry()),
+                });
+                done
+            };
             let place = Place { id: id.clone(), active: Arc::clone(&self.active) };
             let ending = app.ending();
             let driven = Driven {
@@ -312,7 +331,12 @@ impl Moves {
     ///
     /// # Errors
     /// `Conflict` when the commit was made.
-    pub(crate) async fn cancel(&self, app: &Data<App>, id: &str) -> Result<Option<Arc<dyn Job>>> {
+    pub(crate) async fn cancel(
+        &self,
+        app: &Data<App>,
+        id: &str,
+        request_id: Option<String>,
+    ) -> Result<Option<Arc<dyn Job>>> {
         let (record, active) = self.get(id).await?;
         let committed = is_done(&record, Step::RetireSource);
         if record.state == MoveState::Done || (committed && record.state == MoveState::Moving) {
@@ -343,7 +367,7 @@ impl Moves {
                 active.job
             }));
         }
-        self.drive(app, record, Direction::Back).await.map(Some)
+        self.drive(app, record, Direction::Back, request_id).await.map(Some)
     }
 
     /// Forgets a move that is over, or one of whose nodes is no node of the server any more, so that nothing can end it.
@@ -458,6 +482,22 @@ impl Moves {
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
+}
+
+/// The work at a move, for the audit log.
+fn deed(record: &MoveRecord, direction: Direction) -> Deed {
+    let plan = &record.plan;
+    let target = [
+        ("migration", record.id()),
+        ("container", &plan.container),
+        ("source", &plan.source),
+        ("target", &plan.target),
+    ];
+    let operation = match direction {
+        Direction::Forward => "move.apply",
+        Direction::Back => "move.roll_back",
+    };
+    Deed::of_server(operation, &target, record.request_id.clone())
 }
 
 /// When a move is worked at without anybody who asks for it.

@@ -19,6 +19,7 @@ use roadstead_core::{ConnectOptions, Error, ErrorKind, ItemStream, NodeUri, Regi
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
+use crate::precondition::IfMatch;
 use crate::records::Records;
 use slot::Shared;
 use stored::Stored;
@@ -225,11 +226,22 @@ impl Nodes {
             .with_resource(name))
     }
 
-    /// Forgets a node that was added over REST. What runs on it goes on.
+    /// The revision that the store has a node at that was added over REST; none of any other.
     ///
     /// # Errors
-    /// `NotFound`, or `Conflict` for a node that would come back with the next start.
-    pub async fn remove(&self, name: &str) -> Result<()> {
+    /// Those of the store.
+    pub(crate) async fn revision(&self, slot: &NodeSlot) -> Result<Option<Revision>> {
+        match slot.source() {
+            NodeSource::Added => self.stored.revision(slot.name()).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Forgets a node that was added over REST, and is as `if_match` says. What runs on it goes on.
+    ///
+    /// # Errors
+    /// `NotFound`, `PreconditionFailed`, or `Conflict` for a node that would come back with the next start.
+    pub(crate) async fn remove(&self, name: &str, if_match: &IfMatch) -> Result<()> {
         let _changing = self.changing.lock().await;
         let slot = self.get(name)?;
         if slot.source() != NodeSource::Added {
@@ -244,9 +256,24 @@ impl Nodes {
             .with_operation("node.remove")
             .with_node(name));
         }
-        self.stored.remove(name).await?;
+        self.unstore(name, if_match).await?;
         self.withdraw(name);
         Ok(())
+    }
+
+    async fn unstore(&self, name: &str, if_match: &IfMatch) -> Result<()> {
+        if !if_match.is_given() {
+            return self.stored.remove(name).await;
+        }
+        loop {
+            let kept = self.stored.revision(name).await?.ok_or_else(|| Error::not_found("node", name))?;
+            if_match.require_revision(&format!("the node {name}"), kept)?;
+            match self.stored.remove_unchanged(name, kept).await {
+                // Another server has changed it in between.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                removed => return removed,
+            }
+        }
     }
 
     fn withdraw(&self, name: &str) {

@@ -71,6 +71,14 @@ impl Stored {
         Ok((nodes, revision))
     }
 
+    /// The revision of the node of this name.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn revision(&self, name: &str) -> Result<Option<Revision>> {
+        Ok(self.0.get(name).await?.map(|kept| kept.revision))
+    }
+
     /// The node of this name as it is now.
     ///
     /// # Errors
@@ -101,6 +109,14 @@ impl Stored {
     /// Those of the store; nothing is changed then.
     pub(super) async fn remove(&self, name: &str) -> Result<()> {
         self.0.remove(name).await
+    }
+
+    /// Forgets the node of this revision.
+    ///
+    /// # Errors
+    /// `Conflict` when it is another one by now, and those of the store.
+    pub(super) async fn remove_unchanged(&self, name: &str, revision: Revision) -> Result<()> {
+        self.0.remove_unchanged(name, revision).await
     }
 
     /// Another URI for a node that is kept with the URI `was`; nothing for any other.

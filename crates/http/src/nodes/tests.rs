@@ -4,6 +4,7 @@ use roadstead_core::memory::MemoryEngine;
 use roadstead_core::store::MemoryStore;
 
 use super::*;
+use crate::precondition::IfMatch;
 
 async fn nodes(records: &Records) -> Arc<Nodes> {
     let registry = Registry::new().with(MemoryEngine);
@@ -51,10 +52,10 @@ async fn what_one_server_adds_and_removes_the_other_serves_and_forgets() {
     for number in 0..20 {
         here.add(new(&format!("b{number:02}"), "memory:")).await.unwrap();
         if number % 2 == 0 {
-            here.remove(&format!("b{number:02}")).await.unwrap();
+            here.remove(&format!("b{number:02}"), &IfMatch::Anyhow).await.unwrap();
         }
     }
-    here.remove("a").await.unwrap();
+    here.remove("a", &IfMatch::Anyhow).await.unwrap();
     here.add(new("a", "memory:?seed=4")).await.unwrap();
     let odd: Vec<_> = (0..20).filter(|number| number % 2 == 1).map(|number| format!("b{number:02}")).collect();
     let mut wanted = vec![("a", "memory:?seed=4")];

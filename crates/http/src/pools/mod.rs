@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use roadstead_core::store::{Kept, Table};
+use roadstead_core::store::{Kept, Revision, Table};
 use roadstead_core::{Error, ErrorKind, LabelSelector, Member, NodeUri, Pool, Result, StaticPool, Timestamp, names};
 use serde::{Deserialize, Serialize};
 
 use crate::nodes::{NodeSlot, Nodes, away};
+use crate::precondition::IfMatch;
 use crate::state::within;
 
 /// How often a change of a pool is tried while others change it, too.
@@ -147,7 +148,11 @@ impl Pools {
         self.kept(name).await.map(|kept| kept.value)
     }
 
-    async fn kept(&self, name: &str) -> Result<Kept<StoredPool>> {
+    /// One, with its revision.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the store.
+    pub(crate) async fn kept(&self, name: &str) -> Result<Kept<StoredPool>> {
         names::node_name("pool", name)?;
         self.table.get(name).await?.ok_or_else(|| Error::not_found("pool", name))
     }
@@ -156,29 +161,34 @@ impl Pools {
     ///
     /// # Errors
     /// `InvalidInput`, `AlreadyExists`, and those of the store.
-    pub(crate) async fn create(&self, name: &str, settings: PoolSettings) -> Result<StoredPool> {
+    pub(crate) async fn create(&self, name: &str, settings: PoolSettings) -> Result<(StoredPool, Revision)> {
         names::node_name("name", name)?;
         settings.validate()?;
         let pool = StoredPool { name: name.to_owned(), settings, cordons: BTreeMap::new() };
-        self.table.create(name, &pool).await.map_err(|error| error.with_operation("pool.create"))?;
-        Ok(pool)
+        let made = self.table.create(name, &pool).await.map_err(|error| error.with_operation("pool.create"))?;
+        Ok((pool, made))
     }
 
-    /// Changes a pool. `change` may be asked again when somebody else has changed it meanwhile.
+    /// Changes a pool that is as `if_match` says. `change` may be asked again when somebody else has changed it meanwhile.
     ///
     /// # Errors
-    /// `NotFound`, what `change` says, and those of the store; nothing is changed then.
+    /// `NotFound`, `PreconditionFailed`, what `change` says, and those of the store; nothing is changed then.
     pub(crate) async fn change(
         &self,
         name: &str,
+        if_match: &IfMatch,
         mut change: impl FnMut(&mut StoredPool) -> Result<()>,
-    ) -> Result<StoredPool> {
+    ) -> Result<Kept<StoredPool>> {
         let mut last = Error::new(ErrorKind::Conflict, "the pool was not changed");
         for _ in 0..ATTEMPTS {
-            let Kept { mut value, revision, .. } = self.kept(name).await?;
-            change(&mut value)?;
-            match self.table.replace(name, revision, &value).await {
-                Ok(_) => return Ok(value),
+            let mut kept = self.kept(name).await?;
+            if_match.require_revision(&format!("the pool {name}"), kept.revision)?;
+            change(&mut kept.value)?;
+            match self.table.replace(name, kept.revision, &kept.value).await {
+                Ok(revision) => {
+                    kept.revision = revision;
+                    return Ok(kept);
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict => last = error,
                 Err(error) => return Err(error),
             }
@@ -186,13 +196,21 @@ impl Pools {
         Err(last)
     }
 
-    /// Forgets a pool. Its nodes, and what runs on them, stay.
+    /// Forgets a pool that is as `if_match` says. Its nodes, and what runs on them, stay.
     ///
     /// # Errors
-    /// `NotFound`, and those of the store.
-    pub(crate) async fn remove(&self, name: &str) -> Result<()> {
-        self.kept(name).await?;
-        self.table.remove(name).await
+    /// `NotFound`, `PreconditionFailed`, and those of the store.
+    pub(crate) async fn remove(&self, name: &str, if_match: &IfMatch) -> Result<()> {
+        let mut last = Error::new(ErrorKind::Conflict, "the pool was not forgotten");
+        for _ in 0..ATTEMPTS {
+            let kept = self.kept(name).await?;
+            if_match.require_revision(&format!("the pool {name}"), kept.revision)?;
+            match self.table.remove_unchanged(name, kept.revision).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => last = error,
+                removed => return removed,
+            }
+        }
+        Err(last)
     }
 }
 

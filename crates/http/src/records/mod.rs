@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::idempotency::Keys;
 use crate::moves::StoreLog;
 use crate::nodes::StoredNode;
 use crate::pools::StoredPool;
@@ -189,6 +190,15 @@ impl Records {
     /// None, unless this program is wrong.
     pub(crate) fn pools(&self) -> Result<Table<StoredPool>> {
         self.table("pools/", "pool")
+    }
+
+    /// The keys of requests that may come again, and what was answered.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn keys(&self) -> Result<Keys> {
+        let keys = self.table("idempotency/keys/", "key")?;
+        Ok(Keys::new(Arc::clone(&self.store), keys, Prefix::new("idempotency/marks/")?))
     }
 
     /// Gives the store up: nothing is read or written any more.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::Payload;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, delete, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use roadstead_core::{
@@ -14,7 +14,7 @@ use roadstead_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Binary;
-use crate::envelope::RequestId;
+use crate::envelope::request_id;
 use crate::extract::{Json, Nothing, Query};
 use crate::fanout;
 use crate::page::{Page, Paging};
@@ -55,8 +55,7 @@ impl WaitQuery {
 
 /// Who asks for what this request asks for.
 pub(super) fn asked_by(req: &HttpRequest) -> Asked {
-    let request_id = req.extensions().get::<RequestId>().map(|id| id.0.clone());
-    Asked { by: "admin".to_owned(), request_id }
+    Asked { by: "admin".to_owned(), request_id: request_id(req) }
 }
 
 /// A job, and what more is known of one of the server's own.

@@ -11,6 +11,7 @@ use roadstead_core::{Job, Listing, Timestamp, names};
 use serde::{Deserialize, Serialize};
 
 use super::jobs::{WaitQuery, wait_for};
+use crate::envelope::request_id;
 use crate::extract::{Json, Nothing, Query};
 use crate::moves::{Active, Direction};
 use crate::page::{Page, Paging};
@@ -188,7 +189,7 @@ pub(crate) async fn start(
     let spec = request.spec()?;
     let plan = app.moves.plan(&app, &request.source.node, &request.target.node, &spec).await?;
     let id = plan.id.clone();
-    let job = app.moves.begin(&app, plan).await?;
+    let job = app.moves.begin(&app, plan, request_id(&req)).await?;
     accepted(&app, &req, &query, &id, Some(job)).await
 }
 
@@ -226,7 +227,7 @@ pub(crate) async fn apply(
 ) -> Answer {
     query.duration(&req)?;
     let (record, _) = app.moves.get(&id).await?;
-    let job = app.moves.drive(&app, record, Direction::Forward).await?;
+    let job = app.moves.drive(&app, record, Direction::Forward, request_id(&req)).await?;
     accepted(&app, &req, &query, &id, Some(job)).await
 }
 
@@ -242,7 +243,7 @@ pub(crate) async fn cancel(
     Query(query): Query<WaitQuery>,
 ) -> Answer {
     query.duration(&req)?;
-    let job = app.moves.cancel(&app, &id).await?;
+    let job = app.moves.cancel(&app, &id, request_id(&req)).await?;
     accepted(&app, &req, &query, &id, job).await
 }
 

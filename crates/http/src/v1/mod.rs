@@ -1,6 +1,7 @@
 //! The routes under `/v1`: parse, ask core, render.
 
 mod attach;
+mod audit;
 mod backups;
 mod container_changes;
 mod containers;
@@ -56,6 +57,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(containers::list)
             .service(openapi::serve_document)
             .service(servers::list)
+            .service(audit::list)
             .service(nodes::list)
             .service(nodes::add)
             .service(nodes::get)

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header;
 use actix_web::{HttpResponse, delete, get, post, web};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use roadstead_core::{Capabilities, Listing, NodeAnswer, NodeError, NodeInfo, Timestamp};
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use super::created;
 use crate::extract::{Json, Nothing, Query};
 use crate::nodes::{NewNode, NodeSlot, NodeSource};
 use crate::page::{Page, Paging};
+use crate::precondition::{Preconditions, etag};
 use crate::problem::Answer;
 use crate::state::{App, within};
 
@@ -103,14 +105,25 @@ pub(crate) async fn add(app: web::Data<App>, _: Query<Nothing>, Json(node): Json
 #[get("/nodes/{node}")]
 pub(crate) async fn get(app: web::Data<App>, node: web::Path<String>, _: Query<Nothing>) -> Answer {
     let slot = app.nodes.get(&node)?;
-    Ok(HttpResponse::Ok().json(view(&slot, app.deadline()).await))
+    let (view, revision) = join(view(&slot, app.deadline()), app.nodes.revision(&slot)).await;
+    let mut response = HttpResponse::Ok();
+    // A store that does not answer keeps nobody from looking at a node; it only cannot be removed conditionally then.
+    if let Ok(Some(revision)) = revision {
+        response.insert_header((header::ETAG, etag(revision, &view)));
+    }
+    Ok(response.json(view))
 }
 
 /// Forgets a node that was added over this API. What runs on it goes on.
 #[utoipa::path(tag = "nodes", operation_id = "nodes_remove", responses((status = 204, description = "It is forgotten.")))]
 #[delete("/nodes/{node}")]
-pub(crate) async fn remove(app: web::Data<App>, node: web::Path<String>, _: Query<Nothing>) -> Answer {
-    app.nodes.remove(&node).await?;
+pub(crate) async fn remove(
+    app: web::Data<App>,
+    node: web::Path<String>,
+    preconditions: Preconditions,
+    _: Query<Nothing>,
+) -> Answer {
+    app.nodes.remove(&node, &preconditions.if_match).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -2,19 +2,22 @@
 
 use std::sync::OnceLock;
 
-use actix_web::dev::ResourceDef;
 use actix_web::http::Method;
 use actix_web::{App as ActixApp, HttpRequest, HttpResponse, get};
 use roadstead_core::ERROR_TABLE;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
+    Components, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required, Response,
+    ResponseBuilder, Type,
 };
 use utoipa_actix_web::AppExt;
 
 use crate::extract::{Nothing, Query};
+use crate::idempotency::KEY_NAME;
+use crate::precondition::{IF_MATCH, IF_NONE_MATCH, takes_if_match, takes_if_none_match};
 use crate::problem::{Answer, Document, HTTP_ROWS, PROBLEM_JSON, Problem};
+use crate::routes::{changes, methods, takes_stream};
 
 /// This document.
 #[utoipa::path(tag = "documentation", operation_id = "openapi", responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value)))]
@@ -56,8 +59,17 @@ fn complete(document: &mut OpenApi) {
     document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("token", [])]);
     for (path, item) in &mut document.paths.paths {
         let open = crate::auth::OPEN.contains(&path.as_str());
-        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
-            add_problems(operation, open);
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::PUT, &mut item.put),
+            (Method::POST, &mut item.post),
+            (Method::DELETE, &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                add_problems(operation, open);
+                add_headers(operation, &method);
+            }
         }
     }
 }
@@ -81,29 +93,37 @@ fn add_problems(operation: &mut Operation, open: bool) {
     }
 }
 
-/// The paths that there are, with their methods.
-fn table() -> &'static [(ResourceDef, String)] {
-    static TABLE: OnceLock<Vec<(ResourceDef, String)>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let paths = openapi().paths.paths.iter().map(|(path, item)| {
-            let methods = [
-                (Method::GET, item.get.is_some()),
-                (Method::HEAD, item.get.is_some()),
-                (Method::PUT, item.put.is_some()),
-                (Method::POST, item.post.is_some()),
-                (Method::DELETE, item.delete.is_some()),
-            ];
-            let names: Vec<_> = methods.iter().filter(|(_, there)| *there).map(|(method, _)| method.as_str()).collect();
-            (ResourceDef::new(path.as_str()), names.join(", "))
-        });
-        paths.collect()
-    })
+/// The headers by which a change is made once, or only to what the caller knows.
+fn add_headers(operation: &mut Operation, method: &Method) {
+    let id = operation.operation_id.clone().unwrap_or_default();
+    let streamed = takes_stream(operation);
+    let mut add = |name: &str, description: &str| {
+        let header = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
+        operation.parameters.get_or_insert_default().push(RefOr::T(header.build()));
+    };
+    if takes_if_match(&id) {
+        add(IF_MATCH, "`ETag` of what is changed, or `*`: when it is another one by now, nothing is done (412).");
+    }
+    if takes_if_none_match(&id) {
+        add(IF_NONE_MATCH, "`*`: when it is there already, nothing is done (412).");
+    }
+    if changes(method, &id) && !streamed {
+        add(
+            KEY_NAME,
+            "1 to 255 visible ASCII characters: a request that comes again with it is answered as it was, and not done again.",
+        );
+    }
 }
 
 /// What no route took: 405 when the path has other methods, otherwise 404.
 pub(crate) async fn no_route(req: HttpRequest) -> Answer {
-    match table().iter().find(|(path, _)| path.is_match(req.path())) {
-        Some((_, methods)) => Err(Problem::method_not_allowed(methods.clone())),
+    match methods(req.path()) {
+        Some(methods) => Err(Problem::method_not_allowed(methods)),
         None => Err(roadstead_core::Error::not_found("route", req.path()).into()),
     }
 }

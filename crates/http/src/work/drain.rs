@@ -135,7 +135,7 @@ async fn begin(desk: &Desk, index: usize, item: &mut JobItem, plan: &MovePlan) -
     desk.ledger.put_item(0, index, item.clone())?;
     desk.ledger.flush().await?;
     desk.may_begin()?;
-    desk.app.moves.begin(&desk.app, plan.clone()).await.map(drop)
+    desk.app.moves.begin(&desk.app, plan.clone(), desk.request_id()).await.map(drop)
 }
 
 /// Waits until the move is over, and calls it off when the drain is.
@@ -167,7 +167,7 @@ async fn follow(desk: &Desk, id: &str, state: &mut Option<MoveState>) -> Result<
             _ = desk.signal(), if !called_off => {
                 called_off = true;
                 // One that has its commit behind it refuses, and is done in a moment.
-                let _ = desk.app.moves.cancel(&desk.app, id).await;
+                let _ = desk.app.moves.cancel(&desk.app, id, desk.request_id()).await;
             }
         }
     }

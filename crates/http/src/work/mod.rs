@@ -28,6 +28,7 @@ use self::ledger::Ledger;
 pub(crate) use self::record::{Act, Asked, Counts, JobItem, JobRecord, Pull, Task};
 pub(crate) use self::stored::StoredJob;
 use crate::actions::line;
+use crate::audit::{Deed, End as AuditEnd, Outcome};
 use crate::problem::Problem;
 use crate::state::App;
 
@@ -110,6 +111,11 @@ impl Desk {
         self.ledger.set(|record| record.failure = Some(NodeError::new(record.task.node(), &error)));
         self.ledger.say(Stream::Stderr, &line(&Problem::from(error)));
         code
+    }
+
+    /// Of the request that asked for the job.
+    fn request_id(&self) -> Option<String> {
+        self.ledger.record().asked.request_id
     }
 
     /// Once it is to end. Never when nobody can say so any more.
@@ -282,6 +288,10 @@ impl Works {
         let book = app.works.book.clone();
         let Some(record) = book.get(id).await?.filter(|record| !record.state.is_final()) else { return Ok(()) };
         let task = record.task.clone();
+        // Whoever asked has his answer long before it is over, and it may go on without anybody who asks.
+        let command = task.command().join(" ");
+        let deed = Deed::of_server("job.work", &[("job", id), ("command", &command)], record.asked.request_id.clone());
+        let audited = app.audit.begin(deed).await?;
         let (ledger, writing) = Ledger::open(book.clone(), record, claim.clone()).await?;
         tokio::spawn(writing);
         let server = app.fleet.id().to_owned();
@@ -307,7 +317,15 @@ impl Works {
             () = app.ending() => return tokio::time::timeout(LAST, desk.ledger.flush()).await.unwrap_or(Ok(())),
         };
         desk.ledger.end(&end)?;
-        desk.ledger.flush().await
+        desk.ledger.flush().await?;
+        let counts = desk.ledger.record().items;
+        audited.end(AuditEnd::of(match end.state {
+            JobState::Succeeded => Outcome::Succeeded,
+            _ if counts.done == 0 && counts.unknown == 0 => Outcome::Failed,
+            // In part.
+            _ => Outcome::Unknown,
+        }));
+        Ok(())
     }
 
     /// Never ends.

@@ -3,11 +3,13 @@
 
 mod alerts;
 mod attach;
+mod audit;
 mod auth;
 mod binary;
 mod containers;
 mod events;
 mod files;
+mod idempotency;
 mod jobs;
 mod logs;
 mod metrics;
@@ -16,6 +18,7 @@ mod mirror;
 mod nodes;
 mod openapi;
 mod pools;
+mod preconditions;
 mod refusals;
 mod resources;
 mod rig;

@@ -169,6 +169,93 @@ impl Rig {
     }
 }
 
+/// The binary, which can be killed, and a client for it.
+pub(crate) struct Served {
+    directory: tempfile::TempDir,
+    child: std::process::Child,
+    /// Kept open, since it says more than where it listens.
+    said: std::io::BufReader<std::process::ChildStdout>,
+    url: String,
+    token: String,
+    client: Client,
+}
+
+impl Served {
+    pub(crate) fn start() -> Served {
+        let directory = tempfile::tempdir().unwrap();
+        let (child, said, url) = Served::serve(&directory);
+        let token = std::fs::read_to_string(directory.path().join("state/admin.token")).unwrap();
+        Served { directory, child, said, url, token, client: client() }
+    }
+
+    fn serve(
+        directory: &tempfile::TempDir,
+    ) -> (std::process::Child, std::io::BufReader<std::process::ChildStdout>, String) {
+        use std::io::BufRead;
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_roadstead"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--node", "sea=memory:?seed=1", "--log", "error"])
+            .env_clear()
+            .env("ROADSTEAD_STATE_DIR", directory.path().join("state"))
+            .env("ROADSTEAD_KEY_FILE", directory.path().join("store.key"))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        (child, said, url)
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same state.
+    pub(crate) fn again(&mut self) {
+        (self.child, self.said, self.url) = Served::serve(&self.directory);
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str, key: Option<&str>, body: &Value) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let request = if body.is_null() { request } else { request.json(body) };
+        match key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        }
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, key: Option<&str>, body: &Value) -> Reply {
+        let response = self.request(method, path, key, body).send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Reply { status, headers, body: response.bytes().await.unwrap().to_vec() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, None, &Value::Null).await
+    }
+
+    /// Asks until the answer is as it is to be.
+    pub(crate) async fn until(&self, path: &str, is: impl Fn(&Value) -> bool) {
+        let asked = async {
+            while !is(&self.get(path).await.is(200).json()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.expect("it comes in time");
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[derive(Debug, PartialEq)]
 pub(crate) struct SentEvent {
     pub(crate) id: String,

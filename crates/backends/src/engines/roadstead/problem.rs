@@ -99,7 +99,7 @@ fn by_status(status: u16) -> ErrorKind {
     }
     match status {
         408 => ErrorKind::DeadlineExceeded,
-        412 | 423 => ErrorKind::Conflict,
+        423 => ErrorKind::Conflict,
         413 => ErrorKind::ResourceExhausted,
         // What stands before a server that is away.
         502 => ErrorKind::Unavailable,

@@ -6,6 +6,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use roadstead_core::migration::{MoveSpec, WayChoice};
 use roadstead_core::pool::{DrainOptions, DrainPlan, gather};
+use roadstead_core::store::Kept;
 use roadstead_core::{Error, Job, Listing, NodeError, NodeInfo, Pool, PoolExt, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ use super::{granted, reach};
 use crate::extract::{Nothing, OptionalJson, Query};
 use crate::page::{Page, Paging};
 use crate::pools::{Cordon, StoredPool};
+use crate::precondition::{IfMatch, Preconditions};
 use crate::problem::Answer;
 use crate::state::App;
 use crate::work::start_drain;
@@ -104,22 +106,23 @@ fn reason_of(body: &CordonBody) -> roadstead_core::Result<&str> {
 pub(crate) async fn cordon(
     app: web::Data<App>,
     path: web::Path<(String, String)>,
+    preconditions: Preconditions,
     _: Query<Nothing>,
     OptionalJson(body): OptionalJson<CordonBody>,
 ) -> Answer {
-    set_cordon(&app, &path.0, &path.1, reason_of(&body)?).await?;
+    set_cordon(&app, &path.0, &path.1, &preconditions.if_match, reason_of(&body)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// Keeps the time of a cordon that is there.
-async fn set_cordon(app: &App, pool: &str, node: &str, reason: &str) -> roadstead_core::Result<StoredPool> {
+async fn set_cordon(app: &App, pool: &str, node: &str, if_match: &IfMatch, reason: &str) -> roadstead_core::Result<()> {
     app.pools.get(pool).await?.has(&app.nodes, node, app.deadline()).await?;
     let change = |stored: &mut StoredPool| {
         let since = stored.cordons.get(node).map_or_else(Timestamp::now, |before| before.since);
         stored.cordons.insert(node.to_owned(), Cordon { since, reason: reason.to_owned() });
         Ok(())
     };
-    app.pools.change(pool, change).await
+    app.pools.change(pool, if_match, change).await.map(drop)
 }
 
 /// A member takes new containers again.
@@ -128,6 +131,7 @@ async fn set_cordon(app: &App, pool: &str, node: &str, reason: &str) -> roadstea
 pub(crate) async fn uncordon(
     app: web::Data<App>,
     path: web::Path<(String, String)>,
+    preconditions: Preconditions,
     _: Query<Nothing>,
     _: OptionalJson<Nothing>,
 ) -> Answer {
@@ -141,7 +145,7 @@ pub(crate) async fn uncordon(
         stored.cordons.remove(&node);
         Ok(())
     };
-    app.pools.change(&pool, change).await?;
+    app.pools.change(&pool, &preconditions.if_match, change).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -215,6 +219,7 @@ pub(crate) async fn drain(
     app: web::Data<App>,
     req: HttpRequest,
     path: web::Path<(String, String)>,
+    preconditions: Preconditions,
     Query(query): Query<WaitQuery>,
     OptionalJson(body): OptionalJson<DrainBody>,
 ) -> Answer {
@@ -224,7 +229,8 @@ pub(crate) async fn drain(
     let reason = reason_of(&reason)?;
     let deadline = granted(&app, body.timeout_seconds, 300)?;
     let (pool, node) = (&path.0, &path.1);
-    let stored = app.pools.get(pool).await?;
+    let Kept { value: stored, revision, .. } = app.pools.kept(pool).await?;
+    preconditions.if_match.require_revision(&format!("the pool {pool}"), revision)?;
     stored.has(&app.nodes, node, deadline).await?;
     if !body.dry_run {
         if stored.settings.own_of.is_some() {
@@ -233,7 +239,7 @@ pub(crate) async fn drain(
             return Err(Error::unsupported(words).into());
         }
         // First, so that nothing comes while the plan is made.
-        set_cordon(&app, pool, node, reason).await?;
+        set_cordon(&app, pool, node, &preconditions.if_match, reason).await?;
     }
     let reached = reach(&app, pool, deadline).await?;
     options.deadline = reached.left;

@@ -8,14 +8,16 @@ pub(crate) use members::{cordon, drain, list as list_members, uncordon};
 
 use std::time::{Duration, Instant};
 
-use actix_web::{HttpResponse, delete, get, post, put, web};
-use roadstead_core::{Error, Listing, Result, StaticPool};
+use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder, delete, get, post, put, web};
+use roadstead_core::store::{Kept, Revision};
+use roadstead_core::{Error, ErrorKind, Listing, Result, StaticPool};
 use serde::{Deserialize, Serialize};
 
-use super::created;
 use crate::extract::{Json, Nothing, Query};
 use crate::page::{Page, Paging};
 use crate::pools::{PoolSettings, StoredPool};
+use crate::precondition::{Preconditions, etag, is_there};
 use crate::problem::Answer;
 use crate::state::App;
 
@@ -58,6 +60,12 @@ impl PoolView {
         let members = pool.settings.own_of.is_none().then_some(members);
         PoolView { name: pool.name, settings: pool.settings, members }
     }
+}
+
+/// Answers with a pool, and the validator by which it can be changed.
+fn shown(app: &App, mut response: HttpResponseBuilder, pool: StoredPool, revision: Revision) -> HttpResponse {
+    let view = PoolView::new(app, pool);
+    response.insert_header((header::ETAG, etag(revision, &view))).json(view)
 }
 
 /// A pool with its members connected, and the time that is left.
@@ -106,17 +114,29 @@ pub(crate) async fn list(app: web::Data<App>, Query(paging): Query<Paging>) -> A
 #[utoipa::path(tag = "pools", operation_id = "pools_create", request_body = NewPool,
     responses((status = 201, description = "The new pool.", body = PoolView, headers(("Location" = String, description = "Path of the pool")))))]
 #[post("/pools")]
-pub(crate) async fn create(app: web::Data<App>, _: Query<Nothing>, Json(pool): Json<NewPool>) -> Answer {
+pub(crate) async fn create(
+    app: web::Data<App>,
+    preconditions: Preconditions,
+    _: Query<Nothing>,
+    Json(pool): Json<NewPool>,
+) -> Answer {
     let settings = PoolSettings { nodes: pool.nodes, select: pool.select, own_of: pool.own_of };
-    let made = app.pools.create(&pool.name, settings).await?;
-    Ok(created(&format!("/v1/pools/{}", made.name), &PoolView::new(&app, made)))
+    let made = app.pools.create(&pool.name, settings).await;
+    let (made, revision) = made.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists if preconditions.if_new => is_there(&error),
+        _ => error,
+    })?;
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::LOCATION, format!("/v1/pools/{}", made.name)));
+    Ok(shown(&app, response, made, revision))
 }
 
 /// One pool.
 #[utoipa::path(tag = "pools", operation_id = "pools_get", responses((status = 200, description = "The pool.", body = PoolView)))]
 #[get("/pools/{pool}")]
 pub(crate) async fn inspect(app: web::Data<App>, pool: web::Path<String>, _: Query<Nothing>) -> Answer {
-    Ok(HttpResponse::Ok().json(PoolView::new(&app, app.pools.get(&pool).await?)))
+    let Kept { value, revision, .. } = app.pools.kept(&pool).await?;
+    Ok(shown(&app, HttpResponse::Ok(), value, revision))
 }
 
 /// Says anew which nodes belong to a pool. Cordons stay.
@@ -125,6 +145,7 @@ pub(crate) async fn inspect(app: web::Data<App>, pool: web::Path<String>, _: Que
 pub(crate) async fn replace(
     app: web::Data<App>,
     pool: web::Path<String>,
+    preconditions: Preconditions,
     _: Query<Nothing>,
     Json(settings): Json<PoolSettings>,
 ) -> Answer {
@@ -133,14 +154,19 @@ pub(crate) async fn replace(
         pool.settings.clone_from(&settings);
         Ok(())
     };
-    let changed = app.pools.change(&pool, change).await?;
-    Ok(HttpResponse::Ok().json(PoolView::new(&app, changed)))
+    let Kept { value, revision, .. } = app.pools.change(&pool, &preconditions.if_match, change).await?;
+    Ok(shown(&app, HttpResponse::Ok(), value, revision))
 }
 
 /// Forgets a pool. Its nodes, and what runs on them, stay.
 #[utoipa::path(tag = "pools", operation_id = "pools_delete", responses((status = 204, description = "It is forgotten.")))]
 #[delete("/pools/{pool}")]
-pub(crate) async fn remove(app: web::Data<App>, pool: web::Path<String>, _: Query<Nothing>) -> Answer {
-    app.pools.remove(&pool).await?;
+pub(crate) async fn remove(
+    app: web::Data<App>,
+    pool: web::Path<String>,
+    preconditions: Preconditions,
+    _: Query<Nothing>,
+) -> Answer {
+    app.pools.remove(&pool, &preconditions.if_match).await?;
     Ok(HttpResponse::NoContent().finish())
 }
