@@ -126,6 +126,21 @@ pub struct Serve {
     /// How long the least, mean and greatest of five minutes are kept.
     #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_HISTORY_SECONDS")]
     pub keep_history_seconds: Option<u32>,
+    /// How long events of all nodes are kept.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_EVENTS_SECONDS")]
+    pub keep_events_seconds: Option<u32>,
+    /// How many events of all nodes are kept at most.
+    #[arg(long, value_name = "COUNT", env = "ROADSTEAD_KEEP_EVENTS_COUNT")]
+    pub keep_events_count: Option<u32>,
+    /// Time for the receiver of a webhook to answer.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_WEBHOOK_TIMEOUT_SECONDS")]
+    pub webhook_timeout_seconds: Option<u32>,
+    /// How long a delivery is tried again before its webhook is disabled.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_WEBHOOK_RETRY_SECONDS")]
+    pub webhook_retry_seconds: Option<u32>,
+    /// Whether webhooks may go to other machines without TLS: what happens on the nodes can be read on the way, then.
+    #[arg(long, value_name = "BOOL", env = "ROADSTEAD_WEBHOOK_ALLOW_HTTP", num_args = 0..=1, default_missing_value = "true")]
+    pub webhook_allow_http: Option<bool>,
     /// Largest JSON body.
     #[arg(long, value_name = "BYTES", env = "ROADSTEAD_MAX_BODY_BYTES")]
     pub max_body_bytes: Option<u64>,
@@ -205,6 +220,11 @@ impl Serve {
             sample_budget_percent: self.sample_budget_percent,
             keep_samples_seconds: self.keep_samples_seconds,
             keep_history_seconds: self.keep_history_seconds,
+            keep_events_seconds: self.keep_events_seconds,
+            keep_events_count: self.keep_events_count,
+            webhook_timeout_seconds: self.webhook_timeout_seconds,
+            webhook_retry_seconds: self.webhook_retry_seconds,
+            webhook_allow_http: self.webhook_allow_http,
             max_body_bytes: self.max_body_bytes,
             max_archive_bytes: self.max_archive_bytes,
             alerts: (!self.alerts.is_empty()).then(|| self.alerts.clone()),

@@ -16,6 +16,7 @@ mod etag;
 mod extract;
 mod fanout;
 mod fleet;
+mod journal;
 mod metrics;
 mod mirrors;
 mod moves;
@@ -30,6 +31,7 @@ mod state;
 mod state_dir;
 mod stream;
 mod v1;
+mod webhooks;
 
 pub use alerts::AlertConfig;
 pub use config::{Config, Layer, LogFormat, NodeConfig, NodeTable, StoreConfig};
