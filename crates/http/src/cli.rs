@@ -318,7 +318,8 @@ kernel's count, which is not known of a kill that only the engine tells of. What
 often as `sample_interval_seconds` says on this machine, so rules about it are late by at most that; a limit that is changed is seen
 after at most sixteen times as long. A node is asked five times within the shortest time of the rules about it, but at least every
 10 seconds and at most every second; it is gone from the first question without an answer on, so that the alert comes between the
-rule's time and one question later. A node that is removed clears its alerts. A rule may name a node that is added later: `--check`
+rule's time and one question later. A node that is removed clears its alerts. Of servers that share a store, only the one that watches a
+node raises alerts on it, by its own rules: give all of them the same. A rule may name a node that is added later: `--check`
 and the log warn of names that no node has.
 
 ## Which engines are found

@@ -241,13 +241,16 @@ async fn what_is_too_much_or_too_old_goes_and_whoever_is_late_is_told() {
     let mut last = journal.read(at(&journal, 0));
     while last.next().await.unwrap().last().unwrap().cursor().seq < 1000 {}
     // Deleted right after the batch that is too much was written.
-    let head = loop {
-        let head = kept(&store).await;
-        if head.count() <= bounds.count {
-            break head;
+    let trimmed = async {
+        loop {
+            let head = kept(&store).await;
+            if head.count() <= bounds.count {
+                break head;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     };
+    let head = tokio::time::timeout(PATIENCE, trimmed).await.expect("what is too much goes");
     assert!(head.oldest > 600 && head.count() >= bounds.count / 2, "{head:?}");
     let batches = store.list(&ListEntries::of(journal.place.batches.clone())).await.unwrap();
     assert_eq!(journal.place.first(&batches.entries[0].key), Some(head.oldest), "no more is kept than is told");

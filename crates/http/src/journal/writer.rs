@@ -318,7 +318,7 @@ impl Writer {
             // One that makes no sense is in nobody's way once it is deleted.
             let batch = decode::<Batch>(entry).ok();
             let end = batch.as_ref().map_or(first, |batch| first.saturating_add(batch.len()));
-            let goes = end <= surplus || batch.is_none_or(|batch| batch.at.unix_nanos() < too_old);
+            let goes = first < surplus || batch.is_none_or(|batch| batch.at.unix_nanos() < too_old);
             if !goes || end > head.next {
                 break;
             }

@@ -22,3 +22,4 @@ mod rig;
 mod shutdown;
 mod snapshots;
 mod usage;
+mod webhooks;
