@@ -70,7 +70,6 @@ async fn what_happens_is_told_once_whoever_watches_and_dies() {
             let wait = std::time::Duration::from_secs(2);
             let found = tokio::time::timeout(wait, told.find(SOON, |event| is_created(event, &id))).await;
             if let Ok(event) = found {
-                last = event.id.clone();
                 begin = begin.or(event.id);
                 sure.insert(id);
                 break;

@@ -304,7 +304,10 @@ async fn a_cursor_of_another_journal_or_of_the_future_is_told() {
     let mut reader = unaware.read(at(&unaware, 3));
     let waits = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;
     assert!(waits.is_err(), "{waits:?}");
-    assert_eq!(words(&read(&mut unaware.read(at(&unaware, 2)), 1).await), ["3:c"]);
+    let followed = Arc::clone(&unaware);
+    tokio::spawn(async move { followed.follow().await });
+    writer.write(vec![said("n", "d", &Hold::Own)]).await;
+    assert_eq!(words(&read(&mut reader, 1).await), ["4:d"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ impl Receiver {
         let server = HttpServer::new(move || {
             let (sender, planned) = (sender.clone(), Arc::clone(&planned));
             App::new().default_service(web::to(move |req: HttpRequest, body: web::Bytes| {
-                let header = |name: &str| req.headers()[name].to_str().unwrap().to_owned();
+                let header = |name: &str| req.headers().get(name).unwrap().to_str().unwrap().to_owned();
                 let message = Message {
                     path: req.path().to_owned(),
                     id: header("webhook-id"),
