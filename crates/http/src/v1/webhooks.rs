@@ -1,4 +1,6 @@
 //! Webhooks: receivers that are told of events without asking.
+//!
+//! What holds a secret, or a URL that may be one, cannot be printed.
 
 use actix_web::{HttpResponse, delete, get, post, web};
 use roadstead_core::{Listing, Secret, Timestamp};
@@ -13,7 +15,7 @@ use crate::state::App;
 use crate::webhooks::{Disabled, Failure, Outcome, Progress, StoredWebhook, Success};
 
 /// A webhook to make.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewWebhook {
     /// Where events are sent to: https, or http on the server's own machine.
@@ -38,7 +40,7 @@ pub(crate) enum WebhookState {
 }
 
 /// A webhook.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct WebhookView {
     /// Id.
     id: String,

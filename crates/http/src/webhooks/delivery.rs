@@ -43,10 +43,10 @@ struct Data<'a> {
 /// `Unexpected` when it cannot be written, which would be a defect.
 pub(super) fn body(kind: &str, webhook: &str, events: &[Value]) -> Result<Vec<u8>> {
     let message = Message { r#type: kind, timestamp: Timestamp::now(), data: Data { webhook, events } };
-    serde_json::to_vec(&message).map_err(unwritten)
+    serde_json::to_vec(&message).map_err(|error| unwritten(&error))
 }
 
-fn unwritten(error: serde_json::Error) -> Error {
+fn unwritten(error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::Unexpected, format!("a delivery cannot be written: {error}"))
 }
 
@@ -61,7 +61,7 @@ fn shown(item: &Item) -> Result<Option<Value>> {
         }
         (Item::Record(..), None) => return Ok(None),
     };
-    shown.map(Some).map_err(unwritten)
+    shown.map(Some).map_err(|error| unwritten(&error))
 }
 
 /// How long to wait after so many failures: up to twice as long each time, by chance less, so that not all come back at once.
