@@ -116,7 +116,7 @@ async fn the_stream_of_all_nodes_is_resumed_over_a_restart() {
     let lines = rig.request(Method::GET, &format!("/v1/events?cursor={}&action=created", created.id));
     let mut lines = lines.header("Accept", "application/x-ndjson").send().await.unwrap();
     let mut text = String::new();
-    while !text.contains("later") {
+    while !text.contains("later") || !text.ends_with('\n') {
         text.push_str(std::str::from_utf8(&lines.chunk().await.unwrap().unwrap()).unwrap());
     }
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
