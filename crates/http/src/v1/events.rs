@@ -158,7 +158,7 @@ pub(crate) async fn all(app: web::Data<App>, req: HttpRequest, Query(query): Que
     }
     // What has begun already, and is not told again.
     let failing = app.watching.failing().into_iter().filter(|error| filter.wants_node(&error.node));
-    let failing: Vec<_> = failing.map(|error| Ok(frame_error(form, "", JournalNodeError::new(error)))).collect();
+    let failing: Vec<_> = failing.map(|error| Ok(frame_error(form, "", &JournalNodeError::new(error)))).collect();
     let items =
         stream::iter((!begin.is_empty()).then_some(Ok(begin))).chain(stream::unfold(reader, |mut reader| async {
             let items = reader.next().await;
@@ -215,13 +215,13 @@ fn frame(form: Wire, item: &Item, filter: &EventFilter, since: Option<(Timestamp
             let is_wanted = !since.is_some_and(is_old);
             is_wanted.then(|| form.frame(&cursor.to_string(), "event", &event))
         }
-        Told::NodeError(error) => Some(frame_error(form, &cursor.to_string(), error)),
+        Told::NodeError(error) => Some(frame_error(form, &cursor.to_string(), &error)),
     }
 }
 
-fn frame_error(form: Wire, id: &str, error: JournalNodeError) -> Bytes {
+fn frame_error(form: Wire, id: &str, error: &JournalNodeError) -> Bytes {
     match form {
-        Wire::Events => form.frame(id, "node_error", &error),
+        Wire::Events => form.frame(id, "node_error", error),
         _ => form.frame("", "", &serde_json::json!({ "node_error": error })),
     }
 }
