@@ -53,11 +53,11 @@ fn unwritten(error: &serde_json::Error) -> Error {
 fn shown(item: &Item) -> Result<Option<Value>> {
     let cursor = item.cursor();
     let shown = match (item, item.record().map(|record| told(record, cursor))) {
-        (_, Some(Told::Event(event))) => to_value(&event),
-        (_, Some(Told::NodeError(error))) => to_value(&serde_json::json!({ "node_error": error })),
+        (_, Some(Told::Event(event))) => to_value(event),
+        (_, Some(Told::NodeError(error))) => to_value(serde_json::json!({ "node_error": error })),
         (Item::Resync(_, reason), None) => {
             let resync = Resync { reason: *reason, cursor: cursor.to_string() };
-            to_value(&serde_json::json!({ "resync": resync }))
+            to_value(serde_json::json!({ "resync": resync }))
         }
         (Item::Record(..), None) => return Ok(None),
     };
