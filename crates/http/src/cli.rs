@@ -132,6 +132,21 @@ pub struct Serve {
     /// How long the records of the audit log are kept.
     #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_AUDIT_SECONDS")]
     pub keep_audit_seconds: Option<u32>,
+    /// How long events of all nodes are kept.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_EVENTS_SECONDS")]
+    pub keep_events_seconds: Option<u32>,
+    /// How many events of all nodes are kept at most.
+    #[arg(long, value_name = "COUNT", env = "ROADSTEAD_KEEP_EVENTS_COUNT")]
+    pub keep_events_count: Option<u32>,
+    /// Time for the receiver of a webhook to answer.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_WEBHOOK_TIMEOUT_SECONDS")]
+    pub webhook_timeout_seconds: Option<u32>,
+    /// How long a delivery is tried again before its webhook is disabled.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_WEBHOOK_RETRY_SECONDS")]
+    pub webhook_retry_seconds: Option<u32>,
+    /// Whether webhooks may go to other machines without TLS: what happens on the nodes can be read on the way, then.
+    #[arg(long, value_name = "BOOL", env = "ROADSTEAD_WEBHOOK_ALLOW_HTTP", num_args = 0..=1, default_missing_value = "true")]
+    pub webhook_allow_http: Option<bool>,
     /// Largest JSON body.
     #[arg(long, value_name = "BYTES", env = "ROADSTEAD_MAX_BODY_BYTES")]
     pub max_body_bytes: Option<u64>,
@@ -213,6 +228,11 @@ impl Serve {
             keep_history_seconds: self.keep_history_seconds,
             audit_max_bytes: self.audit_max_bytes,
             keep_audit_seconds: self.keep_audit_seconds,
+            keep_events_seconds: self.keep_events_seconds,
+            keep_events_count: self.keep_events_count,
+            webhook_timeout_seconds: self.webhook_timeout_seconds,
+            webhook_retry_seconds: self.webhook_retry_seconds,
+            webhook_allow_http: self.webhook_allow_http,
             max_body_bytes: self.max_body_bytes,
             max_archive_bytes: self.max_archive_bytes,
             alerts: (!self.alerts.is_empty()).then(|| self.alerts.clone()),
@@ -306,7 +326,8 @@ kernel's count, which is not known of a kill that only the engine tells of. What
 often as `sample_interval_seconds` says on this machine, so rules about it are late by at most that; a limit that is changed is seen
 after at most sixteen times as long. A node is asked five times within the shortest time of the rules about it, but at least every
 10 seconds and at most every second; it is gone from the first question without an answer on, so that the alert comes between the
-rule's time and one question later. A node that is removed clears its alerts. A rule may name a node that is added later: `--check`
+rule's time and one question later. A node that is removed clears its alerts. Of servers that share a store, only the one that watches a
+node raises alerts on it, by its own rules: give all of them the same. A rule may name a node that is added later: `--check`
 and the log warn of names that no node has.
 
 ## Which engines are found

@@ -60,6 +60,16 @@ pub struct Config {
     pub audit_max_bytes: u64,
     /// How long the records of the audit log are kept, in seconds.
     pub keep_audit_seconds: u32,
+    /// How long events of all nodes are kept, in seconds.
+    pub keep_events_seconds: u32,
+    /// How many of them are kept at most.
+    pub keep_events_count: u32,
+    /// Time for a webhook's receiver to answer, in seconds.
+    pub webhook_timeout_seconds: u32,
+    /// How long a delivery is tried before its webhook is disabled, in seconds.
+    pub webhook_retry_seconds: u32,
+    /// Whether webhooks may go to other machines without TLS.
+    pub webhook_allow_http: bool,
     /// Largest JSON body, in bytes.
     pub max_body_bytes: u64,
     /// Largest archive, in bytes.
@@ -236,6 +246,11 @@ pub struct Layer {
     pub keep_history_seconds: Option<u32>,
     pub audit_max_bytes: Option<u64>,
     pub keep_audit_seconds: Option<u32>,
+    pub keep_events_seconds: Option<u32>,
+    pub keep_events_count: Option<u32>,
+    pub webhook_timeout_seconds: Option<u32>,
+    pub webhook_retry_seconds: Option<u32>,
+    pub webhook_allow_http: Option<bool>,
     pub max_body_bytes: Option<u64>,
     pub max_archive_bytes: Option<u64>,
     pub alerts: Option<Vec<AlertConfig>>,
@@ -292,6 +307,11 @@ impl Default for Config {
             keep_history_seconds: 86_400,
             audit_max_bytes: 64 * 1024 * 1024,
             keep_audit_seconds: 90 * 86_400,
+            keep_events_seconds: 86_400,
+            keep_events_count: 100_000,
+            webhook_timeout_seconds: 10,
+            webhook_retry_seconds: 86_400,
+            webhook_allow_http: false,
             max_body_bytes: 1024 * 1024,
             max_archive_bytes: 64 * 1024 * 1024 * 1024,
             alerts: Vec::new(),
@@ -351,6 +371,11 @@ impl Config {
             keep_history_seconds,
             audit_max_bytes,
             keep_audit_seconds,
+            keep_events_seconds,
+            keep_events_count,
+            webhook_timeout_seconds,
+            webhook_retry_seconds,
+            webhook_allow_http,
             max_body_bytes,
             max_archive_bytes,
             alerts,
@@ -400,6 +425,10 @@ impl Config {
             ("sample_budget_percent", self.sample_budget_percent, 0.01, 100.0),
             ("keep_samples_seconds", self.keep_samples_seconds.into(), 1.0, 86_400.0),
             ("keep_history_seconds", self.keep_history_seconds.into(), 1.0, 31.0 * 86_400.0),
+            ("keep_events_seconds", self.keep_events_seconds.into(), 60.0, 31.0 * 86_400.0),
+            ("keep_events_count", self.keep_events_count.into(), 1000.0, 10_000_000.0),
+            ("webhook_timeout_seconds", self.webhook_timeout_seconds.into(), 1.0, 300.0),
+            ("webhook_retry_seconds", self.webhook_retry_seconds.into(), 1.0, 31.0 * 86_400.0),
         ] {
             // What is no number is in no range.
             if !(least..=most).contains(&value) {
@@ -462,6 +491,10 @@ mod tests {
             ("sample_budget_percent = inf", "sample_budget_percent"),
             ("keep_samples_seconds = 0", "keep_samples_seconds"),
             ("keep_history_seconds = 4294967295", "keep_history_seconds"),
+            ("keep_events_seconds = 59", "keep_events_seconds"),
+            ("keep_events_count = 999", "keep_events_count"),
+            ("webhook_timeout_seconds = 0", "webhook_timeout_seconds"),
+            ("webhook_retry_seconds = 0", "webhook_retry_seconds"),
             ("sample_interval_seconds = 0.1\nkeep_samples_seconds = 86400", "keep_samples_seconds"),
             ("sample_interval_seconds = 0.1\nkeep_samples_seconds = 10001", "keep_samples_seconds"),
         ] {

@@ -19,6 +19,7 @@ mod extract;
 mod fanout;
 mod fleet;
 mod idempotency;
+mod journal;
 mod metrics;
 mod mirrors;
 mod moves;
@@ -35,6 +36,7 @@ mod state;
 mod state_dir;
 mod stream;
 mod v1;
+mod webhooks;
 mod work;
 
 pub use alerts::AlertConfig;

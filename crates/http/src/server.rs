@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Registry, Result, Secret};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing_actix_web::TracingLogger;
 use utoipa_actix_web::AppExt;
 use utoipa_swagger_ui::SwaggerUi;
@@ -26,6 +26,7 @@ use crate::containers::Bodies;
 use crate::envelope::{AccessLog, envelope};
 use crate::etag;
 use crate::fleet::Duty;
+use crate::journal::{Bounds as JournalBounds, follow_alerts};
 use crate::mirrors;
 use crate::moves::Moves;
 use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
@@ -35,6 +36,7 @@ use crate::records::Records;
 use crate::state::App;
 use crate::state_dir::StateDir;
 use crate::v1;
+use crate::webhooks::Webhooks;
 use crate::work::Works;
 
 /// The engine that serves when a machine has no other.
@@ -154,11 +156,16 @@ impl Server {
         let keys = records.keys()?;
         let (ending, ended) = watch::channel(false);
         let drain = config.drain_timeout_seconds;
+        let journal = Arc::new(records.journal().await?);
+        let webhooks = Arc::new(Webhooks::new(records.webhooks()?, Arc::clone(&journal), &config)?);
         let app = web::Data::new(App {
             config,
             nodes,
             fleet,
             duty: Duty::default(),
+            journal,
+            watching: Arc::default(),
+            webhooks,
             records,
             state_dir,
             moves,
@@ -229,11 +236,40 @@ impl Server {
             }
         });
         mirrors::keep(&app);
+        keep_journal(&app);
         alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
         Works::keep_going(&app);
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })
     }
+}
+
+/// Writes and follows the journal, and tells webhooks of it, until the server ends.
+fn keep_journal(app: &web::Data<App>) {
+    let app = app.clone().into_inner();
+    let bounds = JournalBounds {
+        age: Duration::from_secs(app.config.keep_events_seconds.into()),
+        count: app.config.keep_events_count.into(),
+    };
+    // Bounded: what cannot be written yet holds the nodes' streams back.
+    let (sender, said) = mpsc::channel(256);
+    let of_app = Arc::clone(&app);
+    let writer = app.journal.writer(bounds, move |node| of_app.nodes.get(node).is_err());
+    // Before anything raises one.
+    let alerts = app.alerts.follow(None, None);
+    tokio::spawn(async move {
+        let id = app.fleet.id();
+        let alerts = follow_alerts(alerts, &app.nodes, &app.duty, id, sender.clone());
+        let watching = app.watching.follow(&app.nodes, &app.duty, id, app.deadline(), sender);
+        tokio::select! {
+            () = app.ending() => {}
+            () = writer.run(said) => {}
+            () = alerts => {}
+            () = watching => {}
+            () = app.journal.follow() => {}
+            () = app.webhooks.keep(&app.fleet) => {}
+        }
+    });
 }
 
 fn urls(addresses: &[SocketAddr], tls: bool) -> Vec<String> {

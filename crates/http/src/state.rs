@@ -13,12 +13,14 @@ use crate::config::Config;
 use crate::containers::Bodies;
 use crate::fleet::{Duty, Fleet};
 use crate::idempotency::Keys;
+use crate::journal::{Journal, Watching};
 use crate::metrics::Names;
 use crate::moves::Moves;
 use crate::nodes::Nodes;
 use crate::pools::Pools;
 use crate::records::Records;
 use crate::state_dir::StateDir;
+use crate::webhooks::Webhooks;
 use crate::work::Works;
 
 /// The state of the server, shared by all workers.
@@ -34,6 +36,12 @@ pub(crate) struct App {
     pub(crate) fleet: Fleet,
     /// Which nodes it watches.
     pub(crate) duty: Duty,
+    /// What happened on the nodes.
+    pub(crate) journal: Arc<Journal>,
+    /// The nodes whose events are written into it here.
+    pub(crate) watching: Arc<Watching>,
+    /// Who is told of events without asking.
+    pub(crate) webhooks: Arc<Webhooks>,
     /// Held as long as the server runs.
     pub(crate) state_dir: StateDir,
     /// Moves of containers between nodes.

@@ -10,6 +10,7 @@
 
 mod clauses;
 mod copies;
+mod events;
 mod forgetting;
 mod jobs;
 mod large;

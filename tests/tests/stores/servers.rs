@@ -195,7 +195,7 @@ async fn a_server_that_is_killed_loses_nothing_of_its_cluster() {
 }
 
 /// A server of a fleet, with a state directory of its own and everybody's key.
-fn member(uri: &str, directory: &Path, name: &str) -> Server {
+pub(crate) fn member(uri: &str, directory: &Path, name: &str) -> Server {
     member_with(uri, directory, name, ServerOptions::default())
 }
 
@@ -214,7 +214,7 @@ pub(crate) fn member_with(uri: &str, directory: &Path, name: &str, options: Serv
 }
 
 /// Which server says that it watches which nodes.
-async fn watched(server: &Server) -> BTreeMap<String, Vec<String>> {
+pub(crate) async fn watched(server: &Server) -> BTreeMap<String, Vec<String>> {
     let servers = server.get("/v1/servers").await.expect(200).json();
     let items = servers["items"].as_array().expect("items").iter();
     let strings = |list: &Value| {

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 pub(crate) use kept::Alerts;
 pub use rule::AlertConfig;
 
+use crate::fleet::Hold;
 use crate::nodes::{NodeSlot, Nodes};
 use crate::state::{App, within};
 use labels::{label, may_relabel};
@@ -69,7 +70,8 @@ pub(crate) fn warnings(alerts: &[AlertConfig], nodes: &Nodes) -> Vec<String> {
     alerts.iter().enumerate().flat_map(unknown).collect()
 }
 
-/// Watches the rules of the configuration until the server ends.
+/// Watches the rules of the configuration until the server ends, on the nodes that this server watches. Of a node of the store that
+/// another server watches nothing is raised here; what was is cleared when another one takes over, which raises by its own rules.
 ///
 /// # Errors
 /// `InvalidInput` for a rule that makes no sense.
@@ -85,23 +87,30 @@ pub(crate) fn watch(app: &web::Data<App>) -> Result<()> {
 }
 
 async fn watch_nodes(app: Arc<App>, rules: Vec<Rule>) {
-    let mut changes = app.nodes.changes();
+    let (mut changes, mut duties) = (app.nodes.changes(), app.duty.changes());
     let is_of_nodes = |rule: &Rule| matches!(rule.condition, Condition::NodeGone { .. });
     let (of_nodes, of_containers): (Vec<_>, Vec<_>) = rules.into_iter().partition(is_of_nodes);
     let mut watched: BTreeMap<String, WatchedNode> = BTreeMap::new();
     loop {
         changes.borrow_and_update();
+        duties.borrow_and_update();
         let slots = app.nodes.all();
-        watched.retain(|_, old| slots.iter().any(|slot| Arc::ptr_eq(slot, &old.slot)));
+        watched.retain(|_, old| {
+            let slot = slots.iter().find(|slot| Arc::ptr_eq(slot, &old.slot));
+            slot.and_then(|slot| app.duty.hold(slot)).is_some_and(|hold| hold.is(&old.hold))
+        });
         for slot in slots {
-            if !watched.contains_key(slot.name()) {
-                let node = WatchedNode::begin(&app, &slot, &of_nodes, &of_containers);
+            if let Some(hold) = app.duty.hold(&slot)
+                && !watched.contains_key(slot.name())
+            {
+                let node = WatchedNode::begin(&app, &slot, hold, &of_nodes, &of_containers);
                 watched.insert(slot.name().to_owned(), node);
             }
         }
         tokio::select! {
             () = app.ending() => break,
             changed = changes.changed() => if changed.is_err() { break },
+            changed = duties.changed() => if changed.is_err() { break },
         }
     }
     for task in watched.values().flat_map(|node| &node.tasks) {
@@ -112,13 +121,14 @@ async fn watch_nodes(app: Arc<App>, rules: Vec<Rule>) {
 /// A node that is watched until this is dropped; what was raised is cleared then.
 struct WatchedNode {
     slot: Arc<NodeSlot>,
+    hold: Hold,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     /// Its end is the sign.
     _stays: watch::Sender<()>,
 }
 
 impl WatchedNode {
-    fn begin(app: &Arc<App>, slot: &Arc<NodeSlot>, of_nodes: &[Rule], of_containers: &[Rule]) -> Self {
+    fn begin(app: &Arc<App>, slot: &Arc<NodeSlot>, hold: Hold, of_nodes: &[Rule], of_containers: &[Rule]) -> Self {
         let (stays, removed) = watch::channel(());
         let mut tasks = Vec::new();
         let deadline = app.deadline();
@@ -140,7 +150,7 @@ impl WatchedNode {
                 alerts.tell(on.forget());
             }));
         }
-        WatchedNode { slot: Arc::clone(slot), tasks, _stays: stays }
+        WatchedNode { slot: Arc::clone(slot), hold, tasks, _stays: stays }
     }
 }
 

@@ -9,11 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roadstead_core::Result;
-use roadstead_core::store::Claim;
+use roadstead_core::store::{Claim, Guard};
+use tokio::sync::watch;
 
 use super::Fleet;
 use crate::etag::fingerprint;
-use crate::nodes::{NodeSource, Nodes};
+use crate::nodes::{NodeSlot, NodeSource, Nodes};
 
 /// Below which the claims are.
 const NODES: &str = "nodes/";
@@ -22,10 +23,48 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Without any sign of a change, it is looked at so often.
 const SELDOM: Duration = Duration::from_secs(5);
 
+/// By what right a node is watched here.
+#[derive(Clone, Debug)]
+pub(crate) enum Hold {
+    /// It is one of this machine or of the configuration: this server's own.
+    Own,
+    /// It is one of the store, and nobody else has this.
+    Claimed(Claim),
+}
+
+impl Hold {
+    /// Whether it is still so for certain.
+    pub(crate) fn holds(&self) -> bool {
+        match self {
+            Hold::Own => true,
+            Hold::Claimed(claim) => claim.holds(),
+        }
+    }
+
+    /// Whether it is the same right, and not a later one to the same node.
+    pub(crate) fn is(&self, other: &Hold) -> bool {
+        match (self, other) {
+            (Hold::Own, Hold::Own) => true,
+            (Hold::Claimed(one), Hold::Claimed(other)) => one.guard() == other.guard(),
+            _ => false,
+        }
+    }
+}
+
+/// What is told of the nodes that are watched here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Settled {
+    /// The count of changes of the nodes that were looked at last.
+    pub(crate) generation: Option<u64>,
+    /// What is claimed.
+    claims: Vec<Guard>,
+}
+
 /// The nodes that are watched here.
 #[derive(Debug, Default)]
 pub(crate) struct Duty {
     claims: Mutex<BTreeMap<String, Claim>>,
+    settled: watch::Sender<Settled>,
 }
 
 /// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
@@ -43,10 +82,28 @@ fn name(node: &str) -> String {
 }
 
 impl Duty {
-    /// Whether this server watches the node, for certain. Nodes of this machine and of the configuration are each server's own.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what is watched comes next"))]
-    pub(crate) fn watches(&self, node: &str) -> bool {
-        lock(&self.claims).get(node).is_some_and(Claim::holds)
+    /// By what right this server watches the node, for certain; none when another one does, or nobody yet. Nodes of this machine and
+    /// of the configuration are each server's own.
+    pub(crate) fn hold(&self, slot: &NodeSlot) -> Option<Hold> {
+        if slot.source() != NodeSource::Added {
+            return Some(Hold::Own);
+        }
+        lock(&self.claims).get(slot.name()).filter(|claim| claim.holds()).cloned().map(Hold::Claimed)
+    }
+
+    /// Tells when other nodes are watched here, and when those that there are have been looked at.
+    pub(crate) fn changes(&self) -> watch::Receiver<Settled> {
+        self.settled.subscribe()
+    }
+
+    fn tell(&self, generation: Option<u64>) {
+        let claims = lock(&self.claims).values().map(Claim::guard).collect();
+        self.settled.send_if_modified(|told| {
+            let now = Settled { generation: generation.or(told.generation), claims };
+            let is_other = *told != now;
+            *told = now;
+            is_other
+        });
     }
 
     /// Which node is watched by which server.
@@ -62,10 +119,13 @@ impl Duty {
         let (mut nodes_change, mut sessions) = (nodes.changes(), fleet.sessions());
         let mut servers_change = std::pin::pin!(fleet.changed());
         loop {
-            nodes_change.borrow_and_update();
+            let generation = *nodes_change.borrow_and_update();
             sessions.borrow_and_update();
             let settled = match self.settle(fleet, nodes).await {
-                Ok(settled) => settled,
+                Ok(settled) => {
+                    self.tell(Some(generation));
+                    settled
+                }
                 Err(error) => {
                     tracing::warn!(%error, "fleet: which nodes are watched here is not settled");
                     false
@@ -84,6 +144,7 @@ impl Duty {
     async fn settle(&self, fleet: &Fleet, nodes: &Nodes) -> Result<bool> {
         // With the session went what was claimed in it.
         lock(&self.claims).retain(|_, claim| claim.holds());
+        self.tell(None);
         let servers: Vec<_> = fleet.servers().await?.into_iter().map(|server| server.id).collect();
         let of_store = nodes.all().into_iter().filter(|slot| slot.source() == NodeSource::Added);
         let ours: Vec<_> = of_store
@@ -94,6 +155,8 @@ impl Duty {
         let claimed = Duty::watchers(fleet).await?;
         let mine = |node: &String| claimed.get(node).is_some_and(|server| server == fleet.id());
         lock(&self.claims).retain(|node, _| ours.contains(node) && mine(node));
+        // Before they are given back.
+        self.tell(None);
         for node in claimed.keys().filter(|node| mine(node) && !ours.contains(node)) {
             if let Some(claim) = fleet.held(&name(node)).await? {
                 claim.release().await?;

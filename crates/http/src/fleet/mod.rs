@@ -14,7 +14,7 @@ use roadstead_core::{Error, ErrorKind, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub(crate) use duty::Duty;
+pub(crate) use duty::{Duty, Hold};
 
 /// After so long without a sign of life another server may do what one did.
 const LIFE: Duration = Duration::from_secs(5);

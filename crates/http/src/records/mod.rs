@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::idempotency::Keys;
+use crate::journal::Journal;
 use crate::moves::StoreLog;
 use crate::nodes::StoredNode;
 use crate::pools::StoredPool;
 use crate::state_dir::StateDir;
+use crate::webhooks::Register;
 use crate::work::Book;
 
 /// Version of what the records are. An older one is brought up to date at the start, a newer one is not touched.
@@ -182,6 +184,23 @@ impl Records {
     /// Those of the store.
     pub(crate) async fn join(&self, urls: Vec<String>) -> Result<Fleet> {
         Fleet::join(Arc::clone(&self.store), self.table("servers/", "server")?, urls).await
+    }
+
+    /// The journal of what happened on the nodes.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn journal(&self) -> Result<Journal> {
+        Journal::open(Arc::clone(&self.store)).await
+    }
+
+    /// The webhooks, by id.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn webhooks(&self) -> Result<Register> {
+        let (webhooks, deliveries) = (self.table("webhooks/", "webhook")?, self.table("deliveries/", "delivery")?);
+        Ok(Register::new(Arc::clone(&self.store), webhooks, deliveries))
     }
 
     /// The pools, by name.

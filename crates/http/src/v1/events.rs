@@ -1,13 +1,14 @@
 //! What happens on the nodes, as server-sent events or lines of JSON, with resume.
 //!
-//! The id of an event is where each node's stream stands: the time of its last event, and marks of the last few. A client
-//! that comes back with it as `Last-Event-ID` gets the events from a little earlier on without those: engines give events
-//! of nearly the same time in any order, so an event that is earlier than the last one may be new. No event is left out
-//! that the engine still has; one of the seconds around the break may come twice. Where something may have been missed
-//! there is an event with the action `resync`.
+//! The events of one node come from its engine. The id of an event is where the stream stands: the time of its last event, and marks of
+//! the last few. A client that comes back with it as `Last-Event-ID` gets the events from a little earlier on without those: engines
+//! give events of nearly the same time in any order, so an event that is earlier than the last one may be new. No event is left out
+//! that the engine still has; one of the seconds around the break may come twice. Where something may have been missed there is an
+//! event with the action `resync`.
+//!
+//! The events of all nodes come from the journal, and their ids are cursors of it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, get, web};
@@ -15,19 +16,17 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use roadstead_core::{Error, ErrorKind, Event, EventAction, EventOptions, ItemStream, NodeError, Result, Timestamp};
+use roadstead_core::{Error, Event, EventAction, EventOptions, Result, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
 use crate::extract::{Query, past};
-use crate::nodes::NodeSlot;
+use crate::journal::{
+    Cursor, EventFilter, Item, JournalEvent, JournalNodeError, Missing, Position, Resync, Skip, Told, told,
+};
 use crate::problem::Answer;
 use crate::state::App;
 use crate::stream::{self as wire, Wire};
 
-/// How long a node that stays away is left alone before it is tried again.
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(15);
 /// An answer over all nodes begins after this time even when a node's stream does not stand yet.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -37,54 +36,6 @@ const OPEN_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct EventsQuery {
     /// With events from this time on; only new ones when absent.
     since: Option<Timestamp>,
-}
-
-/// How far before the last event a stream is taken up again.
-const OVERLAP: Duration = Duration::from_secs(2);
-/// How many events are known again.
-const MARKS: usize = 8;
-
-/// Where one node's stream stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Position {
-    /// Time of the last event, in nanoseconds. Of the last and not of the latest: when a clock is set back, this repeats
-    /// events, where the other would lose them.
-    t: i64,
-    /// Marks of the last events.
-    m: VecDeque<u32>,
-}
-
-impl Position {
-    fn pass(&mut self, event: &Event) {
-        // An engine that does not tell the time does not move the position to the beginning of time.
-        if !event.time.is_never() {
-            self.t = i64::try_from(event.time.unix_nanos()).unwrap_or(i64::MAX);
-        }
-        self.m.push_back(mark(event));
-        while self.m.len() > MARKS {
-            self.m.pop_front();
-        }
-    }
-
-    fn options(&self) -> EventOptions {
-        let from = i128::from(self.t).saturating_sub(i128::try_from(OVERLAP.as_nanos()).unwrap_or(0)).max(0);
-        Timestamp::from_unix_nanos(from).map_or_else(EventOptions::default, EventOptions::since)
-    }
-}
-
-/// What an event is known again by (FNV-1a): the same in every process and version.
-fn mark(event: &Event) -> u32 {
-    let time = event.time.unix_nanos().to_le_bytes();
-    let parts: [&[u8]; 4] =
-        [&time, event.id.as_bytes(), event.action.name().as_bytes(), event.engine_action.as_bytes()];
-    let mut hash = 0x811c_9dc5_u32;
-    for part in parts {
-        // 0xff is in no UTF-8, so it keeps the parts apart.
-        for byte in part.iter().chain(&[0xff]) {
-            hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-        }
-    }
-    hash
 }
 
 /// Where alerts stand among the positions: no node has this name. They are the server's own, and by its clock.
@@ -111,7 +62,7 @@ impl Positions {
 
     /// From where on alerts are given to a client that was here.
     fn alerts_since(&self) -> Option<Timestamp> {
-        self.0.get(ALERTS).or_else(|| self.0.values().min_by_key(|position| position.t))?.options().since
+        self.0.get(ALERTS).or_else(|| self.0.values().min_by_key(|position| position.nanos()))?.options().since
     }
 
     fn read(req: &HttpRequest) -> Result<Option<Positions>> {
@@ -120,30 +71,6 @@ impl Positions {
         match decoded.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             Some(positions) => Ok(Some(positions)),
             None => Err(Error::invalid("Last-Event-ID", "is not an id that this server gave")),
-        }
-    }
-}
-
-/// Leaves out what is known to have been given already.
-#[derive(Clone, Debug, Default)]
-struct Skip(VecDeque<u32>);
-
-impl Skip {
-    fn after(position: Option<&Position>) -> Skip {
-        Skip(position.map(|position| position.m.clone()).unwrap_or_default())
-    }
-
-    fn passes(&mut self, event: &Event) -> bool {
-        if self.0.is_empty() || event.action == EventAction::Resync {
-            return true;
-        }
-        let mark = mark(event);
-        match self.0.iter().position(|given| *given == mark) {
-            Some(index) => {
-                self.0.remove(index);
-                false
-            }
-            None => true,
         }
     }
 }
@@ -201,184 +128,101 @@ pub(crate) async fn of_node(
     Ok(wire::respond(&app, &req, form, frames.boxed()))
 }
 
-/// What happens on all nodes, those added later included. A node that does not answer gives an event `node_error` and is
-/// tried again; the others go on. A stream that is resumed gives each event at least once, as that of one node does.
-#[utoipa::path(tag = "events", operation_id = "events_all", params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has.")),
-    responses((status = 200, description = "The events.", content((Event = "text/event-stream"), (Event = "application/x-ndjson")))))]
+/// What happens on all nodes, those added later included, as it is kept in the store: one sequence for all servers that share it.
+///
+/// A stream that is resumed goes on after the event that the client has, also after a restart and at another server that shares the
+/// store. When events in between are not kept any more, or the cursor is of another store, an event `resync` says so, and what is kept
+/// comes after it. A node that cannot be followed gives an event `node_error` and is tried again; the others go on.
+#[utoipa::path(tag = "events", operation_id = "events_all", params(AllEventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has.")),
+    responses((status = 200, description = "The events.", content((JournalEvent = "text/event-stream"), (JournalEvent = "application/x-ndjson")))))]
 #[get("/events")]
-pub(crate) async fn all(app: web::Data<App>, req: HttpRequest, Query(query): Query<EventsQuery>) -> Answer {
+pub(crate) async fn all(app: web::Data<App>, req: HttpRequest, Query(query): Query<AllEventsQuery>) -> Answer {
     let form = Wire::negotiate(&req, &[Wire::Events, Wire::Lines])?;
     past("since", query.since)?;
-    let cursor = Positions::read(&req)?;
-    // Bounded: a client that does not read holds the nodes' streams back.
-    let (sender, receiver) = mpsc::channel(64);
-    let (opening, mut opened) = mpsc::channel(1);
-    let alerts_since = cursor.as_ref().and_then(Positions::alerts_since).or(query.since);
-    let mut alerts = app.alerts.follow(None, alerts_since);
-    let mut skip_alerts = Skip::after(cursor.as_ref().and_then(|positions| positions.0.get(ALERTS)));
-    let said = sender.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = said.closed() => return,
-                alert = alerts.next() => match alert {
-                    Some(alert) if !skip_alerts.passes(&alert) => {}
-                    Some(alert) => if said.send(Said::Event(alert)).await.is_err() { return },
-                    None => return,
-                },
-            }
-        }
-    });
-    tokio::spawn(watch_nodes(Arc::clone(&app), cursor.clone(), query.since, sender, opening));
+    let filter = EventFilter { nodes: query.node, actions: query.action, resources: query.resource };
+    filter.check(["node", "action", "resource"])?;
+    // Where it was is later than where it began.
+    let last = wire::last_event_id(&req)?.map(|id| id.parse::<Cursor>()).transpose();
+    let last = last.map_err(|_| Error::invalid("Last-Event-ID", "is not an id that this server gave"))?;
+    let cursor = last.or(query.cursor.map(|cursor| cursor.parse()).transpose()?);
     // What happens after the answer has begun is in it: each node's stream stands by then, or the node is slow or away.
-    let _ = tokio::time::timeout(OPEN_WITHIN, opened.recv()).await;
-    let mut positions = cursor.unwrap_or_default();
-    let frames = stream::unfold(receiver, |mut receiver| async {
-        let said = receiver.recv().await?;
-        Some((said, receiver))
-    })
-    .map(move |said| -> Result<Bytes> {
-        Ok(match said {
-            Said::Event(event) => {
-                let id = positions.pass(&event);
-                form.frame(&id, "event", &event)
-            }
-            Said::Error(error) => match form {
-                Wire::Events => form.frame("", "node_error", &error),
-                _ => form.frame("", "", &serde_json::json!({ "node_error": error })),
-            },
+    let _ = tokio::time::timeout(OPEN_WITHIN, app.watching.settled(&app.nodes)).await;
+    let now = app.journal.end();
+    let mut reader = app.journal.read(cursor.clone().unwrap_or_else(|| now.clone()));
+    let (mut since, mut begin) = (None, Vec::new());
+    if let (None, Some(time)) = (cursor, query.since) {
+        since = Some(time);
+        if reader.rewind(time).await? {
+            begin.push(Item::Resync(reader.cursor().clone(), Missing::Expired));
+        }
+    }
+    // What has begun already, and is not told again.
+    let failing = app.watching.failing().into_iter().filter(|error| filter.wants_node(&error.node));
+    let failing: Vec<_> = failing.map(|error| Ok(frame_error(form, "", &JournalNodeError::new(error)))).collect();
+    let items =
+        stream::iter((!begin.is_empty()).then_some(Ok(begin))).chain(stream::unfold(reader, |mut reader| async {
+            let items = reader.next().await;
+            Some((items, reader))
+        }));
+    // After the first error the stream is over: the client comes back.
+    let frames = items
+        .flat_map(|items| match items {
+            Ok(items) => stream::iter(items.into_iter().map(Ok).collect::<Vec<_>>()),
+            Err(error) => stream::iter(vec![Err(error)]),
         })
-    });
-    Ok(wire::respond(&app, &req, form, frames.boxed()))
-}
-
-/// What a node's stream says.
-#[derive(Debug)]
-enum Said {
-    Event(Event),
-    Error(NodeError),
-}
-
-/// Follows every node until the client is gone; nodes come and go meanwhile.
-///
-/// `opening` is closed once every stream of the beginning stands or has failed.
-async fn watch_nodes(
-    app: Arc<App>,
-    cursor: Option<Positions>,
-    since: Option<Timestamp>,
-    sender: mpsc::Sender<Said>,
-    opening: mpsc::Sender<()>,
-) {
-    let mut opening = Some(opening);
-    let mut changes = app.nodes.changes();
-    let mut tasks: BTreeMap<String, (Arc<NodeSlot>, tokio::task::JoinHandle<()>)> = BTreeMap::new();
-    let mut first = true;
-    loop {
-        changes.borrow_and_update();
-        let slots = app.nodes.all();
-        // A node that was removed and added again is another slot.
-        tasks.retain(|_, (old, task)| {
-            let stays = slots.iter().any(|slot| Arc::ptr_eq(slot, old));
-            if !stays {
-                task.abort();
-            }
-            stays
+        .filter_map(move |item| {
+            let frame = item.map(|item| frame(form, &item, &filter, since.map(|since| (since, now.seq)))).transpose();
+            async move { frame }
         });
-        for slot in slots {
-            if !tasks.contains_key(slot.name()) {
-                let position = cursor.as_ref().filter(|_| first).and_then(|cursor| cursor.0.get(slot.name()).cloned());
-                let since = if first { since } else { None };
-                // The client was here, but there is no event of this node to go on after.
-                let missed = first && cursor.is_some() && position.is_none();
-                let beginning = Beginning { position, since, missed };
-                let follow = follow(Arc::clone(&slot), app.deadline(), beginning, sender.clone(), opening.clone());
-                tasks.insert(slot.name().to_owned(), (slot, tokio::spawn(follow)));
-            }
-        }
-        first = false;
-        opening = None;
-        tokio::select! {
-            () = sender.closed() => break,
-            () = app.ending() => break,
-            changed = changes.changed() => if changed.is_err() { break },
-        }
-    }
-    for (_, task) in tasks.values() {
-        task.abort();
-    }
+    Ok(wire::respond(&app, &req, form, stream::iter(failing).chain(frames).boxed()))
 }
 
-/// Where a node's stream begins.
-#[derive(Debug)]
-struct Beginning {
-    position: Option<Position>,
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AllEventsQuery {
+    /// With events from this time on, as far as they are kept; only new ones when absent.
     since: Option<Timestamp>,
-    /// Whether events may have been missed before.
-    missed: bool,
+    /// After the event with this `cursor`. `Last-Event-ID` goes before it.
+    cursor: Option<String>,
+    /// Those of these nodes only; may be repeated.
+    node: Vec<String>,
+    /// Those with these actions only; may be repeated. What says that something may have been missed comes in any case.
+    action: Vec<String>,
+    /// Those of these kinds of resources only; may be repeated.
+    resource: Vec<String>,
 }
 
-/// Follows one node, again and again.
-async fn follow(
-    slot: Arc<NodeSlot>,
-    deadline: Duration,
-    Beginning { mut position, since, mut missed }: Beginning,
-    sender: mpsc::Sender<Said>,
-    mut opening: Option<mpsc::Sender<()>>,
-) {
-    let mut pause = RETRY_MIN;
-    let mut failed = false;
-    loop {
-        let options = match (&position, since) {
-            (Some(position), _) => position.options(),
-            (None, Some(since)) => EventOptions::since(since),
-            (None, None) => EventOptions::default(),
-        };
-        let opened: Result<ItemStream<Event>> = crate::state::within(deadline, async {
-            let node = slot.node(deadline).await?;
-            node.events(&options).await
-        })
-        .await;
-        drop(opening.take());
-        let error = match opened {
-            Ok(mut events) => {
-                failed = false;
-                if std::mem::take(&mut missed)
-                    && sender.send(Said::Event(Event::resync(Timestamp::now(), slot.name()))).await.is_err()
-                {
-                    return;
-                }
-                pause = RETRY_MIN;
-                let mut skip = Skip::after(position.as_ref());
-                loop {
-                    match events.next().await {
-                        Some(Ok(event)) => {
-                            if !skip.passes(&event) {
-                                continue;
-                            }
-                            if event.action != EventAction::Resync {
-                                position.get_or_insert_default().pass(&event);
-                            }
-                            if sender.send(Said::Event(event)).await.is_err() {
-                                return;
-                            }
-                        }
-                        Some(Err(error)) => break error,
-                        None => break Error::new(ErrorKind::Unavailable, "the engine ended its events"),
-                    }
-                }
-            }
-            Err(error) => error,
-        };
-        // Said once, not with every attempt.
-        if !failed && sender.send(Said::Error(NodeError::new(slot.name(), &error))).await.is_err() {
-            return;
+/// One item for a client, if it wants it. Of what was there before the answer began only what is from a time on is wanted.
+fn frame(form: Wire, item: &Item, filter: &EventFilter, since: Option<(Timestamp, u64)>) -> Option<Bytes> {
+    let cursor = item.cursor();
+    let Some(record) = item.record() else {
+        let Item::Resync(_, reason) = item else { return None };
+        let resync = Resync { reason: *reason, cursor: cursor.to_string() };
+        return Some(match form {
+            Wire::Events => form.frame(&cursor.to_string(), "resync", &resync),
+            _ => form.frame("", "", &serde_json::json!({ "resync": resync })),
+        });
+    };
+    if !filter.wants(record) {
+        return None;
+    }
+    match told(record, cursor) {
+        Told::Event(event) => {
+            let is_old = |(since, now): (Timestamp, u64)| {
+                cursor.seq <= now && event.event.time < since && event.event.action != EventAction::Resync
+            };
+            let is_wanted = !since.is_some_and(is_old);
+            is_wanted.then(|| form.frame(&cursor.to_string(), "event", &event))
         }
-        (failed, missed) = (true, true);
-        if error.kind() == ErrorKind::Unsupported {
-            return;
-        }
-        tokio::time::sleep(pause).await;
-        pause = pause.saturating_mul(2).min(RETRY_MAX);
+        Told::NodeError(error) => Some(frame_error(form, &cursor.to_string(), &error)),
+    }
+}
+
+fn frame_error(form: Wire, id: &str, error: &JournalNodeError) -> Bytes {
+    match form {
+        Wire::Events => form.frame(id, "node_error", error),
+        _ => form.frame("", "", &serde_json::json!({ "node_error": error })),
     }
 }
 

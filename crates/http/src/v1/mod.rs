@@ -22,6 +22,7 @@ mod servers;
 mod snapshots;
 mod usage;
 mod volumes;
+mod webhooks;
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -143,6 +144,12 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
             .service(volumes::inspect)
             .service(volumes::delete)
             .service(events::all)
-            .service(events::of_node),
+            .service(events::of_node)
+            .service(webhooks::list)
+            .service(webhooks::create)
+            .service(webhooks::inspect)
+            .service(webhooks::remove)
+            .service(webhooks::enable)
+            .service(webhooks::test),
     );
 }

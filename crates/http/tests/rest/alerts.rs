@@ -30,8 +30,8 @@ async fn a_busy_container_is_told_until_it_stops() {
     let mut of_node = rig.events("/v1/nodes/sea/events", None).await;
     let other = rig.container_with("other", spec("unwatched")).await;
     let web = rig.container_with("web", spec("watched")).await;
-    let first = alert(&mut all).await;
-    for event in [&first, &alert(&mut of_node).await] {
+    let firsts = [alert(&mut all).await, alert(&mut of_node).await];
+    for event in &firsts {
         assert_eq!((&event.data["action"], &event.data["id"]), (&json!("alert_raised"), &json!(web)), "not {other}");
         assert_eq!((&event.data["node"], &event.data["name"]), (&json!("sea"), &json!("web")));
         assert_eq!(event.data["attributes"]["rule"], "busy");
@@ -44,7 +44,7 @@ async fn a_busy_container_is_told_until_it_stops() {
         assert_eq!(cleared.data["attributes"], json!({"rule": "busy"}), "what is not there uses nothing");
     }
     // They are kept, and a client that comes back goes on after the one that it has.
-    for path in ["/v1/events", "/v1/nodes/sea/events"] {
+    for (path, first) in ["/v1/events", "/v1/nodes/sea/events"].iter().zip(&firsts) {
         let mut back = rig.events(path, Some(&first.id)).await;
         assert_eq!(alert(&mut back).await.data["action"], "alert_cleared", "{path}");
         let mut since = rig.events(&format!("{path}?since=2020-01-01T00:00:00Z"), None).await;

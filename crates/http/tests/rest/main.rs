@@ -25,4 +25,5 @@ mod rig;
 mod shutdown;
 mod snapshots;
 mod usage;
+mod webhooks;
 mod work;

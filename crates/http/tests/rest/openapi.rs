@@ -76,6 +76,8 @@ fn sample(id: &str, container: &str, job: &str) -> Option<(&'static str, Option<
         "networks_create" => ("", Some(json!({"name": "n2"}))),
         "snapshots_create" => ("", Some(json!({"name": "s2"}))),
         "volumes_create" => ("", Some(json!({"name": "v2"}))),
+        // Nobody listens there.
+        "webhooks_create" => ("", Some(json!({"url": "http://127.0.0.1:9/hook"}))),
         "containers_wait" => ("", Some(json!({"timeout_seconds": 1}))),
         "containers_stop" | "containers_restart" => ("", Some(json!({"timeout_seconds": 0}))),
         "files_get" | "files_put" => ("?path=/tmp", None),
@@ -114,8 +116,15 @@ async fn every_path_answers_as_documented() {
             } else {
                 String::new()
             };
+            let webhook = if path.contains("{webhook}") {
+                let (_, webhook) = sample("webhooks_create", &container, job).unwrap();
+                rig.post("/v1/webhooks", webhook.unwrap()).await.is(201).json()["id"].as_str().unwrap().to_owned()
+            } else {
+                String::new()
+            };
             let place = path
                 .replace("{migration}", &migration)
+                .replace("{webhook}", &webhook)
                 .replace("{pool}", "p1")
                 .replace("{verb}", "start")
                 .replace("{node}", if id == "nodes_remove" { "bay" } else { "sea" })

@@ -40,7 +40,8 @@ impl Server {
     }
 
     fn watches(&self, count: usize) -> Vec<String> {
-        (0..count).map(node).filter(|node| self.duty.watches(node)).collect()
+        let watched = |name: &String| self.nodes.get(name).is_ok_and(|slot| self.duty.hold(&slot).is_some());
+        (0..count).map(node).filter(watched).collect()
     }
 }
 
