@@ -48,6 +48,9 @@ impl Part {
     }
 }
 
+/// A part with what it is now; without, it is to be deleted.
+pub(super) type Changed = (Part, Option<Vec<u8>>);
+
 /// A piece of the output: lines with numbers that go up by one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Piece {
@@ -162,12 +165,7 @@ impl Book {
     }
 
     /// What a server has to write that works at a job, while its claim holds.
-    pub(super) async fn write(
-        &self,
-        record: &JobRecord,
-        parts: Vec<(Part, Option<Vec<u8>>)>,
-        claim: &Claim,
-    ) -> Result<()> {
+    pub(super) async fn write(&self, record: &JobRecord, parts: Vec<Changed>, claim: &Claim) -> Result<()> {
         let mut write =
             Transaction::new().when(claim.guard()).put(self.heads.key(&record.id)?, self.heads.encode(record)?);
         for (part, value) in parts {

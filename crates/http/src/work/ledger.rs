@@ -10,7 +10,7 @@ use roadstead_core::{Error, ErrorKind, Result, Timestamp};
 use tokio::sync::watch;
 
 use super::End;
-use super::book::{BYTES, Book, Part, Piece, ROOM, STEPS, Stream, encoded};
+use super::book::{BYTES, Book, Changed, Part, Piece, ROOM, STEPS, Stream, encoded};
 use super::record::{JobItem, JobRecord};
 
 /// Output and counts may be so late: nobody waits for them.
@@ -233,7 +233,7 @@ impl Page {
     }
 
     /// What is to be written next, within what one transaction takes, and the change up to which all is written then.
-    fn take(&mut self) -> (JobRecord, Vec<(Part, Option<Vec<u8>>)>, Option<u64>) {
+    fn take(&mut self) -> (JobRecord, Vec<Changed>, Option<u64>) {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         while parts.len() < STEPS {
             let Some(next) = self.dirty.first_entry() else { break };
@@ -263,9 +263,8 @@ async fn write(
         // What nobody waits for may gather for a moment.
         if *asked.borrow_and_update() <= done {
             let waited_for = asked.wait_for(|wanted| *wanted > done);
-            match tokio::time::timeout(LATE, waited_for).await {
-                Ok(Err(_)) => return,
-                Ok(Ok(_)) | Err(_) => {}
+            if let Ok(Err(_)) = tokio::time::timeout(LATE, waited_for).await {
+                return;
             }
         }
         while lock(&page).change > done {
