@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::web;
 use async_trait::async_trait;
 use roadstead_core::mirror::Source;
-use roadstead_core::{Node, Result};
+use roadstead_core::{Event, ItemStream, Node, Result};
 
 use crate::nodes::NodeSlot;
 use crate::state::App;
@@ -25,6 +25,10 @@ struct Connecting {
 impl Source for Connecting {
     async fn node(&self) -> Result<Arc<dyn Node>> {
         self.slot.node(self.deadline).await
+    }
+
+    async fn follow(&self, node: &Arc<dyn Node>) -> Result<ItemStream<Event>> {
+        self.slot.feed().listen(node).await
     }
 }
 

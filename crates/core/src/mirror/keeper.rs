@@ -20,7 +20,7 @@ use crate::capabilities::Capability;
 use crate::container::{ContainerFilter, ContainerSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::node::{EventOptions, Node};
+use crate::node::Node;
 use crate::stream::ItemStream;
 
 /// What comes within this time after an event is looked at together with it.
@@ -210,7 +210,7 @@ impl<'a> Keeper<'a> {
     async fn open(mirror: &'a Mirror, source: &dyn Source) -> Result<Self> {
         let node = within(source.node()).await?;
         node.capabilities().require(Capability::Events)?;
-        let events = within(node.events(&EventOptions::default())).await?;
+        let events = within(source.follow(&node)).await?;
         let now = Instant::now();
         let first = Dirty { mark: Some(0), due: now, told: None };
         let random = RandomState::new().hash_one(mirror.node()) >> 32;

@@ -61,7 +61,8 @@ use crate::container::{ContainerDetails, ContainerSummary};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::event::Event;
 use crate::layers;
-use crate::node::Node;
+use crate::node::{EventOptions, Node};
+use crate::stream::ItemStream;
 use crate::time::Timestamp;
 
 /// So long ago the engine may have answered for the last time.
@@ -80,6 +81,14 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// What keeps it from being connected.
     async fn node(&self) -> Result<Arc<dyn Node>>;
+
+    /// What happens on this node from now on. Whoever has the events already gives them, so that the engine is not asked twice.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    async fn follow(&self, node: &Arc<dyn Node>) -> Result<ItemStream<Event>> {
+        node.events(&EventOptions::default()).await
+    }
 }
 
 #[async_trait]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use roadstead_core::{Error, ErrorKind, Event, EventAction, EventOptions, ItemStream, NodeError, Result};
+use roadstead_core::{Error, ErrorKind, Event, EventAction, ItemStream, NodeError, Result};
 use tokio::sync::{mpsc, watch};
 
 use super::position::{Position, Skip};
@@ -199,10 +199,9 @@ async fn follow_node(slot: Arc<NodeSlot>, hold: Hold, desk: Desk, opening: Openi
     let mut position: Option<Position> = None;
     let (mut pause, mut why, mut failed) = (RETRY_MIN, Why::WatchBegan, false);
     loop {
-        let options = position.as_ref().map_or_else(EventOptions::default, Position::options);
         let opened: Result<ItemStream<Event>> = within(deadline, async {
             let node = slot.node(deadline).await?;
-            node.events(&options).await
+            slot.feed().listen(&node).await
         })
         .await;
         let error = match opened {

@@ -4,6 +4,7 @@
 //! which connects when it must: a node that was away at the start works as soon as it is there.
 
 mod away;
+mod feed;
 mod slot;
 mod stored;
 

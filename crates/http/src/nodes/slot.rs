@@ -9,6 +9,7 @@ use roadstead_core::layers::{self, BreakerOptions, ConcurrencyLimit, Deadline, T
 use roadstead_core::mirror::{Changes, Mirror};
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Node, NodeUri, Registry, Result, Retry};
 
+use super::feed::Feed;
 use super::stored::{Stored, StoredNode};
 use super::{Bounds, NewNode, NodeSource};
 
@@ -59,6 +60,8 @@ pub struct NodeSlot {
     stored: Option<Arc<Stored>>,
     /// Its containers in memory.
     mirror: Arc<Mirror>,
+    /// Its events.
+    feed: Arc<Feed>,
 }
 
 /// Where it is.
@@ -132,6 +135,7 @@ impl NodeSlot {
             connecting: tokio::sync::Mutex::new(()),
             stored,
             mirror: Mirror::new(&node.name, Arc::clone(&shared.changes)),
+            feed: Arc::default(),
         }
     }
 
@@ -194,6 +198,11 @@ impl NodeSlot {
     #[must_use]
     pub(crate) fn mirror(&self) -> &Arc<Mirror> {
         &self.mirror
+    }
+
+    /// Its events, for those in this process who follow it.
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     /// The node, if it is connected now.
