@@ -1,7 +1,9 @@
 //! The binary `roadstead`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the program speaks to its user")]
 
-use std::io::{BufWriter, IsTerminal, Write};
+mod log;
+
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use roadstead_core::{Error, ErrorKind, Result};
 use roadstead_http::cli::{Command, Serve, StoreCommand, completions};
 use roadstead_http::{Config, LogFormat, NodeSource, Records, Server, StateDir, assemble, warnings};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -79,13 +80,11 @@ fn named<T>(argument: &str, result: Result<T>) -> Result<T> {
 }
 
 /// What is returned has to be kept to the end: what is not written yet is written when it is dropped.
-fn log(config: &Config) -> Result<WorkerGuard> {
+fn log(config: &Config) -> Result<log::Guard> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| Error::invalid("log", error))?;
     let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal();
-    // One thread writes, whatever there is at once: a system call for each request would be a tenth of what a list costs. No line is
-    // dropped: when it cannot follow, whoever logs waits.
     let (writer, guard) =
-        NonBlockingBuilder::default().lossy(false).thread_name("log").finish(BufWriter::new(std::io::stderr()));
+        log::open().map_err(|error| Error::new(ErrorKind::Unexpected, "no thread for the log").with_source(error))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(color);
     match config.log_format {
         LogFormat::Text => subscriber.init(),
