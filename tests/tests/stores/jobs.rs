@@ -14,7 +14,7 @@ use crate::servers::member_with;
 const CONTAINERS: usize = 12;
 
 fn rounds() -> u32 {
-    if std::env::var_os("ROADSTEAD_SOAK").is_some() { 40 } else { 3 }
+    if std::env::var_os("ROADSTEAD_SOAK").is_some() { 15 } else { 3 }
 }
 
 /// Containers that end as soon as they are asked to.
@@ -26,7 +26,7 @@ fn containers(engine: &TestEngine, label: &str) -> Vec<String> {
                 "Cmd": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"],
                 "Labels": {"of": label},
             });
-            let name = engine.name(&format!("{label}-{number}"));
+            let name = format!("{label}-{number}");
             let made = engine.ask("POST", &format!("/containers/create?name={name}"), Some(&body)).expect(201).json();
             let id = made["Id"].as_str().expect("an id").to_owned();
             let _ = engine.ask("POST", &format!("/containers/{id}/start"), None).expect(204);
@@ -95,12 +95,14 @@ async fn no_job_runs_twice_when_a_server_dies_and_another_goes_on() {
     let start = |name: &str| member_with(&uri, directory.path(), name, ServerOptions::with(&engine));
     let there = start("there");
     let _ = there.post_json("/v1/pools", &json!({"name": "all", "nodes": ["docker"]})).await.expect(201);
-    let ids = containers(&engine, "two");
+    // One that is killed leaves its containers behind; the next has another label.
+    let label = engine.name("two");
+    let ids = containers(&engine, &label);
     let (mut taken_over, mut left) = (0, 0);
     for round in 0..rounds() {
         let mut here = start("here");
         let since = now(&engine);
-        let job = begin(&here, "two").await;
+        let job = begin(&here, &label).await;
         tokio::time::sleep(Duration::from_millis(150 + u64::from(round % 8) * 90)).await;
         here.kill();
         left += check(&there, &job, &engine, &ids, since).await;
@@ -119,10 +121,11 @@ async fn a_job_goes_on_when_its_only_server_is_started_again() {
     let start = || ServerOptions::with(&engine).start_in(state.path());
     let mut server = start();
     let _ = server.post_json("/v1/pools", &json!({"name": "all", "nodes": ["docker"]})).await.expect(201);
-    let ids = containers(&engine, "one");
+    let label = engine.name("one");
+    let ids = containers(&engine, &label);
     for round in 0..rounds() {
         let since = now(&engine);
-        let job = begin(&server, "one").await;
+        let job = begin(&server, &label).await;
         tokio::time::sleep(Duration::from_millis(120 + u64::from(round % 8) * 90)).await;
         server.kill();
         server = start();
@@ -131,7 +134,7 @@ async fn a_job_goes_on_when_its_only_server_is_started_again() {
         assert!(output.lines().count() >= CONTAINERS / 2, "{output}");
     }
     // What is called off begins nothing more, and says so.
-    let job = begin(&server, "one").await;
+    let job = begin(&server, &label).await;
     let _ = server.delete(&job).await.expect(204);
     let ended = server.get(&format!("{job}?wait=60")).await.expect(200).json();
     assert_eq!((&ended["state"], &ended["exit_code"]), (&json!("killed"), &json!(137)), "{ended}");
