@@ -292,6 +292,23 @@ impl Error {
         }))
     }
 
+    /// The same error for one more who waited for the same, without its cause, which only one can have.
+    #[must_use]
+    pub fn repeated(&self) -> Self {
+        let Inner { kind, message, operation, node, resource, field, retry, context, source: _ } = &*self.0;
+        Error(Box::new(Inner {
+            kind: *kind,
+            message: message.clone(),
+            operation: *operation,
+            node: node.clone(),
+            resource: resource.clone(),
+            field: field.clone(),
+            retry: *retry,
+            context: context.clone(),
+            source: None,
+        }))
+    }
+
     /// [`ErrorKind::InvalidInput`] that names the field at fault.
     #[must_use]
     pub fn invalid(field: impl Into<String>, reason: impl fmt::Display) -> Self {

@@ -21,6 +21,13 @@ pub(crate) const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity(pub(crate) &'static str);
 
+impl Identity {
+    /// Who makes a request; nobody before that was looked at.
+    pub(crate) fn of(req: &impl HttpMessage) -> Option<&'static str> {
+        req.extensions().get::<Identity>().map(|identity| identity.0)
+    }
+}
+
 /// The holder of the admin token.
 const ADMIN: Identity = Identity("admin");
 

@@ -48,7 +48,7 @@ pub(crate) fn change_of(req: &ServiceRequest) -> Option<(Change, Deed)> {
     let known = |key: &&str| operation.is_some_and(|operation| operation.query.contains(*key));
     let deed = Deed {
         request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
-        identity: extensions.get::<Identity>().map(|identity| identity.0.to_owned()),
+        identity: Identity::of(req).map(str::to_owned),
         peer: req.peer_addr().map(|peer| peer.to_string()),
         operation: operation.map(|operation| operation.id.clone()),
         method: Some(req.method().as_str().to_owned()),

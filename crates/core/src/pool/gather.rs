@@ -51,6 +51,12 @@ impl NodeError {
     pub fn new(node: &str, error: &Error) -> Self {
         NodeError { node: node.to_owned(), code: error.kind(), detail: error.to_string(), retry: error.retry() }
     }
+
+    /// As an error: what it was made of beyond kind and advice is in its words.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        Error::new(self.code, self.detail).with_retry(self.retry)
+    }
 }
 
 /// How one node's part of a listing came about.

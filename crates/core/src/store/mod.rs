@@ -25,7 +25,7 @@ pub use self::key::{Key, Prefix};
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
 pub use self::session::{Claim, Session};
-pub use self::table::{Kept, Table, TableChange};
+pub use self::table::{Kept, Table, TableChange, read_document, write_document};
 pub use self::transaction::{Guard, Transaction, WRAPPING_MAX, Write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::ItemStream;

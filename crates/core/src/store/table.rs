@@ -43,6 +43,27 @@ pub enum TableChange<T> {
     Resync,
 }
 
+/// The bytes of a document that is called `noun` in errors.
+///
+/// # Errors
+/// `Unexpected` when it has none, which would be a defect.
+pub fn write_document<T: Serialize + ?Sized>(noun: &str, value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, format!("the {noun} cannot be written: {error}")))
+}
+
+/// The document that an entry holds.
+///
+/// # Errors
+/// `Unexpected` with the key as its resource when it makes no sense.
+pub fn read_document<T: DeserializeOwned>(noun: &str, entry: &Entry) -> Result<T> {
+    serde_json::from_slice(&entry.value).map_err(|error| {
+        // What serde says may repeat a value, which may be a secret.
+        let words = format!("the {noun} at {} makes no sense at byte {}", entry.key, error.column());
+        Error::new(ErrorKind::Unexpected, words).with_resource(entry.key.as_str())
+    })
+}
+
 impl<T> Clone for Table<T> {
     fn clone(&self) -> Self {
         Table { store: Arc::clone(&self.store), prefix: self.prefix.clone(), noun: self.noun, of: PhantomData }
@@ -75,20 +96,11 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     /// # Errors
     /// `Unexpected` when it has none, which would be a defect.
     pub fn encode(&self, value: &T) -> Result<Vec<u8>> {
-        serde_json::to_vec(value)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("a {} cannot be written: {error}", self.noun)))
+        write_document(self.noun, value)
     }
 
     fn decode(&self, entry: &Entry) -> Result<Kept<T>> {
-        match serde_json::from_slice(&entry.value) {
-            Ok(value) => Ok(Kept { value, revision: entry.revision }),
-            // What serde says may repeat a value, which may be a secret.
-            Err(error) => Err(Error::new(
-                ErrorKind::Unexpected,
-                format!("the {} at {} makes no sense at byte {}", self.noun, entry.key, error.column()),
-            )
-            .with_resource(entry.key.as_str())),
-        }
+        Ok(Kept { value: read_document(self.noun, entry)?, revision: entry.revision })
     }
 
     fn name(&self, key: &Key) -> String {

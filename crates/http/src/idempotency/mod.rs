@@ -67,7 +67,7 @@ pub(crate) async fn once(
         Ok(body) => body,
         Err(problem) => return Ok(refuse(req, problem)),
     };
-    let identity = identity_of(&req);
+    let identity = Identity::of(&req).unwrap_or_default();
     let (name, fingerprint) = (key::name(identity, &key), key::fingerprint(&req, &body));
     let alive = async |server: &str| Ok(app.fleet.servers().await?.iter().any(|alive| alive.id == server));
     let place = match app.keys.ask(&name, &fingerprint, app.fleet.id(), alive).await {
@@ -115,11 +115,6 @@ fn nothing_was_done(problem: &Problem) -> bool {
         Retry::Unknown => false,
         _ => problem.status >= 500,
     }
-}
-
-fn identity_of(req: &ServiceRequest) -> &'static str {
-    let extensions = req.extensions();
-    extensions.get::<Identity>().map_or("", |identity| identity.0)
 }
 
 /// Reads the body, and puts it back for the handler.

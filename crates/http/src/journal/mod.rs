@@ -15,7 +15,7 @@ mod writer;
 use std::sync::Arc;
 
 use roadstead_core::Result;
-use roadstead_core::store::Store;
+use roadstead_core::store::{Key, Prefix, Store};
 
 pub(crate) use filter::EventFilter;
 pub(crate) use position::{Position, Skip};
@@ -38,8 +38,8 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn open(store: Arc<dyn Store>) -> Result<Self> {
-        let place = record::Place::new()?;
+    pub(crate) async fn open(store: Arc<dyn Store>, head: Key, batches: Prefix) -> Result<Self> {
+        let place = record::Place { head, batches };
         let (head, _) = writer::head(&*store, &place).await?;
         Ok(Journal { store, place, recent: recent::Recent::new(&head) })
     }

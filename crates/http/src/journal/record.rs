@@ -165,10 +165,6 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn new() -> Result<Self> {
-        Ok(Place { head: Key::new("meta/events")?, batches: Prefix::new("events/")? })
-    }
-
     /// The key of the batch that begins with this number.
     pub(super) fn key(&self, first: u64) -> Result<Key> {
         self.batches.key(&format!("{first:016x}"))

@@ -44,7 +44,7 @@ async fn read(reader: &mut Reader, count: usize) -> Vec<Item> {
 }
 
 async fn open(store: &Arc<dyn Store>) -> Arc<Journal> {
-    let journal = Arc::new(Journal::open(Arc::clone(store)).await.unwrap());
+    let journal = Arc::new(opened(store).await);
     let followed = Arc::clone(&journal);
     tokio::spawn(async move { followed.follow().await });
     journal
@@ -54,8 +54,17 @@ fn at(journal: &Journal, seq: u64) -> Cursor {
     Cursor { seq, ..journal.end() }
 }
 
+fn place() -> record::Place {
+    record::Place { head: Key::new("meta/events").unwrap(), batches: Prefix::new("events/").unwrap() }
+}
+
+async fn opened(store: &Arc<dyn Store>) -> Journal {
+    let record::Place { head, batches } = place();
+    Journal::open(Arc::clone(store), head, batches).await.unwrap()
+}
+
 async fn kept(store: &dyn Store) -> Head {
-    head(store, &record::Place::new().unwrap()).await.unwrap().0
+    head(store, &place()).await.unwrap().0
 }
 
 /// A store that does not always say what it has done.
@@ -299,7 +308,7 @@ async fn a_cursor_of_another_journal_or_of_the_future_is_told() {
         assert_eq!(words(&items[1..]), ["1:a", "2:b"]);
     }
     // What another server has written, and is not told here yet, is no future.
-    let unaware = Arc::new(Journal::open(Arc::clone(&store)).await.unwrap());
+    let unaware = Arc::new(opened(&store).await);
     writer.write(vec![said("n", "c", &Hold::Own)]).await;
     let mut reader = unaware.read(at(&unaware, 3));
     let waits = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;

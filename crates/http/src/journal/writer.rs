@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_core::store::{Entry, Guard, ListEntries, Revision, Store, Transaction};
-use roadstead_core::{Error, ErrorKind, Event, Result, Retry, Timestamp};
+use roadstead_core::store::{Entry, Guard, ListEntries, Revision, Store, Transaction, read_document, write_document};
+use roadstead_core::{ErrorKind, Event, Result, Retry, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -98,16 +98,15 @@ pub(super) async fn head(store: &dyn Store, place: &Place) -> Result<(Head, Revi
     }
 }
 
+/// What its entries are called in errors.
+const NOUN: &str = "part of the journal";
+
 pub(super) fn decode<T: serde::de::DeserializeOwned>(entry: &Entry) -> Result<T> {
-    serde_json::from_slice(&entry.value).map_err(|_| {
-        Error::new(ErrorKind::Unexpected, format!("what the journal has at {} makes no sense", entry.key))
-            .with_resource(entry.key.as_str())
-    })
+    read_document(NOUN, entry)
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| Error::new(ErrorKind::Unexpected, format!("the journal cannot be written: {error}")))
+    write_document(NOUN, value)
 }
 
 /// Waits longer each time.

@@ -110,13 +110,7 @@ async fn pass_on(feed: Arc<Feed>, mut events: ItemStream<Event>) {
 
 fn told(receiver: mpsc::Receiver<Told>) -> ItemStream<Event> {
     stream::unfold(receiver, |mut receiver| async move {
-        let told = receiver.recv().await?.map(Arc::unwrap_or_clone).map_err(|error| {
-            let copy = Error::new(error.kind(), error.message().to_owned()).with_retry(error.retry());
-            match error.node() {
-                Some(node) => copy.with_node(node.to_owned()),
-                None => copy,
-            }
-        });
+        let told = receiver.recv().await?.map(Arc::unwrap_or_clone).map_err(|error| error.repeated());
         Some((told, receiver))
     })
     .boxed()

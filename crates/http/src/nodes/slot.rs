@@ -51,7 +51,7 @@ pub struct NodeSlot {
     registry: Arc<Registry>,
     /// What is wrong with it for as long as the server runs: the environment names an engine that makes no sense.
     problem: Option<String>,
-    /// Jobs of the server itself that concern this node: pulls.
+    /// Work at moves to this node, as jobs. Other work of the server is in the store.
     keeper: JobKeeper,
     state: Mutex<Connection>,
     /// One attempt to connect at a time.

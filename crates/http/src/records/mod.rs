@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use roadstead_backends::stores::StoreUri;
 use roadstead_backends::stores::sealed::{SealKeys, SealedStore};
-use roadstead_core::store::{ListEntries, MemoryStore, Prefix, Store, Table, ensure_whole, entries};
-use roadstead_core::{Error, ErrorKind, Result};
+use roadstead_core::store::{Key, ListEntries, MemoryStore, Prefix, Store, Table, ensure_whole, entries};
+use roadstead_core::{Error, ErrorKind, Result, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -175,7 +175,7 @@ impl Records {
     /// # Errors
     /// None, unless this program is wrong.
     pub(crate) fn jobs(&self) -> Result<Book> {
-        Ok(Book::new(Arc::clone(&self.store), self.table("jobs/", "job")?))
+        Ok(Book::new(Arc::clone(&self.store), self.table("jobs/", "job")?, Prefix::new("job-parts/")?))
     }
 
     /// Joins the servers that share the store, as one that listens at these URLs.
@@ -191,7 +191,7 @@ impl Records {
     /// # Errors
     /// Those of the store.
     pub(crate) async fn journal(&self) -> Result<Journal> {
-        Journal::open(Arc::clone(&self.store)).await
+        Journal::open(Arc::clone(&self.store), Key::new("meta/events")?, Prefix::new("events/")?).await
     }
 
     /// The webhooks, by id.
@@ -227,6 +227,14 @@ impl Records {
     pub(crate) async fn close(&self) -> Result<()> {
         self.store.close().await
     }
+}
+
+/// For the members of records that are secrets: the store seals them, and nothing else is to write them.
+pub(crate) fn kept_secret<S: serde::Serializer>(
+    secret: &Secret,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
 }
 
 /// That of the configuration, or the file in the state directory.

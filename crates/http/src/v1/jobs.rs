@@ -14,6 +14,7 @@ use roadstead_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Binary;
+use crate::auth::Identity;
 use crate::envelope::request_id;
 use crate::extract::{Json, Nothing, Query};
 use crate::fanout;
@@ -55,7 +56,7 @@ impl WaitQuery {
 
 /// Who asks for what this request asks for.
 pub(super) fn asked_by(req: &HttpRequest) -> Asked {
-    Asked { by: "admin".to_owned(), request_id: request_id(req) }
+    Asked { by: Identity::of(req).unwrap_or_default().to_owned(), request_id: request_id(req) }
 }
 
 /// A job, and what more is known of one of the server's own.
@@ -263,10 +264,14 @@ pub(crate) async fn get_job(
 ) -> Answer {
     let wait = query.duration(&req)?;
     let job = find(&app, &id).await?;
-    let status = wait_for(&app, &*job, wait).await?;
     let view = match &job {
-        Found::Own(own) => JobView::from(own.record().await?),
-        Found::Other(_) => JobView::from(status),
+        Found::Own(own) => {
+            if wait.is_some() {
+                let _ = wait_for(&app, own, wait).await?;
+            }
+            JobView::from(own.record().await?)
+        }
+        Found::Other(other) => JobView::from(wait_for(&app, &**other, wait).await?),
     };
     Ok(HttpResponse::Ok().json(view))
 }

@@ -177,7 +177,7 @@ mod tests {
             "ftp://127.0.0.1/",
             "https://me:hunter2@example.com/",
             "https://example.com/#hunter2",
-            "unix:/run/docker.sock",
+            "unix:/run/engine.sock",
             "hunter2",
             "",
             &long,

@@ -11,6 +11,7 @@ use roadstead_core::{Error, ErrorKind, Result, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Cursor, EventFilter};
+use crate::records::kept_secret;
 
 /// The most webhooks that there may be.
 const COUNT_MAX: usize = 100;
@@ -40,10 +41,6 @@ pub(crate) struct StoredWebhook {
     pub(crate) from: Cursor,
     #[serde(default)]
     pub(crate) disabled: Option<Disabled>,
-}
-
-fn kept_secret<S: serde::Serializer>(secret: &Secret, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
 }
 
 impl std::fmt::Debug for StoredWebhook {

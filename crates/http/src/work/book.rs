@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
 use roadstead_core::migration::MovePlan;
-use roadstead_core::store::{Claim, Entry, Key, Prefix, Revision, Store, Table, Transaction, Watched, entries};
+use roadstead_core::store::{
+    Claim, Entry, Key, Prefix, Revision, Store, Table, Transaction, Watched, entries, read_document, write_document,
+};
 use roadstead_core::{Error, ErrorKind, ItemStream, OutputKind, Result, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,9 +38,6 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// What the key of [`Part::End`], and no other, ends with.
-    pub(super) const END: &'static str = "/end";
-
     fn name(self) -> String {
         match self {
             Part::Items(node, room) => format!("items/{node:05}/{room:06}"),
@@ -49,7 +50,7 @@ impl Part {
 }
 
 /// A part with what it is now; without, it is to be deleted.
-pub(super) type Changed = (Part, Option<Vec<u8>>);
+pub(super) type Changed = (Part, Option<Bytes>);
 
 /// A piece of the output: lines with numbers that go up by one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -81,35 +82,36 @@ impl From<Stream> for OutputKind {
 pub(crate) struct Book {
     store: Arc<dyn Store>,
     heads: Table<JobRecord>,
+    /// Below which the parts are, by the id of the job.
+    parts: Prefix,
 }
 
 fn is_id(id: &str) -> bool {
     id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| Error::new(ErrorKind::Unexpected, format!("a part of a job cannot be written: {error}")))
+/// What the parts are called in errors.
+const NOUN: &str = "part of a job";
+
+pub(super) fn encode(value: &impl Serialize) -> Result<Bytes> {
+    write_document(NOUN, value).map(Bytes::from)
 }
 
 fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T> {
-    serde_json::from_slice(&entry.value).map_err(|error| {
-        let words = format!("the part of a job at {} makes no sense at byte {}", entry.key, error.column());
-        Error::new(ErrorKind::Unexpected, words)
-    })
+    read_document(NOUN, entry)
 }
 
 impl Book {
-    pub(crate) fn new(store: Arc<dyn Store>, heads: Table<JobRecord>) -> Self {
-        Book { store, heads }
+    pub(crate) fn new(store: Arc<dyn Store>, heads: Table<JobRecord>, parts: Prefix) -> Self {
+        Book { store, heads, parts }
     }
 
-    fn below(id: &str, rest: &str) -> Result<Prefix> {
-        Prefix::new(format!("job-parts/{id}/{rest}"))
+    fn below(&self, id: &str, rest: &str) -> Result<Prefix> {
+        Prefix::new(format!("{}{id}/{rest}", self.parts.as_str()))
     }
 
-    fn key(id: &str, part: Part) -> Result<Key> {
-        Key::new(format!("job-parts/{id}/{}", part.name()))
+    fn key(&self, id: &str, part: Part) -> Result<Key> {
+        self.parts.key(&format!("{id}/{}", part.name()))
     }
 
     /// Keeps a new job with the plans of its moves and its items.
@@ -132,7 +134,7 @@ impl Book {
             }
             bytes += value.len();
             steps += 1;
-            plan = plan.put(Book::key(&record.id, part)?, value);
+            plan = plan.put(self.key(&record.id, part)?, value);
         }
         let head = plan.create(self.heads.key(&record.id)?, self.heads.encode(record)?);
         self.store.commit(&head).await.map(drop)
@@ -169,7 +171,7 @@ impl Book {
         let mut write =
             Transaction::new().when(claim.guard()).put(self.heads.key(&record.id)?, self.heads.encode(record)?);
         for (part, value) in parts {
-            let key = Book::key(&record.id, part)?;
+            let key = self.key(&record.id, part)?;
             write = match value {
                 Some(value) => write.put(key, value),
                 None => write.delete(key),
@@ -183,7 +185,7 @@ impl Book {
 
     /// The items of the node with this number; `None` when it has not told them.
     pub(super) async fn items_of(&self, id: &str, node: usize) -> Result<Option<Vec<JobItem>>> {
-        let (entries, _) = entries(&*self.store, &Book::below(id, &format!("items/{node:05}/"))?).await?;
+        let (entries, _) = entries(&*self.store, &self.below(id, &format!("items/{node:05}/"))?).await?;
         if entries.is_empty() {
             return Ok(None);
         }
@@ -196,7 +198,7 @@ impl Book {
 
     /// All items.
     pub(super) async fn items(&self, id: &str) -> Result<Vec<JobItem>> {
-        let (entries, _) = entries(&*self.store, &Book::below(id, "items/")?).await?;
+        let (entries, _) = entries(&*self.store, &self.below(id, "items/")?).await?;
         let mut items = Vec::new();
         for entry in &entries {
             items.extend(decode::<Vec<JobItem>>(entry)?);
@@ -206,13 +208,13 @@ impl Book {
 
     /// The planned moves.
     pub(super) async fn plans(&self, id: &str) -> Result<Vec<MovePlan>> {
-        let (entries, _) = entries(&*self.store, &Book::below(id, "plans/")?).await?;
+        let (entries, _) = entries(&*self.store, &self.below(id, "plans/")?).await?;
         entries.iter().map(decode).collect()
     }
 
     /// What is kept of the output, and the revision after which a watch tells more.
     pub(super) async fn output(&self, id: &str) -> Result<(Vec<(u64, Piece)>, Revision)> {
-        let prefix = Book::below(id, "output/")?;
+        let prefix = self.below(id, "output/")?;
         let (entries, revision) = entries(&*self.store, &prefix).await?;
         let pieces = entries
             .iter()
@@ -224,19 +226,32 @@ impl Book {
         Ok((pieces, revision))
     }
 
-    /// Tells when something about a job's parts changes after this revision.
-    pub(super) async fn watch(&self, id: &str, after: Revision) -> Result<ItemStream<Watched>> {
-        self.store.watch(&Book::below(id, "")?, after).await
+    /// Tells when a part of a job is written after this revision, or after now.
+    pub(super) async fn watch(&self, id: &str, after: Option<Revision>) -> Result<ItemStream<Watched>> {
+        let after = match after {
+            Some(after) => after,
+            None => self.store.revision().await?,
+        };
+        self.store.watch(&self.below(id, "")?, after).await
     }
 
-    /// The newest revision of the store.
-    pub(super) async fn revision(&self) -> Result<Revision> {
-        self.store.revision().await
+    /// Waits until a part of a job that is watched is written.
+    ///
+    /// # Errors
+    /// Those of the store; `Unavailable` when the watch ends.
+    pub(super) async fn written(&self, watch: &mut ItemStream<Watched>, id: &str, part: Part) -> Result<()> {
+        let key = self.key(id, part)?;
+        while let Some(Watched::Changes { changes, .. }) = watch.next().await.transpose()? {
+            if changes.iter().any(|change| *change.key() == key) {
+                return Ok(());
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the watch of a job ended"))
     }
 
     /// Writes down that a job is to end. The first wish counts.
     pub(super) async fn cancel(&self, id: &str, signal: Signal) -> Result<()> {
-        let wish = Transaction::new().create(Book::key(id, Part::Cancel)?, encode(&signal)?);
+        let wish = Transaction::new().create(self.key(id, Part::Cancel)?, encode(&signal)?);
         match self.store.commit(&wish).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             written => written.map(drop),
@@ -245,22 +260,18 @@ impl Book {
 
     /// The signal by which it is to end.
     pub(super) async fn cancelled(&self, id: &str) -> Result<Option<Signal>> {
-        self.store.get(&Book::key(id, Part::Cancel)?).await?.map(|entry| decode(&entry)).transpose()
+        self.store.get(&self.key(id, Part::Cancel)?).await?.map(|entry| decode(&entry)).transpose()
     }
 
     /// Forgets a job with all its parts.
     pub(super) async fn remove(&self, id: &str) -> Result<()> {
         // The head goes first, so that nobody finds half a job.
         self.heads.remove(id).await?;
-        let (parts, _) = entries(&*self.store, &Book::below(id, "")?).await?;
+        let (parts, _) = entries(&*self.store, &self.below(id, "")?).await?;
         for parts in parts.chunks(STEPS) {
             let gone = parts.iter().fold(Transaction::new(), |gone, part| gone.delete(part.key.clone()));
             self.store.commit(&gone).await?;
         }
         Ok(())
     }
-}
-
-pub(super) fn encoded(value: &impl Serialize) -> Result<Vec<u8>> {
-    encode(value)
 }

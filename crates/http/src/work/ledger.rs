@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use roadstead_core::store::Claim;
 use roadstead_core::{Error, ErrorKind, Result, Timestamp};
 use tokio::sync::watch;
 
 use super::End;
-use super::book::{BYTES, Book, Changed, Part, Piece, ROOM, STEPS, Stream, encoded};
+use super::book::{BYTES, Book, Changed, Part, Piece, ROOM, STEPS, Stream, encode};
 use super::record::{JobItem, JobRecord};
 
 /// Output and counts may be so late: nobody waits for them.
@@ -49,7 +50,7 @@ struct Page {
     /// Bytes of the pieces that are kept, by number.
     kept: BTreeMap<u64, u64>,
     /// Parts that are otherwise than in the store; `None` is to be deleted.
-    dirty: BTreeMap<Part, Option<Vec<u8>>>,
+    dirty: BTreeMap<Part, Option<Bytes>>,
     /// Counts the changes.
     change: u64,
 }
@@ -161,7 +162,7 @@ impl Ledger {
     /// # Errors
     /// When that cannot be written, which would be a defect.
     pub(super) fn end(&self, end: &End) -> Result<()> {
-        let sign = encoded(&end.state)?;
+        let sign = encode(&end.state)?;
         self.change(|page| {
             page.record.state = end.state;
             page.record.exit_code = end.exit_code;
@@ -195,7 +196,7 @@ impl Ledger {
             .map_err(|_| Error::new(ErrorKind::Cancelled, "nobody writes down the job any more"))?;
         match &*done {
             Written::Upto(_) => Ok(()),
-            Written::Over(error) => Err(Error::new(error.kind(), error.message().to_owned()).with_retry(error.retry())),
+            Written::Over(error) => Err(error.repeated()),
         }
     }
 }
@@ -204,7 +205,7 @@ impl Page {
     fn mark(&mut self, node: usize, room: usize) -> Result<()> {
         let items = self.items.get(&node).map_or(&[][..], Vec::as_slice);
         let of_room: Vec<_> = items.iter().skip(room * ROOM).take(ROOM).collect();
-        let value = encoded(&of_room)?;
+        let value = encode(&of_room)?;
         self.dirty.insert(Part::Items(node, room), Some(value));
         Ok(())
     }
@@ -227,7 +228,7 @@ impl Page {
             self.record.output_dropped_bytes += bytes;
         }
         // A line of text always has bytes.
-        if let Ok(value) = encoded(&self.piece) {
+        if let Ok(value) = encode(&self.piece) {
             self.dirty.insert(Part::Output(self.piece_number), Some(value));
         }
     }
@@ -237,7 +238,7 @@ impl Page {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         while parts.len() < STEPS {
             let Some(next) = self.dirty.first_entry() else { break };
-            bytes += next.get().as_ref().map_or(0, Vec::len);
+            bytes += next.get().as_ref().map_or(0, Bytes::len);
             if bytes > BYTES && !parts.is_empty() {
                 break;
             }
@@ -295,7 +296,7 @@ mod tests {
     async fn book() -> (Arc<dyn Store>, Book) {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let heads = Table::new(Arc::clone(&store), Prefix::new("jobs/").unwrap(), "job");
-        (Arc::clone(&store), Book::new(store, heads))
+        (Arc::clone(&store), Book::new(store, heads, Prefix::new("parts/").unwrap()))
     }
 
     async fn claim(store: &Arc<dyn Store>) -> Claim {

@@ -22,7 +22,7 @@ use roadstead_core::{Error, ErrorKind, JobState, NodeError, Result, Signal, Time
 use tokio::sync::watch;
 
 pub(crate) use self::book::Book;
-use self::book::Stream;
+use self::book::{Part, Stream};
 pub(crate) use self::drain::start as start_drain;
 use self::ledger::Ledger;
 pub(crate) use self::record::{Act, Asked, Counts, JobItem, JobRecord, Pull, Task};
@@ -203,15 +203,14 @@ impl Works {
 
     /// Goes on with what has not ended and nobody works at, for as long as the server runs, and forgets what was kept for long enough.
     pub(crate) fn keep_going(app: &Data<App>) {
-        for task in [false, true] {
-            let app = app.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = app.ending() => {}
-                    () = async { if task { Works::sweep(&app).await } else { Works::stand_by(&app).await } } => {}
-                }
-            });
-        }
+        let app = app.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = app.ending() => {}
+                () = Works::stand_by(&app) => {}
+                () = Works::sweep(&app) => {}
+            }
+        });
     }
 
     /// Never ends.
@@ -357,29 +356,22 @@ impl Works {
 /// Passes the wish on that the job ends. Never ends.
 async fn follow_wish(book: &Book, id: &str, cancel: &watch::Sender<Option<Signal>>) {
     loop {
-        let watched = async {
-            let mut watch = book.watch(id, book.revision().await?).await?;
+        let wish = async {
+            let mut watch = book.watch(id, None).await?;
             loop {
                 if let Some(signal) = book.cancelled(id).await? {
-                    cancel.send_replace(Some(signal));
-                    return Ok(());
+                    return Ok::<_, Error>(signal);
                 }
-                // One's own writes come by, too.
-                loop {
-                    match watch.next().await.transpose()? {
-                        Some(roadstead_core::store::Watched::Changes { changes, .. }) => {
-                            if changes.iter().any(|change| change.key().as_str().ends_with("/cancel")) {
-                                break;
-                            }
-                        }
-                        _ => return Err(Error::new(ErrorKind::Unavailable, "the watch ended")),
-                    }
-                }
+                // What is written here comes by, too.
+                book.written(&mut watch, id, Part::Cancel).await?;
             }
         };
-        match watched.await {
-            Ok(()) => std::future::pending().await,
-            Err::<(), Error>(error) => tracing::debug!(job = id, %error, "whether a job is to end is asked again"),
+        match wish.await {
+            Ok(signal) => {
+                cancel.send_replace(Some(signal));
+                return std::future::pending().await;
+            }
+            Err(error) => tracing::debug!(job = id, %error, "whether a job is to end is asked again"),
         }
         tokio::time::sleep(PAUSE).await;
     }

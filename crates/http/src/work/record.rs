@@ -7,6 +7,8 @@ use roadstead_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::records::kept_secret;
+
 /// What is to be done.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind")]
@@ -35,23 +37,31 @@ pub(crate) struct Pull {
     pub(crate) node: String,
     reference: String,
     platform: Option<String>,
-    /// User name and password.
-    credentials: Option<(String, String)>,
+    credentials: Option<Credentials>,
+}
+
+/// For the registry.
+#[derive(Clone, Serialize, Deserialize)]
+struct Credentials {
+    username: String,
+    #[serde(serialize_with = "kept_secret")]
+    password: Secret,
 }
 
 impl Pull {
     pub(crate) fn new(node: &str, options: PullOptions) -> Self {
-        let credentials = options.credentials.map(|known| (known.username, known.password.expose().to_owned()));
+        let credentials =
+            options.credentials.map(|RegistryCredentials { username, password }| Credentials { username, password });
         Pull { node: node.to_owned(), reference: options.reference, platform: options.platform, credentials }
     }
 
     pub(super) fn options(&self) -> PullOptions {
         let mut options = PullOptions::new(&self.reference);
         options.platform.clone_from(&self.platform);
-        options.credentials = self.credentials.as_ref().map(|(username, password)| RegistryCredentials {
-            username: username.clone(),
-            password: Secret::new(password),
-        });
+        options.credentials = self
+            .credentials
+            .clone()
+            .map(|Credentials { username, password }| RegistryCredentials { username, password });
         options
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use roadstead_core::store::{Change, Watched};
 use roadstead_core::{
     Error, ErrorKind, ItemStream, Job, JobStatus, OutputChunk, OutputOptions, Result, Signal, TerminalSize,
 };
@@ -53,20 +52,16 @@ impl StoredJob {
     /// The record, once the job has ended.
     async fn ended(&self) -> Result<JobRecord> {
         loop {
-            let mut watch = self.book.watch(&self.id, self.book.revision().await?).await?;
+            let mut watch = self.book.watch(&self.id, None).await?;
             let record = self.record().await?;
             if record.state.is_final() {
                 return Ok(record);
             }
+            // A watch that is over waits the same time: what is missing is found by looking.
             let end = async {
-                while let Some(Ok(Watched::Changes { changes, .. })) = watch.next().await {
-                    let ends = |change: &Change| change.key().as_str().ends_with(Part::END);
-                    if changes.iter().any(ends) {
-                        return;
-                    }
+                if self.book.written(&mut watch, &self.id, Part::End).await.is_err() {
+                    std::future::pending::<()>().await;
                 }
-                // The watch is over; what is missing is found by looking.
-                std::future::pending::<()>().await;
             };
             let _ = tokio::time::timeout(SELDOM, end).await;
         }
@@ -160,7 +155,7 @@ impl Reader {
         if self.read.is_empty() {
             self.over = ended || !self.options.follow;
             if !self.over {
-                let mut watch = book.watch(id, revision).await?;
+                let mut watch = book.watch(id, Some(revision)).await?;
                 let _ = tokio::time::timeout(SELDOM, watch.next()).await;
             }
         }

@@ -146,7 +146,7 @@ fn broken(error: &(dyn StdError + 'static), connecting: bool) -> Error {
     let chain = || std::iter::successors(Some(error), |cause| deeper(*cause));
     if let Some(ours) = chain().find_map(|cause| cause.downcast_ref::<Error>()) {
         // An archive that the caller streams to the engine failed on the caller's side.
-        return Error::new(ours.kind(), ours.message().to_owned()).with_retry(ours.retry());
+        return ours.repeated();
     }
     let root = chain().last().map(ToString::to_string).unwrap_or_default();
     if let Some(tls) = chain().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {

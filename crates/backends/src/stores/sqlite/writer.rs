@@ -148,7 +148,7 @@ impl Writer {
             self.reached.send_if_modified(|reached| std::mem::replace(reached, *revision) != *revision);
         }
         for answer in later {
-            answer(written.as_ref().map(|_| ()).map_err(copy));
+            answer(written.as_ref().map(|_| ()).map_err(Error::repeated));
         }
     }
 }
@@ -158,17 +158,12 @@ fn with<T: 'static>(answer: Answer<T>, done: Result<T>) -> Later {
     Box::new(move |written| answer.give(done.and_then(|done| written.map(|()| done))))
 }
 
-/// The same for one more who asked.
-fn copy(error: &Error) -> Error {
-    Error::new(error.kind(), error.to_string()).with_retry(error.retry())
-}
-
 impl Command {
     fn fail(self, error: &Error) {
         match self {
-            Command::Commit(_, answer) => answer.give(Err(copy(error))),
-            Command::Lease(_, answer) => answer.give(Err(copy(error))),
-            Command::Renew(_, answer) | Command::Revoke(_, answer) => answer.give(Err(copy(error))),
+            Command::Commit(_, answer) => answer.give(Err(error.repeated())),
+            Command::Lease(_, answer) => answer.give(Err(error.repeated())),
+            Command::Renew(_, answer) | Command::Revoke(_, answer) => answer.give(Err(error.repeated())),
         }
     }
 }

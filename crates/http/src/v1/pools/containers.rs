@@ -283,7 +283,7 @@ pub(crate) async fn act(
     }
     // It could not begin at all.
     if let Some(failure) = record.failure {
-        return Err(Error::new(failure.code, failure.detail).with_retry(failure.retry).into());
+        return Err(failure.into_error().into());
     }
     let mut listing = Listing::default();
     listing.items = job.items().await?.into_iter().map(ActedItem::from).collect();
