@@ -35,8 +35,9 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// `count` nodes, called `n000` and on, each of which shows the real engine's containers; `None` when there is no engine.
-    async fn start(count: usize) -> Option<Fleet> {
+    /// `count` nodes, called `n000` and on, each of which shows the real engine's containers, and has `seconds` for each answer;
+    /// `None` when there is no engine.
+    async fn start(count: usize, seconds: u32) -> Option<Fleet> {
         let engine = engines::docker()?;
         // A socket of each side, and those that listen.
         let wanted = u64::try_from(count * 4 + 1000).unwrap();
@@ -52,7 +53,7 @@ impl Fleet {
         let mut config = Config::default();
         config.listen = vec![([127, 0, 0, 1], 0).into()];
         config.state_dir = state.path().join("state");
-        config.request_timeout_seconds = 2;
+        config.request_timeout_seconds = seconds;
         config.drain_timeout_seconds = 1;
         for number in 0..count {
             let node = FleetNode::start(&recorder, Mood::Answers(QUICK)).await.unwrap();
