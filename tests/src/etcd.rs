@@ -28,8 +28,8 @@ pub struct OwnEtcd {
 }
 
 impl OwnEtcd {
-    /// Starts one: with three members when its name ends in `-three`, with TLS and users when it ends in `-tls`. Noted as left out
-    /// where there is no etcd.
+    /// Starts one: with three members when its name ends in `-three` or `-apart`, with TLS and users when it ends in `-tls`. Noted
+    /// as left out where there is no etcd.
     #[must_use]
     pub fn start(instance: &str) -> Option<Self> {
         if variable("ROADSTEAD_TEST_ETCD_URI").is_none() {
@@ -94,6 +94,30 @@ impl OwnEtcd {
     /// When it does not start.
     pub fn start_again(&self, member: usize) {
         must(&script_with("etcd", &["start-member", &self.instance, Self::name(member)]));
+    }
+
+    /// Cuts a member apart off from the others, which this machine still reaches.
+    ///
+    /// # Panics
+    /// When the members are not apart.
+    pub fn cut_peers(&self, member: usize) {
+        must(&script_with("etcd", &["cut-peers", &self.instance, Self::name(member)]));
+    }
+
+    /// Cuts a member apart off from everybody.
+    ///
+    /// # Panics
+    /// When the members are not apart.
+    pub fn cut(&self, member: usize) {
+        must(&script_with("etcd", &["cut-member", &self.instance, Self::name(member)]));
+    }
+
+    /// Brings the links of a member apart up again.
+    ///
+    /// # Panics
+    /// When the members are not apart.
+    pub fn join(&self, member: usize) {
+        must(&script_with("etcd", &["join-member", &self.instance, Self::name(member)]));
     }
 
     /// Stops a member in place until the guard is dropped.

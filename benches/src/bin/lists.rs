@@ -1,5 +1,5 @@
 //! Measures lists of containers: `GET /v1/containers` beside dockerd's own list and beside a bare server that sends the same bytes; how
-//! soon a change is seen; what a server costs at rest. Writes the tables as a file.
+//! soon a change is seen; how soon a server is ready; what it costs at rest. Writes the tables as a file.
 //!
 //! Usage: `cargo build --release -p roadstead-http -p roadstead-benches`, then
 //! `target/release/lists PROGRAM URI TLS_URI CERTS [--write FILE] [--rest SECONDS]`: the server to measure, the `docker+unix:` and
@@ -14,7 +14,7 @@ use roadstead_benches::lists::load::{Address, Load, Target};
 use roadstead_benches::lists::server::{Certificate, Server};
 use roadstead_benches::lists::stock::{self, Stock};
 use roadstead_benches::lists::table::{self, Row};
-use roadstead_benches::lists::{Outcome, null, rest, visible};
+use roadstead_benches::lists::{Outcome, null, rest, start, visible};
 use roadstead_core::{ConnectOptions, NodeUri};
 
 /// Rounds of each comparison, and how long one takes.
@@ -24,6 +24,8 @@ const ROUND: Duration = Duration::from_secs(1);
 const CONNECTIONS: [usize; 2] = [1, 16];
 /// Changes that are waited for.
 const CHANGES: usize = 400;
+/// Starts that are looked at.
+const STARTS: usize = 9;
 /// Nodes at rest.
 const NODES: usize = 100;
 
@@ -114,6 +116,10 @@ async fn tables(given: &Given, stock: &mut Stock) -> Outcome<String> {
     let server = Server::ours(&given.program, &[("sea".to_owned(), "memory:".to_owned())], None).await?;
     stock::simulated(&server, 10_000).await?;
     rows.extend(beside_null(&server, 10_000).await?);
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        starts.push(start::measure(&given.program, &[("sea".to_owned(), server.uri("sea")?)], 10_000).await?);
+    }
     let lines: Vec<_> = rows.iter().map(Row::line).collect();
     Ok(format!(
         "# Lists of containers\n\n\
@@ -124,6 +130,9 @@ async fn tables(given: &Given, stock: &mut Stock) -> Outcome<String> {
          identity, log, request ids or safe headers.\n\n{}\n{}\n\n\
          ## How soon a change is seen\n\n\
          Containers are frozen and unfrozen at dockerd, past our server, and `/v1/containers?watch` is read. The goal is 250 ms.\n\n{}\n{}\n\n\
+         ## Start\n\n\
+         From the start of the process, whose only node is one of another of our servers, with all of its containers in memory there. The \
+         goal is to be ready within a second.\n\n{}\n{}\n\n\
          ## At rest\n\n\
          One dockerd as {NODES} nodes, each with its own events and mirror; nobody asks, for {} s. The machine is sampled once a minute.\n\n\
          {}\n{}\n",
@@ -135,6 +144,8 @@ async fn tables(given: &Given, stock: &mut Stock) -> Outcome<String> {
         lines.join("\n"),
         table::VISIBLE_HEAD,
         seen.join("\n"),
+        table::STARTS_HEAD,
+        table::starts(10_000, &starts),
         given.rest.as_secs(),
         table::REST_HEAD,
         rests.join("\n"),

@@ -5,6 +5,7 @@ pub mod load;
 pub mod null;
 pub mod rest;
 pub mod server;
+pub mod start;
 pub mod stock;
 pub mod table;
 pub mod visible;

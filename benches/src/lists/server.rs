@@ -91,6 +91,16 @@ impl Server {
         Ok(server)
     }
 
+    /// The URI under which another of ours has a node of it.
+    ///
+    /// # Errors
+    /// When it has no token or does not listen on plain TCP.
+    pub fn uri(&self, node: &str) -> Outcome<String> {
+        let token = self.target.headers.trim().strip_prefix("Authorization: Bearer ").ok_or("no token")?;
+        let Address::Tcp(at) = self.target.address else { return Err("not on plain TCP".into()) };
+        Ok(format!("roadstead+http://:{token}@{at}/{node}"))
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::load::Load;
 use super::rest::Rest;
+use super::start::Start;
 use super::visible::Visible;
 
 /// Ours and another under the same load.
@@ -89,3 +90,19 @@ pub fn rest(nodes: usize, containers: usize, rest: &Rest) -> String {
 /// The head of [`rest`].
 pub const REST_HEAD: &str =
     "| nodes | containers in memory | processor time, of one core | resident |\n|---|---|---|---|";
+
+/// A line of starts of a server.
+#[must_use]
+pub fn starts(containers: usize, starts: &[Start]) -> String {
+    let of = |time: fn(&Start) -> Duration| {
+        let mut times: Vec<_> = starts.iter().map(time).collect();
+        times.sort_unstable();
+        let middle = times.get(times.len() / 2).copied().unwrap_or_default();
+        format!("{}, {}", shown(middle), shown(times.last().copied().unwrap_or_default()))
+    };
+    format!("| {containers} | {} | {} | {} |", starts.len(), of(|start| start.ready), of(|start| start.whole))
+}
+
+/// The head of [`starts`].
+pub const STARTS_HEAD: &str =
+    "| containers | starts | ready: median, worst | all containers shown: median, worst |\n|---|---|---|---|";

@@ -1,4 +1,4 @@
-//! Stores on real etcd: the clauses, members that die, stop or lose the others, and what etcd forgets.
+//! Stores on real etcd: the clauses, members that die, stop or lose the others, servers that share them, and what etcd forgets.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +8,7 @@
     reason = "a panic is how a test says that it failed, and a line how it says what it saw"
 )]
 
+mod apart;
 mod clauses;
 mod copies;
 mod events;

@@ -21,7 +21,7 @@ const STEPS: u32 = 11;
 
 /// What is written: nodes, or pools of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Node,
     Pool,
 }
@@ -107,7 +107,7 @@ async fn order(client: reqwest::Client, url: String, over: Arc<AtomicBool>, firs
     promised
 }
 
-async fn names(server: &Server, kind: Kind) -> BTreeSet<String> {
+pub(crate) async fn names(server: &Server, kind: Kind) -> BTreeSet<String> {
     let page = server.get(kind.path()).await.expect(200).json();
     let items = page["items"].as_array().expect("items");
     items
@@ -222,7 +222,11 @@ pub(crate) fn member_with(uri: &str, directory: &Path, name: &str, options: Serv
 
 /// Which server says that it watches which nodes.
 pub(crate) async fn watched(server: &Server) -> BTreeMap<String, Vec<String>> {
-    let servers = server.get("/v1/servers").await.expect(200).json();
+    watches(&server.get("/v1/servers").await.expect(200).json())
+}
+
+/// The same of what a server has told.
+pub(crate) fn watches(servers: &Value) -> BTreeMap<String, Vec<String>> {
     let items = servers["items"].as_array().expect("items").iter();
     let strings = |list: &Value| {
         list.as_array().expect("a list").iter().map(|item| item.as_str().expect("text").to_owned()).collect()
@@ -231,7 +235,7 @@ pub(crate) async fn watched(server: &Server) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Waits until every node is watched by one of so many servers.
-async fn covered(server: &Server, servers: usize, nodes: &BTreeSet<String>) -> Duration {
+pub(crate) async fn covered(server: &Server, servers: usize, nodes: &BTreeSet<String>) -> Duration {
     let begun = Instant::now();
     until(&format!("{servers} servers watch all"), async || {
         let watched = watched(server).await;
@@ -246,7 +250,7 @@ async fn covered(server: &Server, servers: usize, nodes: &BTreeSet<String>) -> D
 }
 
 /// Asks until it is done: with the first status, or with the second after it could not be told whether it was.
-async fn done(status: &[u16; 2], mut ask: impl AsyncFnMut() -> Answer) {
+pub(crate) async fn done(status: &[u16; 2], mut ask: impl AsyncFnMut() -> Answer) {
     let mut is_unknown = false;
     until("it is done", async || {
         let answer = ask().await;
