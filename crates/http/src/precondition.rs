@@ -286,7 +286,8 @@ mod tests {
 
     #[test]
     fn each_operation_that_takes_them_is_one() {
-        let ids: Vec<_> = crate::v1::openapi::openapi()
+        let document = crate::v1::openapi::openapi();
+        let ids: Vec<_> = document
             .paths
             .paths
             .values()

@@ -63,7 +63,8 @@ struct Route {
 fn table() -> &'static [Route] {
     static TABLE: OnceLock<Vec<Route>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let paths = openapi().paths.paths.iter().map(|(pattern, item)| {
+        let document = openapi();
+        let paths = document.paths.paths.iter().map(|(pattern, item)| {
             let operations = [
                 (Method::GET, &item.get),
                 (Method::PUT, &item.put),

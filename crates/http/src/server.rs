@@ -14,7 +14,6 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{mpsc, watch};
 use tracing_actix_web::TracingLogger;
-use utoipa_actix_web::AppExt;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::alerts;
@@ -182,15 +181,13 @@ impl Server {
         let state = app.clone();
         let factory = move || {
             // The viewer comes first: the scope of the routes takes every path under /v1.
-            let (app, _) = ActixApp::new()
+            let app = ActixApp::new()
                 .service(
                     SwaggerUi::new("/v1/docs/{_:.*}")
                         .config(utoipa_swagger_ui::Config::from("/v1/openapi.json").validator_url("none")),
                 )
                 .service(web::redirect("/v1/docs", "/v1/docs/"))
-                .into_utoipa_app()
-                .configure(v1::routes)
-                .split_for_parts();
+                .configure(v1::routes);
             // The first wrap is the innermost.
             app.app_data(state.clone())
                 .app_data(

@@ -258,7 +258,8 @@ pub(crate) async fn done(status: &[u16; 2], mut ask: impl AsyncFnMut() -> Answer
             return true;
         }
         // Each answer says whether it may have been done: nobody is left in the dark.
-        let problem = answer.expect(503).json();
+        assert!([503, 504].contains(&answer.status), "{}", answer.status);
+        let problem = answer.json();
         is_unknown |= problem["retry"] == "unknown";
         assert!(["unknown", "safe"].contains(&problem["retry"].as_str().unwrap_or_default()), "{problem}");
         false

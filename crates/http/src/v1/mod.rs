@@ -24,12 +24,13 @@ mod usage;
 mod volumes;
 mod webhooks;
 
-use actix_web::HttpResponse;
+use actix_web::dev::{HttpServiceFactory, ServiceFactory, ServiceRequest};
 use actix_web::http::header;
+use actix_web::{HttpResponse, web};
 use roadstead_core::Timestamp;
 use serde::Serialize;
-use utoipa_actix_web::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
+use utoipa_actix_web::{OpenApiFactory, scope};
 
 /// The id of something that was made.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -49,107 +50,154 @@ fn newest_first(time: Option<Timestamp>) -> String {
     format!("{:039}", (i128::MAX / 2).saturating_sub(nanos))
 }
 
-/// Every route, with its documentation.
-pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
-    config.service(health::healthz).service(health::readyz).service(crate::metrics::metrics).service(
-        scope::scope("/v1")
-            // Routes are tried in this order, and those that are asked for most come first.
-            .service(containers::list_all)
-            .service(containers::list)
-            .service(openapi::serve_document)
-            .service(servers::list)
-            .service(audit::list)
-            .service(nodes::list)
-            .service(nodes::add)
-            .service(nodes::get)
-            .service(nodes::remove)
-            .service(nodes::capabilities)
-            .service(usage::host)
-            .service(usage::of_node)
-            .service(processes::of_node)
-            .service(backups::restore)
-            .service(backups::backup)
-            .service(snapshots::list)
-            .service(snapshots::create)
-            .service(snapshots::inspect)
-            .service(snapshots::delete)
-            .service(snapshots::restore)
-            .service(containers::create)
-            .service(containers::inspect)
-            .service(containers::delete)
-            .service(containers::stats)
-            .service(processes::of_container)
-            .service(usage::of_container)
-            .service(lifecycle::start)
-            .service(lifecycle::stop)
-            .service(lifecycle::restart)
-            .service(lifecycle::kill)
-            .service(lifecycle::freeze)
-            .service(lifecycle::unfreeze)
-            .service(lifecycle::rename)
-            .service(lifecycle::update)
-            .service(lifecycle::wait)
-            .service(lifecycle::commit)
-            .service(lifecycle::resize)
-            .service(logs::logs)
-            .service(files::export)
-            .service(files::copy_out)
-            .service(files::copy_in)
-            .service(attach::attach)
-            .service(jobs::run_in_container)
-            .service(jobs::list_of_container)
-            .service(jobs::run_on_node)
-            .service(jobs::list_of_node)
-            .service(jobs::list_all)
-            .service(jobs::get_job)
-            .service(jobs::items)
-            .service(jobs::kill)
-            .service(jobs::get_output)
-            .service(jobs::write_stdin)
-            .service(jobs::resize)
-            .service(pools::list)
-            .service(pools::create)
-            .service(pools::inspect)
-            .service(pools::replace)
-            .service(pools::remove)
-            .service(pools::list_members)
-            .service(pools::cordon)
-            .service(pools::uncordon)
-            .service(pools::drain)
-            .service(pools::totals)
-            .service(pools::list_containers)
-            .service(pools::create_container)
-            .service(pools::act)
-            .service(images::list)
-            .service(images::inspect)
-            .service(images::delete)
-            .service(images::pull)
-            .service(images::import)
-            .service(images::load)
-            .service(images::save)
-            .service(images::tag)
-            .service(migrations::make_plan)
-            .service(migrations::start)
-            .service(migrations::list)
-            .service(migrations::inspect)
-            .service(migrations::apply)
-            .service(migrations::cancel)
-            .service(migrations::forget)
-            .service(networks::list)
-            .service(networks::create)
-            .service(networks::inspect)
-            .service(networks::delete)
-            .service(volumes::list)
-            .service(volumes::create)
-            .service(volumes::inspect)
-            .service(volumes::delete)
-            .service(events::all)
-            .service(events::of_node)
-            .service(webhooks::list)
-            .service(webhooks::create)
-            .service(webhooks::inspect)
-            .service(webhooks::remove)
-            .service(webhooks::enable)
-            .service(webhooks::test),
-    );
+/// What takes routes: the server itself, or the document of the API. A server does not make the document on the way to its routes:
+/// that takes more of its memory, and of its start, than all else.
+trait Register: Sized {
+    /// With one more route.
+    fn with(self, route: impl HttpServiceFactory + OpenApiFactory + 'static) -> Self;
+}
+
+impl Register for &mut web::ServiceConfig {
+    fn with(self, route: impl HttpServiceFactory + OpenApiFactory + 'static) -> Self {
+        self.service(route)
+    }
+}
+
+impl Register for actix_web::Scope {
+    fn with(self, route: impl HttpServiceFactory + OpenApiFactory + 'static) -> Self {
+        self.service(route)
+    }
+}
+
+impl Register for &mut ServiceConfig<'_> {
+    fn with(self, route: impl HttpServiceFactory + OpenApiFactory + 'static) -> Self {
+        self.service(route)
+    }
+}
+
+impl<T> Register for scope::Scope<T>
+where
+    T: ServiceFactory<ServiceRequest, Config = (), Error = actix_web::Error, InitError = ()>,
+{
+    fn with(self, route: impl HttpServiceFactory + OpenApiFactory + 'static) -> Self {
+        self.service(route)
+    }
+}
+
+/// Every route.
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    beside(config).service(below(web::scope("/v1")));
+}
+
+/// Every route, for its documentation.
+fn documented(config: &mut ServiceConfig<'_>) {
+    beside(config).service(below(scope::scope("/v1")));
+}
+
+/// What is not of a version.
+fn beside<R: Register>(config: R) -> R {
+    config.with(health::healthz).with(health::readyz).with(crate::metrics::metrics)
+}
+
+/// What is below `/v1`.
+fn below<R: Register>(scope: R) -> R {
+    scope
+        // Routes are tried in this order, and those that are asked for most come first.
+        .with(containers::list_all)
+        .with(containers::list)
+        .with(openapi::serve_document)
+        .with(servers::list)
+        .with(audit::list)
+        .with(nodes::list)
+        .with(nodes::add)
+        .with(nodes::get)
+        .with(nodes::remove)
+        .with(nodes::capabilities)
+        .with(usage::host)
+        .with(usage::of_node)
+        .with(processes::of_node)
+        .with(backups::restore)
+        .with(backups::backup)
+        .with(snapshots::list)
+        .with(snapshots::create)
+        .with(snapshots::inspect)
+        .with(snapshots::delete)
+        .with(snapshots::restore)
+        .with(containers::create)
+        .with(containers::inspect)
+        .with(containers::delete)
+        .with(containers::stats)
+        .with(processes::of_container)
+        .with(usage::of_container)
+        .with(lifecycle::start)
+        .with(lifecycle::stop)
+        .with(lifecycle::restart)
+        .with(lifecycle::kill)
+        .with(lifecycle::freeze)
+        .with(lifecycle::unfreeze)
+        .with(lifecycle::rename)
+        .with(lifecycle::update)
+        .with(lifecycle::wait)
+        .with(lifecycle::commit)
+        .with(lifecycle::resize)
+        .with(logs::logs)
+        .with(files::export)
+        .with(files::copy_out)
+        .with(files::copy_in)
+        .with(attach::attach)
+        .with(jobs::run_in_container)
+        .with(jobs::list_of_container)
+        .with(jobs::run_on_node)
+        .with(jobs::list_of_node)
+        .with(jobs::list_all)
+        .with(jobs::get_job)
+        .with(jobs::items)
+        .with(jobs::kill)
+        .with(jobs::get_output)
+        .with(jobs::write_stdin)
+        .with(jobs::resize)
+        .with(pools::list)
+        .with(pools::create)
+        .with(pools::inspect)
+        .with(pools::replace)
+        .with(pools::remove)
+        .with(pools::list_members)
+        .with(pools::cordon)
+        .with(pools::uncordon)
+        .with(pools::drain)
+        .with(pools::totals)
+        .with(pools::list_containers)
+        .with(pools::create_container)
+        .with(pools::act)
+        .with(images::list)
+        .with(images::inspect)
+        .with(images::delete)
+        .with(images::pull)
+        .with(images::import)
+        .with(images::load)
+        .with(images::save)
+        .with(images::tag)
+        .with(migrations::make_plan)
+        .with(migrations::start)
+        .with(migrations::list)
+        .with(migrations::inspect)
+        .with(migrations::apply)
+        .with(migrations::cancel)
+        .with(migrations::forget)
+        .with(networks::list)
+        .with(networks::create)
+        .with(networks::inspect)
+        .with(networks::delete)
+        .with(volumes::list)
+        .with(volumes::create)
+        .with(volumes::inspect)
+        .with(volumes::delete)
+        .with(events::all)
+        .with(events::of_node)
+        .with(webhooks::list)
+        .with(webhooks::create)
+        .with(webhooks::inspect)
+        .with(webhooks::remove)
+        .with(webhooks::enable)
+        .with(webhooks::test)
 }

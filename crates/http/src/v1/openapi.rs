@@ -3,8 +3,10 @@
 use std::sync::OnceLock;
 
 use actix_web::http::Method;
+use actix_web::http::header::ContentType;
 use actix_web::{App as ActixApp, HttpRequest, HttpResponse, get};
-use roadstead_core::ERROR_TABLE;
+use bytes::Bytes;
+use roadstead_core::{ERROR_TABLE, Error, ErrorKind};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
@@ -23,28 +25,34 @@ use crate::routes::{changes, methods, takes_stream};
 #[utoipa::path(tag = "documentation", operation_id = "openapi", responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value)))]
 #[get("/openapi.json")]
 pub(crate) async fn serve_document(_: Query<Nothing>) -> Answer {
-    Ok(HttpResponse::Ok().json(openapi()))
+    static BODY: OnceLock<Bytes> = OnceLock::new();
+    let body = match BODY.get() {
+        Some(body) => body.clone(),
+        None => {
+            let body =
+                serde_json::to_vec(&openapi()).map_err(|error| Error::new(ErrorKind::Unexpected, error.to_string()))?;
+            BODY.get_or_init(|| body.into()).clone()
+        }
+    };
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
 }
 
-/// The document of all routes.
+/// The document of all routes, made anew: whoever needs a part of it keeps that, since the whole takes megabytes.
 #[must_use]
-pub fn openapi() -> &'static OpenApi {
-    static DOCUMENT: OnceLock<OpenApi> = OnceLock::new();
-    DOCUMENT.get_or_init(|| {
-        let base = OpenApiBuilder::new()
-            .info(
-                InfoBuilder::new()
-                    .title("Roadstead")
-                    .version(env!("CARGO_PKG_VERSION"))
-                    .description(Some("One API over every container engine."))
-                    .build(),
-            )
-            .build();
-        let (_, mut document) =
-            ActixApp::new().into_utoipa_app().openapi(base).configure(super::routes).split_for_parts();
-        complete(&mut document);
-        document
-    })
+pub fn openapi() -> OpenApi {
+    let base = OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Roadstead")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some("One API over every container engine."))
+                .build(),
+        )
+        .build();
+    let (_, mut document) =
+        ActixApp::new().into_utoipa_app().openapi(base).configure(super::documented).split_for_parts();
+    complete(&mut document);
+    document
 }
 
 /// What is the same for every route: the identity that is wanted, and the problems that may be answered.
