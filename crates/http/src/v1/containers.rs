@@ -11,7 +11,7 @@ use roadstead_core::{
 use serde::Deserialize;
 
 use super::container_changes::{self, ContainerChange};
-use super::created;
+use super::{begun, created};
 use crate::containers::{self, Place, Question};
 use crate::extract::{Json, Nothing, Query};
 use crate::nodes::NodeSlot;
@@ -189,7 +189,7 @@ pub(crate) async fn create(
     }
     let made = engine.create_container(&spec).await?;
     if query.start {
-        engine.container(&made.id).start().await.map_err(|error| error.with_resource(made.id.clone()))?;
+        engine.container(&made.id).start().await.map_err(|error| begun(error, &made.id))?;
     }
     Ok(created(&format!("/v1/nodes/{node}/containers/{}", made.id), &made))
 }

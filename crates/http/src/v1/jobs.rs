@@ -13,6 +13,7 @@ use roadstead_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::begun;
 use crate::archive::Binary;
 use crate::auth::Identity;
 use crate::envelope::request_id;
@@ -115,7 +116,7 @@ pub(super) async fn wait_for(app: &App, job: &dyn Job, wait: Option<Duration>) -
 
 /// 202 with the place of the job, or 200 when it has ended within the wait.
 pub(crate) async fn accepted(app: &App, job: &dyn Job, wait: Option<Duration>) -> Answer {
-    let status = wait_for(app, job, wait).await?;
+    let status = wait_for(app, job, wait).await.map_err(|error| begun(error, job.id()))?;
     let mut response =
         if status.state.is_final() && wait.is_some() { HttpResponse::Ok() } else { HttpResponse::Accepted() };
     if let Some(wait) = wait {

@@ -10,6 +10,7 @@ use roadstead_core::migration::{
 use roadstead_core::{Job, Listing, Timestamp, names};
 use serde::{Deserialize, Serialize};
 
+use super::begun;
 use super::jobs::{WaitQuery, wait_for};
 use crate::envelope::request_id;
 use crate::extract::{Json, Nothing, Query};
@@ -152,11 +153,16 @@ impl Migration {
 /// 202 with the place of the migration, or 200 when the job has ended within the wait.
 async fn accepted(app: &App, req: &HttpRequest, query: &WaitQuery, id: &str, job: Option<Arc<dyn Job>>) -> Answer {
     let wait = query.duration(req)?;
-    let mut over = job.is_none();
-    if let (Some(job), Some(_)) = (&job, wait) {
-        over = wait_for(app, &**job, wait).await?.state.is_final();
-    }
-    let migration = Migration::new(app.moves.get(id).await?).await;
+    let told = async {
+        let over = match (&job, wait) {
+            (None, _) => true,
+            (Some(job), Some(_)) => wait_for(app, &**job, wait).await?.state.is_final(),
+            (Some(_), None) => false,
+        };
+        Ok((over, app.moves.get(id).await?))
+    };
+    let (over, record) = told.await.map_err(|error| begun(error, id))?;
+    let migration = Migration::new(record).await;
     let mut response = if over { HttpResponse::Ok() } else { HttpResponse::Accepted() };
     if let Some(wait) = wait {
         response.insert_header(("Preference-Applied", format!("wait={}", wait.as_secs())));

@@ -27,7 +27,7 @@ mod webhooks;
 use actix_web::dev::{HttpServiceFactory, ServiceFactory, ServiceRequest};
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
-use roadstead_core::Timestamp;
+use roadstead_core::{Error, Retry, Timestamp};
 use serde::Serialize;
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_actix_web::{OpenApiFactory, scope};
@@ -42,6 +42,17 @@ pub(crate) struct Created {
 /// 201 with the place of what was made.
 fn created(location: &str, body: &impl Serialize) -> HttpResponse {
     HttpResponse::Created().insert_header((header::LOCATION, location)).json(body)
+}
+
+/// An error after what was asked for has begun, with the name of that: the same request would begin it again, and must not be made
+/// because of this error.
+fn begun(error: Error, what: &str) -> Error {
+    let error = error.with_resource(what);
+    match error.retry() {
+        // Nobody would.
+        Retry::Never if error.kind().row().status < 500 => error,
+        _ => error.with_retry(Retry::Unknown),
+    }
 }
 
 /// Sorts newest first in a list that is sorted ascending; what has no time comes last.

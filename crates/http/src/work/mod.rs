@@ -36,6 +36,8 @@ use crate::state::App;
 const ACTIVE_MAX: usize = 1000;
 /// Between two looks at jobs that nobody seems to work at, while there are some that have not ended.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a job is left to other servers after an attempt has failed.
+const LEFT: Duration = Duration::from_secs(5);
 /// Between two attempts to follow the store.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at which jobs have been kept for long enough.
@@ -250,7 +252,9 @@ impl Works {
                     let others: Vec<_> = open.difference(&ours).cloned().collect();
                     if !others.is_empty() {
                         let claimed = app.fleet.claimed(CLAIMS).await?;
-                        for id in others.iter().filter(|id| !claimed.contains_key(*id)) {
+                        // A claim of our own that we do not work under: whether it was made, or given back, was not told.
+                        let ours = |id: &String| claimed.get(id).is_none_or(|by| by == app.fleet.id());
+                        for id in others.iter().filter(|id| ours(id)) {
                             Works::take_up(app, id);
                         }
                     }
@@ -269,12 +273,23 @@ impl Works {
         tokio::spawn(async move {
             if let Err(error) = Works::attempt(&app, &place.id).await {
                 tracing::warn!(job = place.id, %error, "the job is left for now");
+                // It may fail in the same way again.
+                tokio::select! {
+                    () = tokio::time::sleep(LEFT) => {}
+                    () = app.ending() => {}
+                }
             }
         });
     }
 
     async fn attempt(app: &Data<App>, id: &str) -> Result<()> {
-        let Some(claim) = app.fleet.claim(&format!("{CLAIMS}{id}")).await? else { return Ok(()) };
+        let name = format!("{CLAIMS}{id}");
+        let claim = match app.fleet.claim(&name).await? {
+            Some(claim) => Some(claim),
+            // Nobody else here works at it: see `take_up`.
+            None => app.fleet.held(&name).await?,
+        };
+        let Some(claim) = claim else { return Ok(()) };
         let worked = Works::work(app, id, &claim).await;
         // Whatever came of it: nobody works at it any more.
         if let Err(error) = claim.release().await {

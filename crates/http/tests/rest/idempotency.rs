@@ -1,6 +1,8 @@
 //! A request that comes again with the same key is answered as it was.
 
 use reqwest::Method;
+use roadstead_core::ErrorKind;
+use roadstead_core::memory::Fault;
 use serde_json::{Value, json};
 
 use crate::audit::{changing, filled};
@@ -51,6 +53,21 @@ async fn what_was_done_is_answered_again_and_not_done_again() {
         }
     }
     rig.keyed(Method::POST, CONTAINERS, "k2", &spec("one")).await.problem(409, "already_exists");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_is_not_made_again_because_its_start_failed() {
+    let rig = Rig::start().await;
+    rig.fault("container.start", &Fault::Refuse(ErrorKind::ResourceExhausted), 100);
+    let path = format!("{CONTAINERS}?start=true");
+    for replayed in ["", "true"] {
+        let reply = rig.keyed(Method::POST, &path, "k1", &json!({"image": "roadstead/busybox:latest"})).await;
+        assert_eq!(reply.header("idempotency-replayed"), replayed);
+        let id = rig.get("/v1/containers?fresh=true").await.is(200).json()["items"][0]["id"].clone();
+        let problem = reply.problem(429, "resource_exhausted");
+        assert_eq!((&problem["retry"], &problem["resource"]), (&json!("unknown"), &id), "{problem}");
+    }
+    assert_eq!(rig.calls().iter().filter(|call| **call == "node.create_container").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

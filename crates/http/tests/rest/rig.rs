@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use roadstead_core::Registry;
-use roadstead_core::memory::{Faults, MemoryEngine, MemoryNode};
+use roadstead_core::memory::{Fault, Faults, MemoryEngine, MemoryNode};
 use roadstead_http::{Config, NodeConfig, Running, Server};
 use serde_json::{Value, json};
 
@@ -144,6 +144,11 @@ impl Rig {
     /// The operations that the engine of `sea` was asked for.
     pub(crate) fn calls(&self) -> Vec<&'static str> {
         self.faults(Faults::calls)
+    }
+
+    /// The next calls of an operation at the engine of `sea` have a fault.
+    pub(crate) fn fault(&self, operation: &str, fault: &Fault, times: u32) {
+        self.faults(|faults| faults.script(operation, fault.clone(), times).unwrap());
     }
 
     /// The engine of `sea` goes away.

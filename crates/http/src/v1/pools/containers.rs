@@ -8,14 +8,14 @@ use roadstead_core::pool::{
     ActedItem, ContainerAction, Decision, ManyOptions, PlacedContainer, Placement, PoolTotals, Strategy,
 };
 use roadstead_core::{
-    ContainerFilter, ContainerSpec, ContainerState, ContainerSummary, DeleteOptions, Error, LabelSelector, Listing,
-    Pool, PoolExt, Result, Signal, StopOptions, Timestamp,
+    ContainerFilter, ContainerSpec, ContainerState, ContainerSummary, DeleteOptions, Error, Job, LabelSelector,
+    Listing, Pool, PoolExt, Result, Signal, StopOptions, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use super::super::containers::{ContainersQuery, CreateQuery, state};
 use super::super::jobs::{JobView, WaitQuery, asked_by, wait_for};
-use super::super::{created, newest_first};
+use super::super::{begun, created, newest_first};
 use super::{TimeQuery, granted, reach};
 use crate::extract::{Json, Query};
 use crate::page::Page;
@@ -121,7 +121,7 @@ pub(crate) async fn create(
     let id = made.container.id.clone();
     if query.start {
         let container = reached.pool.node(&made.node)?.container(&id);
-        container.start().await.map_err(|error| error.with_resource(id.clone()))?;
+        container.start().await.map_err(|error| begun(error, &id))?;
     }
     // Members of an engine's own pool need not be nodes of the server.
     let location = match app.nodes.get(&made.node) {
@@ -275,9 +275,15 @@ pub(crate) async fn act(
     let job = Works::begin(&app, task, asked_by(&req)).await?;
     // Ends soon after its deadline; what is left for that is for the store.
     let patience = wait.unwrap_or(deadline + SETTLING);
-    let status = wait_for(&app, &job, Some(patience)).await?;
-    let record = job.record().await?;
-    let place = (header::LOCATION, format!("/v1/jobs/{}", status.id));
+    let told = async {
+        let _ = wait_for(&app, &job, Some(patience)).await?;
+        let record = job.record().await?;
+        // What there is of an end that is not there yet is of no use.
+        let items = if record.state.is_final() { job.items().await? } else { Vec::new() };
+        Ok((record, items))
+    };
+    let (record, items) = told.await.map_err(|error| begun(error, job.id()))?;
+    let place = (header::LOCATION, format!("/v1/jobs/{}", job.id()));
     if !record.state.is_final() {
         return Ok(HttpResponse::Accepted().insert_header(place).json(JobView::from(record)));
     }
@@ -286,7 +292,7 @@ pub(crate) async fn act(
         return Err(failure.into_error().into());
     }
     let mut listing = Listing::default();
-    listing.items = job.items().await?.into_iter().map(ActedItem::from).collect();
+    listing.items = items.into_iter().map(ActedItem::from).collect();
     (listing.errors, listing.nodes) = (record.errors, record.answers);
     // Members in the order of the pool; they have answered in another one.
     listing.items.sort_by_key(|item| listing.nodes.iter().position(|answer| answer.node == item.node));

@@ -10,6 +10,7 @@ use roadstead_core::store::Kept;
 use roadstead_core::{Error, Job, Listing, NodeError, NodeInfo, Pool, PoolExt, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::super::begun;
 use super::super::jobs::{WaitQuery, asked_by, wait_for};
 use super::containers::{FilterBody, PlacementBody};
 use super::{granted, reach};
@@ -253,7 +254,7 @@ pub(crate) async fn drain(
 }
 
 async fn accepted(app: &App, job: &dyn Job, wait: Option<std::time::Duration>, plan: DrainPlan) -> Answer {
-    let status = wait_for(app, job, wait).await?;
+    let status = wait_for(app, job, wait).await.map_err(|error| begun(error, job.id()))?;
     let over = status.state.is_final() && wait.is_some();
     let mut response = if over { HttpResponse::Ok() } else { HttpResponse::Accepted() };
     if let Some(wait) = wait {
