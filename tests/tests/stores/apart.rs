@@ -10,7 +10,7 @@ use roadstead_tests::etcd::OwnEtcd;
 use serde_json::json;
 
 use crate::servers::{Kind, covered, done, member, names, watches};
-use crate::until;
+use crate::{leader, until};
 
 /// How a member is cut off.
 #[derive(Clone, Copy, Debug)]
@@ -19,16 +19,6 @@ enum Cut {
     Peers,
     /// From everybody.
     Whole,
-}
-
-async fn leader(own: &OwnEtcd) -> usize {
-    let mut found = None;
-    until("one leads", async || {
-        found = own.leader();
-        found.is_some()
-    })
-    .await;
-    found.unwrap()
 }
 
 /// Reads from a server again and again, each time with success. Gives the longest time for which a node was not watched, as far as

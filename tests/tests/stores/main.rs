@@ -26,6 +26,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use roadstead_core::store::{Key, Store, Watched};
 use roadstead_core::{ItemStream, Result};
+use roadstead_tests::etcd::OwnEtcd;
 
 /// No sound etcd takes this long for anything.
 const SOON: Duration = Duration::from_secs(60);
@@ -49,4 +50,15 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         assert!(tokio::time::Instant::now() < end, "{what}: not within {} s", SOON.as_secs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Which member leads, once they agree on one.
+async fn leader(own: &OwnEtcd) -> usize {
+    let mut found = None;
+    until("one leads", async || {
+        found = own.leader();
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
 }

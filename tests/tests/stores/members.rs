@@ -9,20 +9,10 @@ use roadstead_core::{ErrorKind, Retry};
 use roadstead_tests::etcd::OwnEtcd;
 
 use crate::writers::Work;
-use crate::{SOON, key, next, open, until};
+use crate::{SOON, key, leader, next, open, until};
 
 /// How often everybody writes before and after each event.
 const SOME: u64 = 20;
-
-async fn leader(own: &OwnEtcd) -> usize {
-    let mut found = None;
-    until("one leads", async || {
-        found = own.leader();
-        found.is_some()
-    })
-    .await;
-    found.unwrap()
-}
 
 /// A store that asks this member first.
 async fn first(own: &OwnEtcd, member: usize, prefix: &str) -> Arc<dyn Store> {
