@@ -37,11 +37,12 @@ mod state_dir;
 mod stream;
 mod v1;
 mod webhooks;
+mod wish;
 mod work;
 
 pub use alerts::AlertConfig;
 pub use config::{Config, Layer, LogFormat, NodeConfig, NodeTable, StoreConfig};
-pub use nodes::{NewNode, NodeSlot, NodeSource, Nodes, StoredNode};
+pub use nodes::{NewNode, NodeSlot, NodeSource, Nodes, Place, StoredNode};
 pub use problem::{Document, HTTP_ROWS, HttpRow, PROBLEM_JSON, Problem};
 pub use records::Records;
 pub use server::{Running, Server, assemble, warnings};

@@ -28,7 +28,7 @@ use crate::fleet::Duty;
 use crate::journal::{Bounds as JournalBounds, follow_alerts};
 use crate::mirrors;
 use crate::moves::Moves;
-use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes};
+use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes, Place};
 use crate::pools::Pools;
 use crate::problem::Problem;
 use crate::records::Records;
@@ -73,7 +73,8 @@ pub async fn assemble(config: &Config, registry: Registry, records: &Records) ->
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let bounds =
         Bounds { quick: seconds(config.request_timeout_seconds), slow: seconds(config.archive_timeout_seconds) };
-    let nodes = Nodes::load(registry, options, bounds, records).await?;
+    let here = Place::here(&StateDir::at(&config.state_dir).server_id()?);
+    let nodes = Nodes::load(registry, options, bounds, records, here).await?;
     for (name, node) in &config.nodes {
         let node = node.named(name);
         nodes.check(&node).map_err(|error| Error::invalid(format!("nodes.{name}"), error.message().to_owned()))?;
@@ -138,6 +139,8 @@ impl Server {
         let state_dir = StateDir::open(&config.state_dir)?;
         let token = state_dir.admin_token()?;
         let token_path = state_dir.token_path();
+        // Made now: it is only read later.
+        state_dir.server_id()?;
         // Bound first, so that a second server on the same address fails before it does anything.
         let listeners = config.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>>>()?;
         let addresses = listeners

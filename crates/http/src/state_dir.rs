@@ -1,4 +1,4 @@
-//! The state directory: the admin token, the embedded store's file, and the lock by which a directory has one server.
+//! The state directory: the server's id, the admin token, the embedded store's file, and the lock by which a directory has one server.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -119,6 +119,37 @@ impl StateDir {
         Ok(Secret::new(token))
     }
 
+    /// The id of the server that uses this directory, the same after each start; made on the first. Empty where there is none yet and
+    /// the directory is only looked at.
+    ///
+    /// # Errors
+    /// When the file cannot be read or made, or holds none.
+    pub fn server_id(&self) -> Result<String> {
+        let path = self.path.join("server.id");
+        let unusable = || {
+            let words = format!("the file {} holds no id; delete it to have a new one made", path.display());
+            Error::new(ErrorKind::InvalidInput, words)
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => match uuid::Uuid::parse_str(text.trim()) {
+                Ok(id) => Ok(id.simple().to_string()),
+                Err(_) => Err(unusable()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.lock.is_none() {
+                    return Ok(String::new());
+                }
+                let id = uuid::Uuid::new_v4().simple().to_string();
+                let temporary = self.write_temporary("server.id", id.as_bytes())?;
+                fs::rename(&temporary, &path).map_err(|error| failed("write", &path, error))?;
+                self.sync()?;
+                Ok(id)
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(unusable()),
+            Err(error) => Err(failed("read", &path, error)),
+        }
+    }
+
     /// Where the embedded store is.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
@@ -183,6 +214,22 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(&state.path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["admin.token", "lock"], "no temporary file stays");
+    }
+
+    #[test]
+    fn the_id_of_the_server_is_made_once() {
+        let (_directory, state) = open();
+        let looked_at = StateDir::at(&state.path);
+        assert_eq!(looked_at.server_id().unwrap(), "");
+        let id = state.server_id().unwrap();
+        assert_eq!((id.len(), &state.server_id().unwrap()), (32, &id));
+        assert_eq!(looked_at.server_id().unwrap(), id);
+        for damaged in ["", "no id", "\u{fffd}"] {
+            fs::write(state.path.join("server.id"), damaged).unwrap();
+            assert_eq!(state.server_id().unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        fs::write(state.path.join("server.id"), [0xff]).unwrap();
+        assert_eq!(state.server_id().unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Which nodes this server watches: each node of the store is watched by exactly one of the servers that are alive.
 //!
-//! Every server computes for each node the same order of all servers (rendezvous hashing, so that few nodes change hands when one comes
-//! or goes), claims those for which it is the first, and gives back the others. The claim decides, not the order: two servers may see
-//! different ones for a moment, and still one has it.
+//! Every server computes for each node the same order of the servers that reach it (rendezvous hashing, so that few nodes change hands when
+//! one comes or goes), claims those for which it is the first, and gives back the others. The claim decides, not the order: two servers may
+//! see different ones for a moment, and still one has it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use roadstead_core::Result;
 use roadstead_core::store::{Claim, Guard};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::Fleet;
-use crate::etag::fingerprint;
+use super::{Fleet, ServerRecord};
 use crate::nodes::{NodeSlot, NodeSource, Nodes};
 
 /// Below which the claims are.
@@ -72,9 +72,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first server for a node: the one whose hash together with the node's name is the greatest.
-fn first<'a>(node: &str, servers: &'a [String]) -> Option<&'a str> {
-    servers.iter().map(String::as_str).max_by_key(|server| fingerprint(format!("{server} {node}").as_bytes()))
+/// The first server for a node: of those that reach it the one whose hash together with the node's name is the greatest. All servers, of
+/// whatever version, have to find the same one.
+fn first<'a>(node: &str, servers: &'a [ServerRecord]) -> Option<&'a str> {
+    let reach = servers.iter().filter(|server| !server.unreached_nodes.contains(node));
+    reach.map(|server| server.id.as_str()).max_by_key(|server| Sha256::digest(format!("{server} {node}")))
 }
 
 fn name(node: &str) -> String {
@@ -145,7 +147,8 @@ impl Duty {
         // With the session went what was claimed in it.
         lock(&self.claims).retain(|_, claim| claim.holds());
         self.tell(None);
-        let servers: Vec<_> = fleet.servers().await?.into_iter().map(|server| server.id).collect();
+        fleet.does_not_reach(nodes.unreached()).await?;
+        let servers = fleet.servers().await?;
         let of_store = nodes.all().into_iter().filter(|slot| slot.source() == NodeSource::Added);
         let ours: Vec<_> = of_store
             .map(|slot| slot.name().to_owned())
@@ -167,8 +170,7 @@ impl Duty {
             if lock(&self.claims).contains_key(&node) {
                 continue;
             }
-            let claim = if mine(&node) { fleet.held(&name(&node)).await? } else { fleet.claim(&name(&node)).await? };
-            match claim {
+            match fleet.claim(&name(&node)).await? {
                 Some(claim) => {
                     lock(&self.claims).insert(node, claim);
                 }

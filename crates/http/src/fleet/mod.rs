@@ -5,8 +5,8 @@
 
 mod duty;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roadstead_core::store::{Claim, Prefix, Session, Store, Table, Transaction, entries};
@@ -35,6 +35,9 @@ pub(crate) struct ServerRecord {
     pub(crate) version: String,
     /// When it was started.
     pub(crate) started_at: Timestamp,
+    /// Nodes of the store that it does not reach: it has an own node of that name, or their address is one that only another machine knows.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) unreached_nodes: BTreeSet<String>,
 }
 
 /// This server among those that share its store.
@@ -43,8 +46,15 @@ pub(crate) struct Fleet {
     store: Arc<dyn Store>,
     servers: Table<ServerRecord>,
     claims: Prefix,
-    own: ServerRecord,
+    id: String,
+    /// As it is told to the others.
+    own: Mutex<ServerRecord>,
     session: watch::Sender<Option<Session>>,
+}
+
+/// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Fleet {
@@ -60,22 +70,44 @@ impl Fleet {
             host: host.map(|host| host.trim().to_owned()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: Timestamp::now(),
+            unreached_nodes: BTreeSet::new(),
         };
-        let fleet = Fleet { store, servers, claims: Prefix::new("claims/")?, own, session: watch::Sender::new(None) };
+        let (claims, id) = (Prefix::new("claims/")?, own.id.clone());
+        let fleet = Fleet { store, servers, claims, id, own: Mutex::new(own), session: watch::Sender::new(None) };
         fleet.begin().await?;
         Ok(fleet)
     }
 
     async fn begin(&self) -> Result<()> {
         let (session, renewal) = Session::begin(Arc::clone(&self.store), LIFE).await?;
-        let here = Transaction::new().put_with(
-            self.servers.key(&self.own.id)?,
-            self.servers.encode(&self.own)?,
-            session.lease(),
-        );
-        self.store.commit(&here).await?;
+        let own = lock(&self.own).clone();
+        self.tell(&own, &session).await?;
         tokio::spawn(renewal);
         self.session.send_replace(Some(session));
+        Ok(())
+    }
+
+    async fn tell(&self, own: &ServerRecord, session: &Session) -> Result<()> {
+        let here = Transaction::new().put_with(
+            self.servers.key(&own.id)?,
+            self.servers.encode(own)?,
+            session.lease(),
+        );
+        self.store.commit(&here).await.map(drop)
+    }
+
+    /// Tells the others which nodes of the store this server does not reach, if that is not what they know.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no session now, and those of the store.
+    pub(crate) async fn does_not_reach(&self, nodes: BTreeSet<String>) -> Result<()> {
+        let own = lock(&self.own).clone();
+        if own.unreached_nodes == nodes {
+            return Ok(());
+        }
+        let own = ServerRecord { unreached_nodes: nodes, ..own };
+        self.tell(&own, &self.session()?).await?;
+        *lock(&self.own) = own;
         Ok(())
     }
 
@@ -112,7 +144,7 @@ impl Fleet {
 
     /// Its id.
     pub(crate) fn id(&self) -> &str {
-        &self.own.id
+        &self.id
     }
 
     /// Every server that is alive, by id.
@@ -129,12 +161,17 @@ impl Fleet {
         session.ok_or_else(|| Error::new(ErrorKind::Unavailable, "this server has no session now"))
     }
 
-    /// Claims what only one server may do; `None` when another one does it, or this one does already.
+    /// Claims what only one server may do; `None` when another one does it. What this server has claimed already it gets again, since the
+    /// answer to a claim, or to giving one back, may have been lost: whoever asks makes sure that nobody else here does the same.
     ///
     /// # Errors
     /// `Unavailable` when there is no session now, and those of the store.
     pub(crate) async fn claim(&self, name: &str) -> Result<Option<Claim>> {
-        self.session()?.claim(&self.claims.key(name)?, self.own.id.clone()).await
+        let (session, key) = (self.session()?, self.claims.key(name)?);
+        match session.claim(&key, self.id.clone()).await? {
+            Some(claim) => Ok(Some(claim)),
+            None => session.held(&key).await,
+        }
     }
 
     /// What this server has claimed already, as the store has it.

@@ -84,8 +84,6 @@ pub(super) struct Driven {
     pub(super) ending: Pin<Box<dyn Future<Output = &'static str> + Send>>,
     /// That nobody else works at it. Given back before the job is seen to end.
     pub(super) claimed: Claimed,
-    /// Held until the work is over.
-    pub(super) place: Box<dyn Send>,
 }
 
 impl Driven {
@@ -123,7 +121,6 @@ impl Driven {
                     // Before the job is seen to end, so that whoever waited for it may apply the move again.
                     drop(driven.work);
                     driven.claimed.release().await;
-                    drop(driven.place);
                     rest.pop_front().map(|next| (Ok(next), At::Ending(rest)))
                 }
             }

@@ -4,16 +4,34 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use roadstead_core::migration::{MoveLog, MoveRecord};
-use roadstead_core::store::{Claim, Store, Table, TableChange, Transaction};
+use roadstead_core::store::{Claim, Kept, Prefix, Store, Table, TableChange, Transaction};
 use roadstead_core::{Error, ErrorKind, ItemStream, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::nodes::Identities;
+use crate::wish::Wish;
+
+/// A move as the store keeps it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KeptMove {
+    #[serde(flatten)]
+    pub(super) record: MoveRecord,
+    /// Which engines its nodes were where it was asked for: it is worked at only where they are the same.
+    #[serde(default, skip_serializing_if = "Identities::is_empty")]
+    pub(super) meant: Identities,
+}
 
 /// Keeps records by the id of the move.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreLog {
-    table: Table<MoveRecord>,
+    table: Table<KeptMove>,
+    /// Below which there is what else belongs to one, by its id.
+    parts: Prefix,
     store: Arc<dyn Store>,
     /// Without it nothing is written any more.
     claim: Option<Claim>,
+    /// Written with each record.
+    meant: Identities,
 }
 
 /// Nothing else is a move's id, nor the name of a record.
@@ -22,17 +40,30 @@ fn is_id(id: &str) -> bool {
 }
 
 impl StoreLog {
-    pub(crate) fn new(store: Arc<dyn Store>, table: Table<MoveRecord>) -> Self {
-        StoreLog { table, store, claim: None }
+    pub(crate) fn new(store: Arc<dyn Store>, table: Table<KeptMove>, parts: Prefix) -> Self {
+        StoreLog { table, parts, store, claim: None, meant: Identities::new() }
     }
 
-    /// The same for one who works at a move: it writes only as long as the claim holds.
-    pub(super) fn under(&self, claim: Claim) -> Self {
-        StoreLog { claim: Some(claim), ..self.clone() }
+    /// The same for one who works at a move of these nodes: it writes only as long as the claim holds.
+    pub(super) fn under(&self, claim: Claim, meant: Identities) -> Self {
+        StoreLog { claim: Some(claim), meant, ..self.clone() }
+    }
+
+    /// What is kept of a move.
+    pub(super) async fn kept(&self, id: &str) -> Result<Option<KeptMove>> {
+        if !is_id(id) {
+            return Ok(None);
+        }
+        Ok(self.table.get(id).await?.map(|kept| kept.value))
+    }
+
+    /// The wish that a move is called off.
+    pub(super) fn wish(&self, id: &str) -> Result<Wish<()>> {
+        Wish::to_end(&self.store, Prefix::new(format!("{}{id}/", self.parts.as_str()))?)
     }
 
     /// Tells of records that are written after now.
-    pub(super) async fn written(&self) -> Result<ItemStream<TableChange<MoveRecord>>> {
+    pub(super) async fn written(&self) -> Result<ItemStream<TableChange<KeptMove>>> {
         self.table.watch(self.store.revision().await?).await
     }
 }
@@ -43,7 +74,8 @@ impl MoveLog for StoreLog {
         if !is_id(record.id()) {
             return Err(Error::new(ErrorKind::Unexpected, "a move has an id that is none"));
         }
-        let mut save = Transaction::new().put(self.table.key(record.id())?, self.table.encode(record)?);
+        let kept = KeptMove { record: record.clone(), meant: self.meant.clone() };
+        let mut save = Transaction::new().put(self.table.key(record.id())?, self.table.encode(&kept)?);
         if let Some(claim) = &self.claim {
             save = save.when(claim.guard());
         }
@@ -54,10 +86,7 @@ impl MoveLog for StoreLog {
     }
 
     async fn load(&self, id: &str) -> Result<Option<MoveRecord>> {
-        if !is_id(id) {
-            return Ok(None);
-        }
-        Ok(self.table.get(id).await?.map(|kept| kept.value))
+        Ok(self.kept(id).await?.map(|kept| kept.record))
     }
 
     async fn list(&self) -> Result<Vec<MoveRecord>> {
@@ -65,7 +94,7 @@ impl MoveLog for StoreLog {
         let mut records = Vec::with_capacity(all.len());
         for (_, record) in all {
             match record {
-                Ok(record) => records.push(record.value),
+                Ok(Kept { value, .. }) => records.push(value.record),
                 // One that is damaged must not hide the others; it stays for a person to look at.
                 Err(error) => tracing::error!(%error, "the record of a move is left out"),
             }
@@ -75,6 +104,10 @@ impl MoveLog for StoreLog {
     }
 
     async fn remove(&self, id: &str) -> Result<()> {
-        if is_id(id) { self.table.remove(id).await } else { Ok(()) }
+        if !is_id(id) {
+            return Ok(());
+        }
+        let gone = Transaction::new().delete(self.table.key(id)?).delete(self.wish(id)?.key().clone());
+        self.store.commit(&gone).await.map(drop)
     }
 }

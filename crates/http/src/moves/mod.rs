@@ -18,6 +18,7 @@ use crate::audit::{Deed, End, Outcome};
 use crate::nodes::away;
 use crate::state::App;
 use job::{Driven, Reporter};
+use log::KeptMove;
 
 pub(crate) use log::StoreLog;
 
@@ -25,6 +26,9 @@ pub(crate) use log::StoreLog;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Between two looks at what another server works at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Which way a move is driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +46,23 @@ pub(crate) struct Active {
     pub(crate) job: Arc<dyn Job>,
 }
 
+/// What came of it that a move was called off.
+pub(crate) enum CalledOff {
+    /// It is back, or has not begun.
+    Over,
+    /// This job brings it back.
+    Here(Arc<dyn Job>),
+    /// The server that works at it brings it back.
+    Elsewhere,
+}
+
 /// Every move of the server.
 #[derive(Debug)]
 pub(crate) struct Moves {
     log: StoreLog,
     active: Arc<Mutex<BTreeMap<String, Active>>>,
+    /// Those that are worked at here, or are just being taken up or given back.
+    taken: Arc<Mutex<BTreeSet<String>>>,
     /// Those that are looked after until they are over.
     looked_after: Mutex<BTreeSet<String>>,
 }
@@ -60,35 +76,53 @@ fn is_done(record: &MoveRecord, step: Step) -> bool {
     record.steps.iter().any(|known| known.step == step && known.finished_at.is_some())
 }
 
-/// Taken out of the table of active moves however the work on it ends.
+/// That nobody else here works at a move; given up however the work on it ends.
 struct Place {
     id: String,
     active: Arc<Mutex<BTreeMap<String, Active>>>,
+    taken: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         lock(&self.active).remove(&self.id);
+        lock(&self.taken).remove(&self.id);
     }
 }
 
-/// A claim that is given back however the work under it ends.
-struct Claimed(Option<Claim>);
+/// That nobody else works at a move, at no server; given back however the work under it ends.
+struct Claimed {
+    claim: Option<Claim>,
+    /// Until the claim is given back: whoever takes the move up next would find it still claimed by this server.
+    place: Option<Place>,
+}
 
 impl Claimed {
+    fn take(&mut self) -> Self {
+        Claimed { claim: self.claim.take(), place: self.place.take() }
+    }
+
+    fn claim(&self) -> Result<Claim> {
+        let none = || Error::new(ErrorKind::Unexpected, "a move is worked at without a claim");
+        self.claim.clone().ok_or_else(none)
+    }
+
     async fn release(mut self) {
-        if let Some(claim) = self.0.take()
+        if let Some(claim) = self.claim.take()
             && let Err(error) = claim.release().await
         {
-            tracing::warn!(%error, "a claim on a move is not given back; it is over with the session");
+            tracing::warn!(%error, "a claim on a move is not given back; it is found again, or over with the session");
         }
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        if let (Some(claim), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(Claimed(Some(claim)).release());
+        let left = self.take();
+        if left.claim.is_some()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(left.release());
         }
     }
 }
@@ -107,7 +141,7 @@ impl Drop for LookedAfter {
 
 impl Moves {
     pub(crate) fn new(log: StoreLog) -> Self {
-        Moves { log, active: Arc::default(), looked_after: Mutex::default() }
+        Moves { log, active: Arc::default(), taken: Arc::default(), looked_after: Mutex::default() }
     }
 
     /// What will be done.
@@ -172,15 +206,16 @@ impl Moves {
     ) -> Result<Arc<dyn Job>> {
         let mut record = MoveRecord::new(plan);
         record.request_id = request_id;
+        let meant = app.nodes.identities([record.plan.source.as_str(), record.plan.target.as_str()]);
         // Before it is written down: other servers look after what nobody has claimed.
-        let claim = self.claim(app, record.id()).await?;
-        let mut claimed = Claimed(Some(claim.clone()));
-        self.log.under(claim).save(&record).await?;
+        let mut claimed = self.claim(app, record.id()).await?;
+        self.log.under(claimed.claim()?, meant.clone()).save(&record).await?;
         let app = app.clone();
         // It is begun though its caller leaves now: what is written down is made by the next server, and so by this one.
         let begun = tokio::spawn(async move {
             let id = record.id().to_owned();
-            let begun = app.moves.attempt(&app, record, Direction::Forward, &mut claimed).await;
+            let kept = KeptMove { record, meant };
+            let begun = app.moves.attempt(&app, kept, Direction::Forward, &mut claimed).await;
             match begun {
                 Ok(_) => Self::look_after(&app, id, Attempts::AfterOutages),
                 Err(_) => {
@@ -224,52 +259,67 @@ impl Moves {
         }
     }
 
-    /// Works at a move as a job of the target's node, and goes on with it as long as only a node that is away keeps it from its end.
+    /// Works at a move as a job of the target's node, because of a request, and goes on with it as long as only a node that is away keeps it
+    /// from its end.
     ///
     /// # Errors
-    /// `Conflict` when it is being worked at, and as [`Moves::nodes`].
+    /// `Conflict` when it is being worked at, or a node of it is one of another server only, and as [`Moves::nodes`].
     pub(crate) async fn drive(
         &self,
         app: &Data<App>,
-        mut record: MoveRecord,
+        id: &str,
         direction: Direction,
         request_id: Option<String>,
     ) -> Result<Arc<dyn Job>> {
-        record.request_id = request_id.or(record.request_id);
-        let id = record.id().to_owned();
-        let job = self.take_up(app, record, direction).await?;
-        Self::look_after(app, id, Attempts::AfterOutages);
+        let mut kept = self.kept(id).await?;
+        if let Some(node) = app.nodes.first_other(&kept.meant) {
+            return Err(is_of_another(id, node));
+        }
+        let mut claimed = self.claim(app, id).await?;
+        if direction == Direction::Forward {
+            // It was wished before this.
+            self.log.wish(id)?.forget().await?;
+        }
+        kept.record.request_id = request_id.or(kept.record.request_id);
+        let job = self.attempt(app, kept, direction, &mut claimed).await?;
+        Self::look_after(app, id.to_owned(), Attempts::AfterOutages);
         Ok(job)
     }
 
+    async fn kept(&self, id: &str) -> Result<KeptMove> {
+        self.log.kept(id).await?.ok_or_else(|| Error::not_found("migration", id))
+    }
+
     /// Lets nobody else work at a move, here or at another server.
-    async fn claim(&self, app: &App, id: &str) -> Result<Claim> {
+    async fn claim(&self, app: &App, id: &str) -> Result<Claimed> {
         let worked_at = |by: &str| {
             Error::new(ErrorKind::Conflict, format!("the migration is being worked at{by}")).with_resource(id)
         };
-        if lock(&self.active).contains_key(id) {
+        if !lock(&self.taken).insert(id.to_owned()) {
             return Err(worked_at(""));
         }
+        let place = Place { id: id.to_owned(), active: Arc::clone(&self.active), taken: Arc::clone(&self.taken) };
         let claim = app.fleet.claim(&format!("moves/{id}")).await?;
-        claim.ok_or_else(|| worked_at(" by another server"))
+        Ok(Claimed { claim: Some(claim.ok_or_else(|| worked_at(" by another server"))?), place: Some(place) })
     }
 
     /// Works at it under a claim, which is taken when the work has begun.
     async fn attempt(
         &self,
         app: &App,
-        record: MoveRecord,
+        kept: KeptMove,
         direction: Direction,
         claimed: &mut Claimed,
     ) -> Result<Arc<dyn Job>> {
+        let KeptMove { record, meant } = kept;
         let (source, target, direction) = Self::nodes(app, &record, direction).await?;
         let to = app.nodes.get(&record.plan.target)?;
         let id = record.id().to_owned();
-        let unclaimed = || Error::new(ErrorKind::Unexpected, "a move is worked at without a claim");
-        let claim = claimed.0.clone().ok_or_else(unclaimed)?;
+        let claim = claimed.claim()?;
         // Whoever asked has his answer long before it is over, and it may go on without anybody who asks.
         let begun = app.audit.begin(deed(&record, direction)).await?;
-        let log = self.log.under(claim.clone());
+        let log = self.log.under(claim.clone(), meant);
+        let wish = log.wish(&id)?;
         let canceller = Canceller::default();
         let shared = Arc::new(Mutex::new(record.clone()));
         let (reporter, reports) = Reporter::new(Arc::clone(&shared));
@@ -282,7 +332,7 @@ impl Moves {
         };
         let command = [words, &record.plan.container, &record.plan.source, &record.plan.target];
         let spec = roadstead_core::JobSpec::new(command);
-        let (job, place) = {
+        let (job, feed) = {
             let mut active = lock(&self.active);
             let slot = to.keeper().admit(None, &spec)?;
             let work = async move {
@@ -297,15 +347,27 @@ impl Moves {
                     Direction::Back => mover.roll_back(record).await,
                 }
             };
+            let called_off = canceller.clone();
             let work = async move {
-                let done = work.await;
+                let mut work = std::pin::pin!(work);
+                let done = tokio::select! {
+                    done = &mut work => done,
+                    () = wish.comes() => {
+                        called_off.cancel();
+                        work.await
+                    }
+                };
+                if done.as_ref().is_ok_and(|record| record.state.is_final())
+                    && let Err(error) = wish.forget().await
+                {
+                    tracing::debug!(%error, "the wish that a migration is called off stays, which is over");
+                }
                 begun.end(match &done {
                     Ok(_) => End::of(Outcome::Succeeded),
                     Err(error) => End::failed(error.kind(), error.retry()),
                 });
                 done
             };
-            let place = Place { id: id.clone(), active: Arc::clone(&self.active) };
             let ending = app.ending();
             let driven = Driven {
                 work: Box::pin(work),
@@ -316,14 +378,13 @@ impl Moves {
                         () = claim.lost() => "this server has lost the store; the move goes on here or on another one",
                     }
                 }),
-                claimed: Claimed(claimed.0.take()),
-                place: Box::new(place),
+                claimed: claimed.take(),
             };
             let (job, feed) = slot.started(job::call_off(canceller.clone()), driven.progress());
             active.insert(id, Active { record: shared, canceller, job: Arc::clone(&job) });
             (job, feed)
         };
-        tokio::spawn(place);
+        tokio::spawn(feed);
         Ok(job)
     }
 
@@ -331,43 +392,65 @@ impl Moves {
     ///
     /// # Errors
     /// `Conflict` when the commit was made.
-    pub(crate) async fn cancel(
-        &self,
-        app: &Data<App>,
-        id: &str,
-        request_id: Option<String>,
-    ) -> Result<Option<Arc<dyn Job>>> {
+    pub(crate) async fn cancel(&self, app: &Data<App>, id: &str, request_id: Option<String>) -> Result<CalledOff> {
         let (record, active) = self.get(id).await?;
-        let committed = is_done(&record, Step::RetireSource);
-        if record.state == MoveState::Done || (committed && record.state == MoveState::Moving) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "the container is on the target already: only finishing helps",
-            )
-            .with_resource(id.to_owned()));
-        }
+        refuse_after_commit(&record)?;
         if let Some(active) = active {
             active.canceller.cancel();
-            return Ok(Some(active.job));
+            return Ok(CalledOff::Here(active.job));
         }
-        // What is lost may be there again.
-        if record.state == MoveState::RolledBack {
-            return Ok(None);
-        }
-        if !is_done(&record, Step::Prepare) && record.state != MoveState::Lost {
+        let mut claimed = match self.claim(app, id).await {
+            Ok(claimed) => claimed,
+            // Whoever works at it is told; and if he dies before, whoever takes it up.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                self.log.wish(id)?.make(&()).await?;
+                return Ok(CalledOff::Elsewhere);
+            }
+            Err(error) => return Err(error),
+        };
+        // As it is now that nobody else works at it.
+        let mut kept = self.kept(id).await?;
+        let record = &mut kept.record;
+        let done = if let Err(error) = refuse_after_commit(record) {
+            Err(error)
+        } else if record.state == MoveState::RolledBack {
+            Ok(CalledOff::Over)
+        } else if !is_done(record, Step::Prepare) && record.state != MoveState::Lost {
             // It has changed nothing yet.
-            let mut record = record;
             record.state = MoveState::RolledBack;
             record.updated_at = Timestamp::now();
-            self.log.save(&record).await?;
-            // An attempt that began in this moment goes back by itself.
-            let begun = lock(&self.active).get(id).cloned();
-            return Ok(begun.map(|active| {
-                active.canceller.cancel();
-                active.job
-            }));
+            let log = self.log.under(claimed.claim()?, kept.meant.clone());
+            log.save(&kept.record).await.map(|()| CalledOff::Over)
+        } else if let Some(node) = app.nodes.first_other(&kept.meant) {
+            Err(is_of_another(id, node))
+        } else {
+            // What is lost may be there again.
+            kept.record.request_id = request_id.or(kept.record.request_id);
+            let driven = self.attempt(app, kept, Direction::Back, &mut claimed).await;
+            driven.map(|job| {
+                Self::look_after(app, id.to_owned(), Attempts::AfterOutages);
+                CalledOff::Here(job)
+            })
+        };
+        claimed.release().await;
+        done
+    }
+
+    /// Whether a move that another server works at is over within this time.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the store.
+    pub(crate) async fn is_over_within(&self, app: &App, id: &str, wait: Duration) -> Result<bool> {
+        let over = async {
+            while !self.kept(id).await?.record.state.is_final() {
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok(true)
+        };
+        tokio::select! {
+            over = tokio::time::timeout(wait, over) => over.unwrap_or(Ok(false)),
+            () = app.ending() => Ok(false),
         }
-        self.drive(app, record, Direction::Back, request_id).await.map(Some)
     }
 
     /// Forgets a move that is over, or one of whose nodes is no node of the server any more, so that nothing can end it.
@@ -375,9 +458,12 @@ impl Moves {
     /// # Errors
     /// `Conflict` when it is not over.
     pub(crate) async fn forget(&self, app: &App, id: &str) -> Result<()> {
-        let (record, active) = self.get(id).await?;
-        let stranded = [&record.plan.source, &record.plan.target].into_iter().any(|node| app.nodes.get(node).is_err());
-        if active.is_some() || !(record.state.is_final() || stranded) {
+        let KeptMove { record, meant } = self.kept(id).await?;
+        let is_taken = lock(&self.taken).contains(id);
+        // What is a node of another server only is not gone.
+        let stranded = app.nodes.first_other(&meant).is_none()
+            && [&record.plan.source, &record.plan.target].into_iter().any(|node| app.nodes.get(node).is_err());
+        if is_taken || !(record.state.is_final() || stranded) {
             return Err(Error::new(ErrorKind::Conflict, "the migration is not over: finish it or call it off")
                 .with_resource(id.to_owned()));
         }
@@ -408,7 +494,7 @@ impl Moves {
                 while let Some(change) = written.next().await {
                     match change? {
                         TableChange::Put(id, Ok(record))
-                            if !record.value.state.is_final() && app.moves.is_of_others(&id) =>
+                            if !record.value.record.state.is_final() && app.moves.is_of_others(&id) =>
                         {
                             Self::look_after(&app, id, Attempts::AfterOutages);
                         }
@@ -429,7 +515,7 @@ impl Moves {
     }
 
     fn is_of_others(&self, id: &str) -> bool {
-        !lock(&self.active).contains_key(id) && !lock(&self.looked_after).contains(id)
+        !lock(&self.taken).contains(id) && !lock(&self.looked_after).contains(id)
     }
 
     /// Works at it again and again until it is over, unless somebody does so already.
@@ -446,12 +532,24 @@ impl Moves {
         });
     }
 
-    async fn take_up(&self, app: &App, record: MoveRecord, direction: Direction) -> Result<Arc<dyn Job>> {
-        let mut claimed = Claimed(Some(self.claim(app, record.id()).await?));
-        self.attempt(app, record, direction, &mut claimed).await
+    /// Goes on with a move that nobody works at.
+    async fn take_up(&self, app: &Data<App>, id: &str) -> Result<()> {
+        let kept = self.kept(id).await?;
+        if let Some(node) = app.nodes.first_other(&kept.meant) {
+            tracing::debug!(migration = id, node, "the move is that of a server whose node of this name is another one");
+            return Ok(());
+        }
+        if self.log.wish(id)?.made().await?.is_some() && refuse_after_commit(&kept.record).is_ok() {
+            return self.cancel(app, id, None).await.map(drop);
+        }
+        let back = kept.record.state == MoveState::RollingBack;
+        tracing::debug!(migration = id, back, "going on with a move that was interrupted");
+        let mut claimed = self.claim(app, id).await?;
+        let direction = if back { Direction::Back } else { Direction::Forward };
+        self.attempt(app, kept, direction, &mut claimed).await.map(drop)
     }
 
-    async fn finish(&self, app: &App, id: &str, mut attempts: Attempts) {
+    async fn finish(&self, app: &Data<App>, id: &str, mut attempts: Attempts) {
         let mut pause = PAUSE_MIN;
         loop {
             match self.get(id).await {
@@ -461,12 +559,9 @@ impl Moves {
                 Ok((record, None)) if attempts == Attempts::AfterOutages && !was_outage(&record) => {
                     return tracing::warn!(migration = id, "the move does not go on by itself");
                 }
-                Ok((record, None)) => {
-                    let back = record.state == MoveState::RollingBack;
-                    tracing::debug!(migration = id, back, "going on with a move that was interrupted");
-                    let direction = if back { Direction::Back } else { Direction::Forward };
-                    match self.take_up(app, record, direction).await {
-                        Ok(_) => attempts = Attempts::AfterOutages,
+                Ok((_, None)) => {
+                    match self.take_up(app, id).await {
+                        Ok(()) => attempts = Attempts::AfterOutages,
                         // Another server works at it, or has just done so.
                         Err(error) if error.kind() == ErrorKind::Conflict => {
                             tracing::debug!(migration = id, %error, "the move is not taken up");
@@ -482,6 +577,21 @@ impl Moves {
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
+}
+
+fn is_of_another(id: &str, node: &str) -> Error {
+    let words = format!("node {node} of the migration is one of the server where it was begun: only there it can be worked at");
+    Error::new(ErrorKind::Conflict, words).with_resource(id).with_node(node)
+}
+
+/// A move is called off as long as it is one.
+fn refuse_after_commit(record: &MoveRecord) -> Result<()> {
+    let committed = is_done(record, Step::RetireSource);
+    if record.state == MoveState::Done || (committed && record.state == MoveState::Moving) {
+        let words = "the container is on the target already: only finishing helps";
+        return Err(Error::new(ErrorKind::Conflict, words).with_resource(record.id()));
+    }
+    Ok(())
 }
 
 /// The work at a move, for the audit log.

@@ -5,10 +5,11 @@
 
 mod away;
 mod feed;
+mod identity;
 mod slot;
 mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -26,6 +27,9 @@ use slot::Shared;
 use stored::Stored;
 
 pub(crate) use away::away;
+use identity::NodeIdentity;
+pub(crate) use identity::Identities;
+pub use identity::Place;
 pub use slot::NodeSlot;
 pub use stored::StoredNode;
 
@@ -100,7 +104,11 @@ fn not_let_in(error: Error) -> Error {
 #[derive(Debug)]
 pub struct Nodes {
     shared: Shared,
+    /// Where this server is.
+    here: Place,
     slots: RwLock<BTreeMap<String, Arc<NodeSlot>>>,
+    /// Names of the store's nodes that are not served, since this server has an own node of that name.
+    left_out: RwLock<BTreeSet<String>>,
     stored: Arc<Stored>,
     /// Whoever changes what is kept and what is served holds it, so that both change in one order.
     changing: Mutex<()>,
@@ -115,19 +123,27 @@ impl Nodes {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn load(registry: Registry, options: ConnectOptions, bounds: Bounds, records: &Records) -> Result<Self> {
+    pub async fn load(
+        registry: Registry,
+        options: ConnectOptions,
+        bounds: Bounds,
+        records: &Records,
+        here: Place,
+    ) -> Result<Self> {
         let stored = Stored::new(records.nodes()?);
         let (added, loaded) = stored.all().await?;
         let nodes = Nodes {
             shared: Shared { registry: Arc::new(registry), options, bounds, changes: Changes::new() },
+            here,
             slots: RwLock::default(),
+            left_out: RwLock::default(),
             stored: Arc::new(stored),
             changing: Mutex::default(),
             loaded,
             changed: watch::Sender::new(0),
         };
-        for node in added {
-            nodes.insert(nodes.slot(&node.into(), NodeSource::Added, None));
+        for (name, node) in added {
+            nodes.insert(nodes.slot_of(&name, node));
         }
         Ok(nodes)
     }
@@ -171,13 +187,13 @@ impl Nodes {
     /// Serves a node of this machine or of the configuration. A name that is taken stays with the first; only a node
     /// that was added over REST gives way, since the configuration is what a person can see and edit.
     pub fn serve(&self, node: &NewNode, source: NodeSource) {
-        self.take_in(self.slot(node, source, None));
+        self.take_in(self.slot(node, source, None, None));
     }
 
     /// Serves a node that the environment names but that makes no sense, so that it is seen what is wrong.
     pub fn serve_broken(&self, name: &str, problem: String) {
         let node = NewNode { name: name.to_owned(), ..NewNode::default() };
-        self.take_in(self.slot(&node, NodeSource::Discovered, Some(problem)));
+        self.take_in(self.slot(&node, NodeSource::Discovered, Some(problem), None));
     }
 
     fn take_in(&self, slot: Arc<NodeSlot>) {
@@ -191,6 +207,7 @@ impl Nodes {
                     uri = old.uri(),
                     "a configured node has the name of an added one, which is left out"
                 );
+                self.leave_out(old.name(), true);
                 self.insert(slot);
             }
             Err(_) => self.insert(slot),
@@ -204,7 +221,7 @@ impl Nodes {
     pub async fn add(&self, mut node: NewNode) -> Result<Arc<NodeSlot>> {
         self.check(&node)?;
         self.free(&node.name)?;
-        let slot = self.slot(&node, NodeSource::Added, None);
+        let slot = self.slot(&node, NodeSource::Added, None, Some(&self.here));
         // Nothing is held meanwhile: a machine that does not answer must not keep other nodes from coming and going.
         if let Some(lasting) = slot.connect_first().await.map_err(not_let_in)? {
             node.uri = lasting;
@@ -212,7 +229,8 @@ impl Nodes {
         // Held to the end, and asked once more: of two that add the same name, one gets it.
         let _changing = self.changing.lock().await;
         self.free(&node.name)?;
-        self.stored.insert(&node.into()).await?;
+        let node = StoredNode { place: slot.place().cloned(), ..node.into() };
+        self.stored.insert(&node).await?;
         self.insert(Arc::clone(&slot));
         Ok(slot)
     }
@@ -311,11 +329,14 @@ impl Nodes {
     async fn follow_changes(&self, changes: &mut ItemStream<TableChange<StoredNode>>) -> Result<()> {
         while let Some(change) = changes.next().await {
             match change? {
-                TableChange::Put(_, Err(error)) => tracing::error!(%error, "nodes: one is left as it was"),
+                TableChange::Put(name, Err(error)) => {
+                    let _changing = self.changing.lock().await;
+                    self.apply(&name, Some(Err(error)));
+                }
                 TableChange::Put(name, Ok(_)) | TableChange::Deleted(name) => {
                     let _changing = self.changing.lock().await;
                     // As it is now: what is told may be over, by a change that was made here meanwhile.
-                    self.apply(&name, self.stored.get(&name).await?);
+                    self.apply(&name, self.stored.get(&name).await?.map(Ok));
                 }
                 _ => return Ok(()),
             }
@@ -327,7 +348,7 @@ impl Nodes {
     async fn reread(&self) -> Result<Revision> {
         let _changing = self.changing.lock().await;
         let (kept, seen) = self.stored.all().await?;
-        let kept: BTreeMap<_, _> = kept.into_iter().map(|node| (node.name.clone(), node)).collect();
+        let kept: BTreeMap<_, _> = kept.into_iter().collect();
         let gone = self.all().into_iter().filter(|slot| !kept.contains_key(slot.name()));
         for slot in gone {
             self.apply(slot.name(), None);
@@ -339,13 +360,16 @@ impl Nodes {
     }
 
     /// What is kept by this name now. Nodes of this machine and of the configuration stay as they are.
-    fn apply(&self, name: &str, kept: Option<StoredNode>) {
-        match (self.get(name), kept) {
-            (Ok(slot), _) if slot.source() != NodeSource::Added => {}
-            (Ok(slot), Some(node)) if slot.is(&node) => {}
-            (_, Some(node)) => self.insert(self.slot(&node.into(), NodeSource::Added, None)),
-            (Ok(_), None) => self.withdraw(name),
-            (Err(_), None) => {}
+    fn apply(&self, name: &str, kept: Option<Result<StoredNode>>) {
+        let slot = self.get(name).ok();
+        let is_own = slot.as_ref().is_some_and(|slot| slot.source() != NodeSource::Added);
+        match (slot, kept) {
+            (_, Some(_)) if is_own => self.leave_out(name, true),
+            (_, None) if is_own => self.leave_out(name, false),
+            (Some(slot), Some(Ok(node))) if slot.is(&node) => {}
+            (_, Some(node)) => self.insert(self.slot_of(name, node)),
+            (Some(_), None) => self.withdraw(name),
+            (None, None) => {}
         }
     }
 
@@ -371,6 +395,24 @@ impl Nodes {
         self.changed.subscribe()
     }
 
+    /// Whether there is a node of this name in the store beside an own one.
+    fn leave_out(&self, name: &str, is_there: bool) {
+        let mut left_out = self.left_out.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = if is_there { left_out.insert(name.to_owned()) } else { left_out.remove(name) };
+        drop(left_out);
+        if is_other {
+            self.announce();
+        }
+    }
+
+    /// The nodes of the store that this server does not reach.
+    pub(crate) fn unreached(&self) -> BTreeSet<String> {
+        let mut unreached = self.left_out.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let elsewhere = self.all().into_iter().filter(|slot| slot.is_elsewhere());
+        unreached.extend(elsewhere.map(|slot| slot.name().to_owned()));
+        unreached
+    }
+
     fn insert(&self, slot: Arc<NodeSlot>) {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(slot.name().to_owned(), slot);
         self.announce();
@@ -380,9 +422,45 @@ impl Nodes {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn slot(&self, node: &NewNode, source: NodeSource, problem: Option<String>) -> Arc<NodeSlot> {
+    /// One that is kept in the store. An address that only another machine knows is not taken for the same one here, and what makes no
+    /// sense is shown, since a node that silently is not there would be missed by nobody.
+    fn slot_of(&self, name: &str, node: Result<StoredNode>) -> Arc<NodeSlot> {
+        let node = match node {
+            Ok(node) => node,
+            Err(error) => {
+                tracing::error!(node = name, %error, "nodes: what is kept of one makes no sense");
+                let node = NewNode { name: name.to_owned(), ..NewNode::default() };
+                return self.slot(&node, NodeSource::Added, Some(error.message().to_owned()), None);
+            }
+        };
+        let place = node.place.clone();
+        let elsewhere = place.as_ref().filter(|place| !place.is(&self.here)).map(|place| {
+            format!("its address is one of the machine {}, where it was added: only a server there reaches it", place.host)
+        });
+        self.slot(&node.into(), NodeSource::Added, elsewhere, place.as_ref())
+    }
+
+    fn slot(
+        &self,
+        node: &NewNode,
+        source: NodeSource,
+        problem: Option<String>,
+        place: Option<&Place>,
+    ) -> Arc<NodeSlot> {
         let stored = (source == NodeSource::Added).then(|| Arc::clone(&self.stored));
-        Arc::new(NodeSlot::new(node, source, problem, &self.shared, stored))
+        let place = place.filter(|_| !identity::is_remote(&node.uri)).cloned();
+        Arc::new(NodeSlot::new(node, source, problem, place, &self.shared, stored))
+    }
+
+    /// Which engines these names mean here; names of no node are left out.
+    pub(crate) fn identities<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Identities {
+        let slots = names.into_iter().filter_map(|name| self.get(name).ok());
+        slots.map(|slot| (slot.name().to_owned(), NodeIdentity::of(&slot, &self.here))).collect()
+    }
+
+    /// The first name that means another engine here, or none.
+    pub(crate) fn first_other<'a>(&self, meant: &'a Identities) -> Option<&'a str> {
+        identity::first_other(meant, &self.here, |name| self.get(name).ok())
     }
 }
 

@@ -11,7 +11,7 @@ use roadstead_core::{ConnectOptions, Error, ErrorKind, Node, NodeUri, Registry, 
 
 use super::feed::Feed;
 use super::stored::{Stored, StoredNode};
-use super::{Bounds, NewNode, NodeSource};
+use super::{Bounds, NewNode, NodeSource, Place};
 
 /// After a failed attempt to connect, requests are answered from memory for this long, doubled with each failure.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
@@ -51,6 +51,8 @@ pub struct NodeSlot {
     registry: Arc<Registry>,
     /// What is wrong with it for as long as the server runs: the environment names an engine that makes no sense.
     problem: Option<String>,
+    /// Where its address is meant, if it is one of the store and that means something else on every machine.
+    place: Option<Place>,
     /// Work at moves to this node, as jobs. Other work of the server is in the store.
     keeper: JobKeeper,
     state: Mutex<Connection>,
@@ -112,6 +114,7 @@ impl NodeSlot {
         node: &NewNode,
         source: NodeSource,
         problem: Option<String>,
+        place: Option<Place>,
         shared: &Shared,
         stored: Option<Arc<Stored>>,
     ) -> Self {
@@ -130,6 +133,7 @@ impl NodeSlot {
             bounds: shared.bounds,
             registry: Arc::clone(&shared.registry),
             problem,
+            place,
             keeper: JobKeeper::new(node.name.clone(), limits),
             state: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),
@@ -156,11 +160,12 @@ impl NodeSlot {
 
     /// Whether it is what is kept.
     pub(super) fn is(&self, node: &StoredNode) -> bool {
-        let StoredNode { name, uri, certificate, key, authority, labels } = node;
+        let StoredNode { name, uri, certificate, key, authority, labels, place } = node;
         let options = &self.options;
         self.name == *name
             && lock(&self.address).uri == *uri
             && self.labels == *labels
+            && self.place == *place
             && (&options.certificate, &options.key, &options.authority) == (certificate, key, authority)
     }
 
@@ -180,6 +185,16 @@ impl NodeSlot {
     #[must_use]
     pub fn source(&self) -> NodeSource {
         self.source
+    }
+
+    /// Where its address is meant, if it is kept with that.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Whether it is one of the store that only servers of another machine reach, or nobody: what is kept of it makes no sense.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.source == NodeSource::Added && self.problem.is_some()
     }
 
     /// Its labels, by which pools choose their members and containers are placed.

@@ -7,7 +7,7 @@ use roadstead_core::store::{Kept, Revision, Table, TableChange};
 use roadstead_core::{ErrorKind, ItemStream, Result};
 use serde::{Deserialize, Serialize};
 
-use super::NewNode;
+use super::{NewNode, Place};
 
 /// A node as the store keeps it. The URI may hold a password, so this is never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct StoredNode {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Where its address is meant, when that means something else on every machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl std::fmt::Debug for StoredNode {
@@ -39,7 +42,7 @@ impl std::fmt::Debug for StoredNode {
 
 impl From<StoredNode> for NewNode {
     fn from(node: StoredNode) -> Self {
-        let StoredNode { name, uri, certificate, key, authority, labels } = node;
+        let StoredNode { name, uri, certificate, key, authority, labels, place: _ } = node;
         NewNode { name, uri, certificate, key, authority, labels }
     }
 }
@@ -47,7 +50,7 @@ impl From<StoredNode> for NewNode {
 impl From<NewNode> for StoredNode {
     fn from(node: NewNode) -> Self {
         let NewNode { name, uri, certificate, key, authority, labels } = node;
-        StoredNode { name, uri, certificate, key, authority, labels }
+        StoredNode { name, uri, certificate, key, authority, labels, place: None }
     }
 }
 
@@ -60,14 +63,13 @@ impl Stored {
         Stored(table)
     }
 
-    /// All of them, and after which revision to watch. What makes no sense is an error of the whole: a node that silently is not
-    /// there would be missed by nobody.
+    /// All of them by name, and after which revision to watch.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub(super) async fn all(&self) -> Result<(Vec<StoredNode>, Revision)> {
+    /// Those of the store; of one that makes no sense there is an error in its place.
+    pub(super) async fn all(&self) -> Result<(Vec<(String, Result<StoredNode>)>, Revision)> {
         let (nodes, revision) = self.0.all().await?;
-        let nodes = nodes.into_iter().map(|(_, node)| node.map(|node| node.value)).collect::<Result<_>>()?;
+        let nodes = nodes.into_iter().map(|(name, node)| (name, node.map(|node| node.value))).collect();
         Ok((nodes, revision))
     }
 

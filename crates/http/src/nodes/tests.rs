@@ -9,7 +9,7 @@ use crate::precondition::IfMatch;
 async fn nodes(records: &Records) -> Arc<Nodes> {
     let registry = Registry::new().with(MemoryEngine);
     let bounds = Bounds { quick: Duration::from_secs(1), slow: Duration::from_secs(1) };
-    Arc::new(Nodes::load(registry, ConnectOptions::default(), bounds, records).await.unwrap())
+    Arc::new(Nodes::load(registry, ConnectOptions::default(), bounds, records, Place::default()).await.unwrap())
 }
 
 fn new(name: &str, uri: &str) -> NewNode {

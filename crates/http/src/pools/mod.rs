@@ -16,7 +16,7 @@ use roadstead_core::store::{Kept, Revision, Table};
 use roadstead_core::{Error, ErrorKind, LabelSelector, Member, NodeUri, Pool, Result, StaticPool, Timestamp, names};
 use serde::{Deserialize, Serialize};
 
-use crate::nodes::{NodeSlot, Nodes, away};
+use crate::nodes::{Identities, NodeSlot, Nodes, away};
 use crate::precondition::IfMatch;
 use crate::state::within;
 
@@ -217,12 +217,25 @@ impl Pools {
 impl StoredPool {
     /// Its members that are nodes of the server, and the names of those that are not.
     pub(crate) fn slots(&self, nodes: &Nodes) -> (Vec<Arc<NodeSlot>>, Vec<String>) {
+        self.slots_of(nodes, |_| true)
+    }
+
+    /// The same, as if these were the only nodes.
+    fn slots_of(&self, nodes: &Nodes, known: impl Fn(&str) -> bool) -> (Vec<Arc<NodeSlot>>, Vec<String>) {
         let named = |slot: &NodeSlot| self.settings.nodes.iter().any(|name| name == slot.name());
         let selected = |slot: &NodeSlot| self.settings.select.as_ref().is_some_and(|select| select.takes(slot));
-        let slots: Vec<_> = nodes.all().into_iter().filter(|slot| named(slot) || selected(slot)).collect();
+        let slots: Vec<_> = nodes.all().into_iter().filter(|slot| known(slot.name()) && (named(slot) || selected(slot))).collect();
         let missing = self.settings.nodes.iter().filter(|name| !slots.iter().any(|slot| slot.name() == *name));
         let missing = missing.cloned().collect();
         (slots, missing)
+    }
+
+    /// Which engines its members are here; of a pool of an engine's own, the node that is asked for it.
+    pub(crate) fn identities(&self, nodes: &Nodes) -> Identities {
+        match &self.settings.own_of {
+            Some(node) => nodes.identities([node.as_str()]),
+            None => nodes.identities(self.slots(nodes).0.iter().map(|slot| slot.name())),
+        }
     }
 
     /// The pool with its members connected, as far as they are by `deadline`.
@@ -230,12 +243,25 @@ impl StoredPool {
     /// # Errors
     /// Of a pool of an engine's own those of the node that is asked for it.
     pub(crate) async fn resolve(&self, nodes: &Nodes, deadline: Duration) -> Result<StaticPool> {
+        self.resolve_of(nodes, deadline, |_| true).await
+    }
+
+    /// The same, as if the server had only these nodes. Those of an engine's own pool are not asked about.
+    ///
+    /// # Errors
+    /// As for [`resolve`](Self::resolve).
+    pub(crate) async fn resolve_of(
+        &self,
+        nodes: &Nodes,
+        deadline: Duration,
+        known: impl Fn(&str) -> bool,
+    ) -> Result<StaticPool> {
         if let Some(node) = &self.settings.own_of {
             let node = nodes.get(node)?.node(deadline).await?;
             let own = within(deadline, node.pool(&self.name)).await?;
             return Ok(StaticPool::of(&self.name, own.members().into_iter().map(|member| self.cordoned(member))));
         }
-        let (slots, missing) = self.slots(nodes);
+        let (slots, missing) = self.slots_of(nodes, known);
         let members = join_all(slots.iter().map(|slot| async move {
             let node = match slot.node(deadline).await {
                 Ok(node) => node,

@@ -167,7 +167,8 @@ impl Records {
     /// # Errors
     /// None, unless this program is wrong.
     pub(crate) fn moves(&self) -> Result<StoreLog> {
-        Ok(StoreLog::new(Arc::clone(&self.store), self.table("moves/", "migration")?))
+        let table = self.table("moves/", "migration")?;
+        Ok(StoreLog::new(Arc::clone(&self.store), table, Prefix::new("move-parts/")?))
     }
 
     /// The jobs of the server.

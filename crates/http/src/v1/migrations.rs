@@ -14,7 +14,7 @@ use super::begun;
 use super::jobs::{WaitQuery, wait_for};
 use crate::envelope::request_id;
 use crate::extract::{Json, Nothing, Query};
-use crate::moves::{Active, Direction};
+use crate::moves::{Active, CalledOff, Direction};
 use crate::page::{Page, Paging};
 use crate::problem::Answer;
 use crate::state::App;
@@ -150,14 +150,23 @@ impl Migration {
     }
 }
 
-/// 202 with the place of the migration, or 200 when the job has ended within the wait.
-async fn accepted(app: &App, req: &HttpRequest, query: &WaitQuery, id: &str, job: Option<Arc<dyn Job>>) -> Answer {
+/// How far the work is that a request began.
+enum Work {
+    Over,
+    Here(Arc<dyn Job>),
+    /// Another server works at it.
+    Elsewhere,
+}
+
+/// 202 with the place of the migration, or 200 when the work has ended within the wait.
+async fn accepted(app: &App, req: &HttpRequest, query: &WaitQuery, id: &str, work: Work) -> Answer {
     let wait = query.duration(req)?;
     let told = async {
-        let over = match (&job, wait) {
-            (None, _) => true,
-            (Some(job), Some(_)) => wait_for(app, &**job, wait).await?.state.is_final(),
-            (Some(_), None) => false,
+        let over = match (&work, wait) {
+            (Work::Over, _) => true,
+            (Work::Here(job), Some(_)) => wait_for(app, &**job, wait).await?.state.is_final(),
+            (Work::Elsewhere, Some(wait)) => app.moves.is_over_within(app, id, wait).await?,
+            (_, None) => false,
         };
         Ok((over, app.moves.get(id).await?))
     };
@@ -196,7 +205,7 @@ pub(crate) async fn start(
     let plan = app.moves.plan(&app, &request.source.node, &request.target.node, &spec).await?;
     let id = plan.id.clone();
     let job = app.moves.begin(&app, plan, request_id(&req)).await?;
-    accepted(&app, &req, &query, &id, Some(job)).await
+    accepted(&app, &req, &query, &id, Work::Here(job)).await
 }
 
 /// Every migration that is not forgotten, oldest first.
@@ -232,9 +241,8 @@ pub(crate) async fn apply(
     Query(query): Query<WaitQuery>,
 ) -> Answer {
     query.duration(&req)?;
-    let (record, _) = app.moves.get(&id).await?;
-    let job = app.moves.drive(&app, record, Direction::Forward, request_id(&req)).await?;
-    accepted(&app, &req, &query, &id, Some(job)).await
+    let job = app.moves.drive(&app, &id, Direction::Forward, request_id(&req)).await?;
+    accepted(&app, &req, &query, &id, Work::Here(job)).await
 }
 
 /// Calls a migration off: the container is on the source as it was. Refused once it is on the target.
@@ -249,8 +257,12 @@ pub(crate) async fn cancel(
     Query(query): Query<WaitQuery>,
 ) -> Answer {
     query.duration(&req)?;
-    let job = app.moves.cancel(&app, &id, request_id(&req)).await?;
-    accepted(&app, &req, &query, &id, job).await
+    let work = match app.moves.cancel(&app, &id, request_id(&req)).await? {
+        CalledOff::Over => Work::Over,
+        CalledOff::Here(job) => Work::Here(job),
+        CalledOff::Elsewhere => Work::Elsewhere,
+    };
+    accepted(&app, &req, &query, &id, work).await
 }
 
 /// Forgets a migration that is over, or one of whose nodes is no node of the server any more.

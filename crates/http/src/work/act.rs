@@ -48,7 +48,9 @@ pub(super) async fn run(desk: &Desk, act: &Act) -> Result<End> {
     let left = || act.until.since(Timestamp::now());
     let work = async {
         // Half of the time at most goes for connecting: a member that takes longer does not answer.
-        let pool = desk.app.pools.get(&act.pool).await?.resolve(&desk.app.nodes, left() / 2).await?;
+        let pool = desk.app.pools.get(&act.pool).await?;
+        let meant = desk.ledger.record().meant;
+        let pool = pool.resolve_of(&desk.app.nodes, left() / 2, |node| meant.contains_key(node)).await?;
         let mut options = ManyOptions::of(act.filter.clone());
         options.concurrency = act.concurrency;
         options.per_node = act.per_node;

@@ -1,5 +1,5 @@
 //! The book of jobs in the store: a head for each, and beside it, below its id, its parts: items, plans, output, the wish that it
-//! ends, and the sign that it has ended.
+//! ends ([`Wish`]), and the sign that it has ended.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::record::{JobItem, JobRecord};
+use crate::wish::Wish;
 
 /// Items of one entry: a change of one writes them all.
 pub(super) const ROOM: usize = 64;
@@ -31,8 +32,6 @@ pub(super) enum Part {
     Plan(usize),
     /// A piece of the output.
     Output(u64),
-    /// The wish that it ends.
-    Cancel,
     /// The sign that it has ended.
     End,
 }
@@ -43,7 +42,6 @@ impl Part {
             Part::Items(node, room) => format!("items/{node:05}/{room:06}"),
             Part::Plan(number) => format!("plans/{number:06}"),
             Part::Output(piece) => format!("output/{piece:010}"),
-            Part::Cancel => "cancel".to_owned(),
             Part::End => "end".to_owned(),
         }
     }
@@ -249,18 +247,9 @@ impl Book {
         Err(Error::new(ErrorKind::Unavailable, "the watch of a job ended"))
     }
 
-    /// Writes down that a job is to end. The first wish counts.
-    pub(super) async fn cancel(&self, id: &str, signal: Signal) -> Result<()> {
-        let wish = Transaction::new().create(self.key(id, Part::Cancel)?, encode(&signal)?);
-        match self.store.commit(&wish).await {
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
-            written => written.map(drop),
-        }
-    }
-
-    /// The signal by which it is to end.
-    pub(super) async fn cancelled(&self, id: &str) -> Result<Option<Signal>> {
-        self.store.get(&self.key(id, Part::Cancel)?).await?.map(|entry| decode(&entry)).transpose()
+    /// The wish that a job ends, by a signal.
+    pub(super) fn wish(&self, id: &str) -> Result<Wish<Signal>> {
+        Wish::to_end(&self.store, self.below(id, "")?)
     }
 
     /// Forgets a job with all its parts.

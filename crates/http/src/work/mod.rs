@@ -22,7 +22,7 @@ use roadstead_core::{Error, ErrorKind, JobState, NodeError, Result, Signal, Time
 use tokio::sync::watch;
 
 pub(crate) use self::book::Book;
-use self::book::{Part, Stream};
+use self::book::Stream;
 pub(crate) use self::drain::start as start_drain;
 use self::ledger::Ledger;
 pub(crate) use self::record::{Act, Asked, Counts, JobItem, JobRecord, Pull, Task};
@@ -31,6 +31,7 @@ use crate::actions::line;
 use crate::audit::{Deed, End as AuditEnd, Outcome};
 use crate::problem::Problem;
 use crate::state::App;
+use crate::wish::Wish;
 
 /// Jobs that one server works at, at once.
 const ACTIVE_MAX: usize = 1000;
@@ -96,6 +97,14 @@ impl End {
     }
 }
 
+/// What came of it that a job was taken up.
+enum Attempt {
+    /// It was worked at here, or another server does so.
+    Made,
+    /// It is not for this server.
+    NotOurs,
+}
+
 /// What the work at a job has at hand.
 struct Desk {
     app: Data<App>,
@@ -113,6 +122,14 @@ impl Desk {
         self.ledger.set(|record| record.failure = Some(NodeError::new(record.task.node(), &error)));
         self.ledger.say(Stream::Stderr, &line(&Problem::from(error)));
         code
+    }
+
+    /// Ends a job that is over, by its time or since somebody called it off, and that nobody can work at here: its node of this name is
+    /// that of another server.
+    fn left(&self, node: &str) -> End {
+        let words = format!("the job's node {node} is one of a server that does not work at it any more");
+        self.fail(Error::new(ErrorKind::Unavailable, words).with_node(node));
+        self.cancelled.borrow().map_or_else(End::timed_out, End::killed)
     }
 
     /// Of the request that asked for the job.
@@ -172,6 +189,14 @@ impl Works {
             return Err(Error::new(ErrorKind::ResourceExhausted, words));
         }
         let mut record = JobRecord::new(task, asked);
+        record.meant = match &record.task {
+            Task::Pull(pull) => app.nodes.identities([pull.node.as_str()]),
+            Task::Act(act) => app.pools.get(&act.pool).await?.identities(&app.nodes),
+            Task::Drain(_) => {
+                let nodes = plans.iter().flat_map(|plan| [plan.source.as_str(), plan.target.as_str()]);
+                app.nodes.identities(nodes)
+            }
+        };
         if !items.is_empty() {
             record.nodes = vec![record.task.node().to_owned()];
         }
@@ -271,31 +296,38 @@ impl Works {
         let place = Place { id: id.to_owned(), active: Arc::clone(&app.works.active) };
         let app = app.clone();
         tokio::spawn(async move {
-            if let Err(error) = Works::attempt(&app, &place.id).await {
-                tracing::warn!(job = place.id, %error, "the job is left for now");
-                // It may fail in the same way again.
-                tokio::select! {
-                    () = tokio::time::sleep(LEFT) => {}
-                    () = app.ending() => {}
-                }
+            match Works::attempt(&app, &place.id).await {
+                Ok(Attempt::Made) => return,
+                Ok(Attempt::NotOurs) => {}
+                Err(error) => tracing::warn!(job = place.id, %error, "the job is left for now"),
+            }
+            // It may be so again.
+            tokio::select! {
+                () = tokio::time::sleep(LEFT) => {}
+                () = app.ending() => {}
             }
         });
     }
 
-    async fn attempt(app: &Data<App>, id: &str) -> Result<()> {
-        let name = format!("{CLAIMS}{id}");
-        let claim = match app.fleet.claim(&name).await? {
-            Some(claim) => Some(claim),
-            // Nobody else here works at it: see `take_up`.
-            None => app.fleet.held(&name).await?,
-        };
-        let Some(claim) = claim else { return Ok(()) };
+    async fn attempt(app: &Data<App>, id: &str) -> Result<Attempt> {
+        let book = &app.works.book;
+        if let Some(record) = book.get(id).await?
+            && let Some(node) = app.nodes.first_other(&record.meant)
+            && !record.task.until().is_some_and(|until| until <= Timestamp::now())
+            && book.wish(id)?.made().await?.is_none()
+        {
+            tracing::debug!(job = id, node, "the job is that of a server whose node of this name is another one");
+            return Ok(Attempt::NotOurs);
+        }
+        // Nobody else here works at it: see `take_up`.
+        let claim = app.fleet.claim(&format!("{CLAIMS}{id}")).await?;
+        let Some(claim) = claim else { return Ok(Attempt::Made) };
         let worked = Works::work(app, id, &claim).await;
         // Whatever came of it: nobody works at it any more.
         if let Err(error) = claim.release().await {
             tracing::warn!(%error, "a claim on a job is not given back; it is over with the session");
         }
-        worked
+        worked.map(|()| Attempt::Made)
     }
 
     async fn work(app: &Data<App>, id: &str, claim: &Claim) -> Result<()> {
@@ -315,17 +347,22 @@ impl Works {
             record.server = Some(server);
         });
         ledger.flush().await?;
-        let (cancel, cancelled) = watch::channel(book.cancelled(id).await?);
+        let wish = book.wish(id)?;
+        let (cancel, cancelled) = watch::channel(wish.made().await?);
         let desk = Desk { app: app.clone(), book, ledger, claim: claim.clone(), cancelled };
+        let meant = desk.ledger.record().meant;
         let end = tokio::select! {
             end = async {
+                if let Some(node) = app.nodes.first_other(&meant) {
+                    return Ok(desk.left(node));
+                }
                 match &task {
                     Task::Pull(pull) => pull::run(&desk, pull).await,
                     Task::Act(act) => act::run(&desk, act).await,
                     Task::Drain(drain) => drain::run(&desk, drain).await,
                 }
             } => end?,
-            () = follow_wish(&desk.book, id, &cancel) => return Ok(()),
+            () = pass_on(&wish, &cancel) => return Ok(()),
             () = claim.lost() => return Err(Error::new(ErrorKind::Unavailable, "this server has lost the store")),
             // The next server goes on with it, and the more it knows the better.
             () = app.ending() => return tokio::time::timeout(LAST, desk.ledger.flush()).await.unwrap_or(Ok(())),
@@ -369,25 +406,7 @@ impl Works {
 }
 
 /// Passes the wish on that the job ends. Never ends.
-async fn follow_wish(book: &Book, id: &str, cancel: &watch::Sender<Option<Signal>>) {
-    loop {
-        let wish = async {
-            let mut watch = book.watch(id, None).await?;
-            loop {
-                if let Some(signal) = book.cancelled(id).await? {
-                    return Ok::<_, Error>(signal);
-                }
-                // What is written here comes by, too.
-                book.written(&mut watch, id, Part::Cancel).await?;
-            }
-        };
-        match wish.await {
-            Ok(signal) => {
-                cancel.send_replace(Some(signal));
-                return std::future::pending().await;
-            }
-            Err(error) => tracing::debug!(job = id, %error, "whether a job is to end is asked again"),
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+async fn pass_on(wish: &Wish<Signal>, cancel: &watch::Sender<Option<Signal>>) {
+    cancel.send_replace(Some(wish.comes().await));
+    std::future::pending().await
 }

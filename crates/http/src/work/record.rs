@@ -7,6 +7,7 @@ use roadstead_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::nodes::Identities;
 use crate::records::kept_secret;
 
 /// What is to be done.
@@ -99,6 +100,14 @@ impl Task {
         words.iter().map(|word| (*word).to_owned()).collect()
     }
 
+    /// By when it ends, if there is such a time.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        match self {
+            Task::Act(act) => Some(act.until),
+            Task::Pull(_) | Task::Drain(_) => None,
+        }
+    }
+
     /// Once it has ended, nobody needs them.
     pub(super) fn forget_secrets(&mut self) {
         if let Task::Pull(pull) = self {
@@ -131,6 +140,9 @@ pub(crate) struct Asked {
 pub(crate) struct JobRecord {
     pub(crate) id: String,
     pub(crate) task: Task,
+    /// Which engines its nodes were where it was asked for: it is worked at only where they are the same.
+    #[serde(default, skip_serializing_if = "Identities::is_empty")]
+    pub(super) meant: Identities,
     pub(crate) asked: Asked,
     pub(crate) state: JobState,
     pub(crate) created_at: Timestamp,
@@ -204,6 +216,7 @@ impl JobRecord {
         JobRecord {
             id: uuid::Uuid::new_v4().simple().to_string(),
             task,
+            meant: Identities::new(),
             asked,
             state: JobState::Queued,
             created_at: Timestamp::now(),

@@ -101,7 +101,7 @@ impl Job for StoredJob {
         if self.record().await?.state.is_final() {
             return Ok(());
         }
-        self.book.cancel(&self.id, signal).await
+        self.book.wish(&self.id)?.make(&signal).await
     }
 
     async fn wait(&self, deadline: Duration) -> Result<JobStatus> {
