@@ -16,6 +16,7 @@ mod forgetting;
 mod jobs;
 mod large;
 mod members;
+mod own;
 mod servers;
 mod users;
 mod writers;

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use roadstead_core::Result;
-use roadstead_core::store::{Claim, Guard};
+use futures_util::{FutureExt, StreamExt};
+use roadstead_core::store::{Claim, Guard, Revision, TableChange};
+use roadstead_core::{ItemStream, Result};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -79,6 +80,19 @@ fn first<'a>(node: &str, servers: &'a [ServerRecord]) -> Option<&'a str> {
     reach.map(|server| server.id.as_str()).max_by_key(|server| Sha256::digest(format!("{server} {node}")))
 }
 
+/// Ready once servers have come or gone, or that cannot be told any more, and then there is no watch. Takes all that is told at once.
+async fn changed(watch: &mut Option<ItemStream<TableChange<ServerRecord>>>) {
+    let Some(changes) = watch else { return std::future::pending().await };
+    let mut change = changes.next().await;
+    while let Some(Ok(TableChange::Put(..) | TableChange::Deleted(_))) = change {
+        match changes.next().now_or_never() {
+            Some(next) => change = next,
+            None => return,
+        }
+    }
+    *watch = None;
+}
+
 fn name(node: &str) -> String {
     format!("{NODES}{node}")
 }
@@ -119,14 +133,18 @@ impl Duty {
     /// Claims and gives back for as long as the server runs. Never ends.
     pub(crate) async fn follow(&self, fleet: &Fleet, nodes: &Nodes) {
         let (mut nodes_change, mut sessions) = (nodes.changes(), fleet.sessions());
-        let mut servers_change = std::pin::pin!(fleet.changed());
+        let mut servers_change = None;
         loop {
             let generation = *nodes_change.borrow_and_update();
             sessions.borrow_and_update();
             let settled = match self.settle(fleet, nodes).await {
-                Ok(settled) => {
+                Ok((settled, revision)) => {
                     self.tell(Some(generation));
-                    settled
+                    if servers_change.is_none() {
+                        // From what was settled on, so that nothing is missed. Without it, it is looked at again all the same.
+                        servers_change = fleet.watch(revision).await.ok();
+                    }
+                    settled && servers_change.is_some()
                 }
                 Err(error) => {
                     tracing::warn!(%error, "fleet: which nodes are watched here is not settled");
@@ -135,20 +153,20 @@ impl Duty {
             };
             tokio::select! {
                 () = tokio::time::sleep(if settled { SELDOM } else { AGAIN }) => {}
-                () = &mut servers_change => servers_change.set(fleet.changed()),
+                () = changed(&mut servers_change) => {}
                 changed = nodes_change.changed() => if changed.is_err() { return },
                 changed = sessions.changed() => if changed.is_err() { return },
             }
         }
     }
 
-    /// One look at all; whether everything is as it is to be.
-    async fn settle(&self, fleet: &Fleet, nodes: &Nodes) -> Result<bool> {
+    /// One look at all: whether everything is as it is to be, and the revision at which the servers were known.
+    async fn settle(&self, fleet: &Fleet, nodes: &Nodes) -> Result<(bool, Revision)> {
         // With the session went what was claimed in it.
         lock(&self.claims).retain(|_, claim| claim.holds());
         self.tell(None);
         fleet.does_not_reach(nodes.unreached()).await?;
-        let servers = fleet.servers().await?;
+        let (servers, revision) = fleet.servers_at().await?;
         let of_store = nodes.all().into_iter().filter(|slot| slot.source() == NodeSource::Added);
         let ours: Vec<_> = of_store
             .map(|slot| slot.name().to_owned())
@@ -177,7 +195,7 @@ impl Duty {
                 None => settled = false,
             }
         }
-        Ok(settled)
+        Ok((settled, revision))
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use roadstead_core::store::{Claim, Prefix, Session, Store, Table, Transaction, entries};
-use roadstead_core::{Error, ErrorKind, Result, Timestamp};
+use roadstead_core::store::{Claim, Prefix, Revision, Session, Store, Table, TableChange, Transaction, entries};
+use roadstead_core::{Error, ErrorKind, ItemStream, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -88,11 +88,7 @@ impl Fleet {
     }
 
     async fn tell(&self, own: &ServerRecord, session: &Session) -> Result<()> {
-        let here = Transaction::new().put_with(
-            self.servers.key(&own.id)?,
-            self.servers.encode(own)?,
-            session.lease(),
-        );
+        let here = Transaction::new().put_with(self.servers.key(&own.id)?, self.servers.encode(own)?, session.lease());
         self.store.commit(&here).await.map(drop)
     }
 
@@ -152,8 +148,14 @@ impl Fleet {
     /// # Errors
     /// Those of the store.
     pub(crate) async fn servers(&self) -> Result<Vec<ServerRecord>> {
-        let (servers, _) = self.servers.all().await?;
-        servers.into_iter().map(|(_, server)| server.map(|server| server.value)).collect()
+        self.servers_at().await.map(|(servers, _)| servers)
+    }
+
+    /// The same, and the revision after which [`watch`](Self::watch) tells of others.
+    async fn servers_at(&self) -> Result<(Vec<ServerRecord>, Revision)> {
+        let (servers, revision) = self.servers.all().await?;
+        let servers = servers.into_iter().map(|(_, server)| server.map(|server| server.value));
+        Ok((servers.collect::<Result<_>>()?, revision))
     }
 
     fn session(&self) -> Result<Session> {
@@ -201,15 +203,8 @@ impl Fleet {
         self.session.subscribe()
     }
 
-    /// Ready when the servers that are alive may be others than after this call began, or when that cannot be told.
-    pub(crate) async fn changed(&self) {
-        let watched = async {
-            let after = self.store.revision().await?;
-            let mut changes = self.servers.watch(after).await?;
-            Ok::<_, Error>(futures_util::StreamExt::next(&mut changes).await.is_some())
-        };
-        if !watched.await.unwrap_or(false) {
-            tokio::time::sleep(PAUSE).await;
-        }
+    /// Tells of servers that come, go, or reach other nodes, after a revision.
+    async fn watch(&self, after: Revision) -> Result<ItemStream<TableChange<ServerRecord>>> {
+        self.servers.watch(after).await
     }
 }

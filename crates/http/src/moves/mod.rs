@@ -118,11 +118,10 @@ impl Claimed {
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        let left = self.take();
-        if left.claim.is_some()
+        if self.claim.is_some()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(left.release());
+            runtime.spawn(self.take().release());
         }
     }
 }
@@ -335,7 +334,8 @@ impl Moves {
         let (job, feed) = {
             let mut active = lock(&self.active);
             let slot = to.keeper().admit(None, &spec)?;
-            let work = async move {
+            // In a box of its own: it is large, and would be copied from one stack to the next.
+            let mut work = Box::pin(async move {
                 // Others may have worked at it, called it off or forgotten it while its nodes were connected.
                 let now = log.load(record.id()).await?;
                 if now.is_none_or(|now| now.updated_at != record.updated_at || now.state != record.state) {
@@ -346,10 +346,9 @@ impl Moves {
                     Direction::Forward => mover.apply(record).await,
                     Direction::Back => mover.roll_back(record).await,
                 }
-            };
+            });
             let called_off = canceller.clone();
             let work = async move {
-                let mut work = std::pin::pin!(work);
                 let done = tokio::select! {
                     done = &mut work => done,
                     () = wish.comes() => {
@@ -536,7 +535,11 @@ impl Moves {
     async fn take_up(&self, app: &Data<App>, id: &str) -> Result<()> {
         let kept = self.kept(id).await?;
         if let Some(node) = app.nodes.first_other(&kept.meant) {
-            tracing::debug!(migration = id, node, "the move is that of a server whose node of this name is another one");
+            tracing::debug!(
+                migration = id,
+                node,
+                "the move is that of a server whose node of this name is another one"
+            );
             return Ok(());
         }
         if self.log.wish(id)?.made().await?.is_some() && refuse_after_commit(&kept.record).is_ok() {
@@ -580,7 +583,8 @@ impl Moves {
 }
 
 fn is_of_another(id: &str, node: &str) -> Error {
-    let words = format!("node {node} of the migration is one of the server where it was begun: only there it can be worked at");
+    let words =
+        format!("node {node} of the migration is one of the server where it was begun: only there it can be worked at");
     Error::new(ErrorKind::Conflict, words).with_resource(id).with_node(node)
 }
 

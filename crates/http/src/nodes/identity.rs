@@ -100,7 +100,8 @@ impl NodeIdentity {
             (NodeIdentity::Own { place, uri }, NodeIdentity::Own { place: there, uri: other }) => {
                 let is_same_server = !place.server.is_empty() && place.server == there.server;
                 // What is in memory only is that of one process.
-                let has_address = uri.parse::<NodeUri>().is_ok_and(|uri| uri.host().is_some() || !uri.path().is_empty());
+                let has_address =
+                    uri.parse::<NodeUri>().is_ok_and(|uri| uri.host().is_some() || !uri.path().is_empty());
                 is_same_server || (uri == other && has_address && (is_remote(uri) || place.is(there)))
             }
             _ => false,
@@ -143,7 +144,10 @@ mod tests {
     fn own_nodes_are_one_engine_by_their_server_or_their_address() {
         let socket = "docker+unix:///run/docker.sock";
         let here = own("a", "m", socket);
-        assert!(here.is(&own("a", "other", "docker+unix:///elsewhere")), "the server has moved, or is configured otherwise");
+        assert!(
+            here.is(&own("a", "other", "docker+unix:///elsewhere")),
+            "the server has moved, or is configured otherwise"
+        );
         assert!(here.is(&own("b", "m", socket)), "two servers of one machine");
         assert!(!here.is(&own("b", "n", socket)) && !here.is(&own("b", "m", "docker+unix:///other.sock")));
         assert!(!here.is(&NodeIdentity::Stored) && NodeIdentity::Stored.is(&NodeIdentity::Stored));

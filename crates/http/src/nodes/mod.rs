@@ -27,8 +27,8 @@ use slot::Shared;
 use stored::Stored;
 
 pub(crate) use away::away;
-use identity::NodeIdentity;
 pub(crate) use identity::Identities;
+use identity::NodeIdentity;
 pub use identity::Place;
 pub use slot::NodeSlot;
 pub use stored::StoredNode;
@@ -435,7 +435,10 @@ impl Nodes {
         };
         let place = node.place.clone();
         let elsewhere = place.as_ref().filter(|place| !place.is(&self.here)).map(|place| {
-            format!("its address is one of the machine {}, where it was added: only a server there reaches it", place.host)
+            format!(
+                "its address is one of the machine {}, where it was added: only a server there reaches it",
+                place.host
+            )
         });
         self.slot(&node.into(), NodeSource::Added, elsewhere, place.as_ref())
     }

@@ -224,7 +224,8 @@ impl StoredPool {
     fn slots_of(&self, nodes: &Nodes, known: impl Fn(&str) -> bool) -> (Vec<Arc<NodeSlot>>, Vec<String>) {
         let named = |slot: &NodeSlot| self.settings.nodes.iter().any(|name| name == slot.name());
         let selected = |slot: &NodeSlot| self.settings.select.as_ref().is_some_and(|select| select.takes(slot));
-        let slots: Vec<_> = nodes.all().into_iter().filter(|slot| known(slot.name()) && (named(slot) || selected(slot))).collect();
+        let slots: Vec<_> =
+            nodes.all().into_iter().filter(|slot| known(slot.name()) && (named(slot) || selected(slot))).collect();
         let missing = self.settings.nodes.iter().filter(|name| !slots.iter().any(|slot| slot.name() == *name));
         let missing = missing.cloned().collect();
         (slots, missing)

@@ -29,7 +29,15 @@ async fn schemes_are_whole_or_the_part_before_the_plus() {
     let registry = roadstead_core::Registry::new();
     let records = crate::records::Records::of(Arc::new(roadstead_core::store::MemoryStore::new()));
     let bounds = crate::nodes::Bounds { quick: Duration::from_secs(1), slow: Duration::from_secs(1) };
-    let nodes = Nodes::load(registry, roadstead_core::ConnectOptions::default(), bounds, &records, crate::nodes::Place::default()).await.unwrap();
+    let nodes = Nodes::load(
+        registry,
+        roadstead_core::ConnectOptions::default(),
+        bounds,
+        &records,
+        crate::nodes::Place::default(),
+    )
+    .await
+    .unwrap();
     for (name, uri) in [
         ("a", "tide+unix:///nowhere/a.sock"),
         ("b", "tide+tcp://127.0.0.1:1"),

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use roadstead_core::{
-    Error, ErrorKind, Job, JobSpec, JobStatus, Listing, OutputOptions, Result, Signal, TerminalSize, names,
+    Error, ErrorKind, Job, JobSpec, JobStatus, Listing, NodeError, OutputOptions, Result, Signal, TerminalSize, names,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,13 +82,16 @@ pub(crate) struct WorkView {
     /// Id of the server that worked at it last.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<String>,
+    /// Why it could not be done, as far as that is not told of its items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<NodeError>,
 }
 
 impl From<JobRecord> for JobView {
     fn from(record: JobRecord) -> Self {
         let status = record.status();
-        let JobRecord { asked, items: counts, attempts, server, .. } = record;
-        JobView { status, work: Some(WorkView { asked, counts, attempts, server }) }
+        let JobRecord { asked, items: counts, attempts, server, failure, .. } = record;
+        JobView { status, work: Some(WorkView { asked, counts, attempts, server, failure }) }
     }
 }
 

@@ -238,17 +238,12 @@ impl Members {
 
     /// Asks a member that was not heard of for so long whether it is there, and one with the majority.
     pub(super) async fn look(&self, member: &Member, recent: Duration, limit: Duration) -> Tried<()> {
-        let look = async {
-            let _looking = member.looking.lock().await;
-            if member.heard_within(recent) {
-                return Ok(());
-            }
-            let seen: Range = member.ask(&self.link, "/v3/kv/range", &self.look, (limit, limit)).await?;
-            self.check(member, seen.header)
-        };
-        // Whoever waits for another one's look waits no longer than for its own.
-        let seen = tokio::time::timeout(limit, look).await.unwrap_or_else(|_| Err(Failure::silent(member.name())));
-        seen.map_err(|failure| match failure.next {
+        // Each for himself: who waited for another one's look might wait for somebody whom nobody polls.
+        if member.heard_within(recent) {
+            return Ok(());
+        }
+        let seen = member.ask::<Range>(&self.link, "/v3/kv/range", &self.look, (limit, limit)).await;
+        seen.and_then(|seen| self.check(member, seen.header)).map_err(|failure| match failure.next {
             Next::Unclear => Failure { error: failure.error.with_retry(Retry::Safe), next: Next::Elsewhere },
             _ => failure,
         })

@@ -23,7 +23,9 @@ impl Server {
         let fleet = Arc::new(records.join(vec!["http://here".to_owned()]).await.unwrap());
         let bounds = Bounds { quick: Duration::from_secs(1), slow: Duration::from_secs(1) };
         let registry = Registry::new().with(MemoryEngine);
-        let nodes = Arc::new(Nodes::load(registry, ConnectOptions::default(), bounds, &records, Place::default()).await.unwrap());
+        let nodes = Arc::new(
+            Nodes::load(registry, ConnectOptions::default(), bounds, &records, Place::default()).await.unwrap(),
+        );
         let duty = Arc::new(Duty::default());
         let (f, d, n) = (Arc::clone(&fleet), Arc::clone(&duty), Arc::clone(&nodes));
         let following = tokio::spawn(async move { d.follow(&f, &n).await });
