@@ -11,7 +11,10 @@ use crate::until;
 
 /// Has an own node `sea`, with these faults.
 fn with_sea(faults: &str) -> ServerOptions {
-    let uri = if faults.is_empty() { "memory:".to_owned() } else { format!("memory:?fault={faults}:delay:3600000") };
+    let mut uri = "memory:?registry=roadstead/late:1".to_owned();
+    if !faults.is_empty() {
+        uri.push_str(&format!("&fault={faults}:delay:3600000"));
+    }
     ServerOptions::default().node("sea", &uri).node("lake", "memory:")
 }
 
@@ -79,8 +82,8 @@ async fn a_job_is_not_gone_on_with_on_another_engine_of_the_same_name() {
     assert!(failure["detail"].as_str().expect("text").contains("node sea"), "{ended}");
 
     // Its server goes on with what it has left.
-    let mut here = start("here", "node.pull_image");
-    let pull = json!({"reference": "roadstead/busybox:latest"});
+    let mut here = start("here", "image.pull");
+    let pull = json!({"reference": "roadstead/late:1"});
     let begun = here.post_json("/v1/nodes/sea/images/pull?wait=0", &pull).await.expect(202);
     let pulled = begun.header("location").expect("a job").to_owned();
     until("the pull is under way", async || there.get(&pulled).await.expect(200).json()["state"] == "running").await;
