@@ -20,6 +20,9 @@ use crate::problem::Problem;
 use crate::routes::{self, Operation};
 use crate::state::App;
 
+/// Query keys that say to what something is done. The values of all others are written nowhere.
+const NAMING: [&str; 3] = ["name", "path", "reference"];
+
 /// A request that may change something.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
@@ -28,6 +31,8 @@ pub(crate) struct Change {
     /// The parameters of its path.
     pub(crate) target: BTreeMap<String, String>,
 }
+
+type Pairs = web::Query<Vec<(String, String)>>;
 
 /// Whether a request may change something, and which. Called for each request, so it begins with what is cheap.
 pub(crate) fn change_of(req: &ServiceRequest) -> Option<(Change, Deed)> {
@@ -42,6 +47,11 @@ pub(crate) fn change_of(req: &ServiceRequest) -> Option<(Change, Deed)> {
     }
     let (operation, target) = found.unzip();
     let target = target.unwrap_or_default();
+    let mut named = target.clone();
+    if let (Some(operation), Ok(pairs)) = (operation, Pairs::from_query(req.query_string())) {
+        let naming = |key: &str| NAMING.contains(&key) && operation.query.contains(key);
+        named.extend(pairs.into_inner().into_iter().filter(|(key, _)| naming(key)));
+    }
     let extensions = req.extensions();
     let keys = req.query_string().split('&').map(|pair| pair.split('=').next().unwrap_or_default());
     // A key that the operation does not have may be anything, a secret too.
@@ -53,7 +63,7 @@ pub(crate) fn change_of(req: &ServiceRequest) -> Option<(Change, Deed)> {
         operation: operation.map(|operation| operation.id.clone()),
         method: Some(req.method().as_str().to_owned()),
         route: Some(operation.map_or_else(|| path.to_owned(), |operation| operation.pattern.clone())),
-        target: target.clone(),
+        target: named,
         parameters: keys.filter(known).map(str::to_owned).collect(),
     };
     Some((Change { operation, target }, deed))

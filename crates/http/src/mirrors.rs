@@ -28,7 +28,7 @@ impl Source for Connecting {
     }
 
     async fn follow(&self, node: &Arc<dyn Node>) -> Result<ItemStream<Event>> {
-        self.slot.feed().listen(node).await
+        self.slot.feed().listen(node, None).await
     }
 }
 

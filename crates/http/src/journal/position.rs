@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 const OVERLAP: Duration = Duration::from_secs(2);
 /// How many events are known again.
 const MARKS: usize = 8;
+/// The same of one who follows a stream in this process.
+const GIVEN_MAX: usize = 10_000;
 
 /// Where one node's stream stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,38 @@ fn mark(event: &Event) -> u32 {
         }
     }
     hash
+}
+
+/// What one who follows a stream was given of its last moments.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// Time of the last event.
+    last: Option<Timestamp>,
+    /// Times and marks of the events that may be given again.
+    marks: VecDeque<(i128, u32)>,
+}
+
+impl Given {
+    pub(crate) fn pass(&mut self, event: &Event) {
+        let time = if event.time.is_never() { self.last.unwrap_or(event.time) } else { event.time };
+        self.last = Some(time);
+        self.marks.push_back((time.unix_nanos(), mark(event)));
+        // Twice the time that is asked for again: they come in any order.
+        let old = time.unix_nanos() - 2 * i128::try_from(OVERLAP.as_nanos()).unwrap_or_default();
+        while self.marks.len() > GIVEN_MAX || self.marks.front().is_some_and(|(time, _)| *time < old) {
+            self.marks.pop_front();
+        }
+    }
+
+    /// Time of the last event.
+    pub(crate) fn last(&self) -> Option<Timestamp> {
+        self.last
+    }
+
+    /// Leaves out what is given again after a break.
+    pub(crate) fn skip(&self) -> Skip {
+        Skip(self.marks.iter().map(|(_, mark)| *mark).collect())
+    }
 }
 
 /// Leaves out what is known to have been given already.

@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use roadstead_core::{Error, ErrorKind, Event, EventAction, ItemStream, NodeError, Result};
 use tokio::sync::{mpsc, watch};
 
-use super::position::{Position, Skip};
+use super::position::Given;
 use super::record::{Record, What};
 use super::writer::{Said, Why, marker};
 use crate::fleet::{Duty, Hold};
@@ -196,12 +196,12 @@ async fn follow_node(slot: Arc<NodeSlot>, hold: Hold, desk: Desk, opening: Openi
     let deadline = desk.deadline;
     let speaker = Speaker { desk, hold };
     let mut opening = Some(opening);
-    let mut position: Option<Position> = None;
+    let mut given = Given::default();
     let (mut pause, mut why, mut failed) = (RETRY_MIN, Why::WatchBegan, false);
     loop {
         let opened: Result<ItemStream<Event>> = within(deadline, async {
             let node = slot.node(deadline).await?;
-            slot.feed().listen(&node).await
+            slot.feed().listen(&node, given.last()).await
         })
         .await;
         let error = match opened {
@@ -213,7 +213,7 @@ async fn follow_node(slot: Arc<NodeSlot>, hold: Hold, desk: Desk, opening: Openi
                 }
                 why = Why::StreamBroke;
                 drop(opening.take());
-                match pass_on(events, &mut position, &speaker).await {
+                match pass_on(events, &mut given, &speaker).await {
                     Some(error) => error,
                     None => return,
                 }
@@ -239,8 +239,8 @@ async fn follow_node(slot: Arc<NodeSlot>, hold: Hold, desk: Desk, opening: Openi
 }
 
 /// Why it ended; nothing when nobody listens any more.
-async fn pass_on(mut events: ItemStream<Event>, position: &mut Option<Position>, speaker: &Speaker) -> Option<Error> {
-    let mut skip = Skip::after(position.as_ref());
+async fn pass_on(mut events: ItemStream<Event>, given: &mut Given, speaker: &Speaker) -> Option<Error> {
+    let mut skip = given.skip();
     loop {
         match events.next().await {
             Some(Ok(event)) => {
@@ -248,7 +248,7 @@ async fn pass_on(mut events: ItemStream<Event>, position: &mut Option<Position>,
                     continue;
                 }
                 if event.action != EventAction::Resync {
-                    position.get_or_insert_default().pass(&event);
+                    given.pass(&event);
                 }
                 if !speaker.say(What::Event(event)).await {
                     return None;

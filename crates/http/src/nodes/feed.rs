@@ -2,8 +2,9 @@
 //!
 //! Nobody waits for anybody else: whoever does not keep up loses his place, which he sees as the end of his stream.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -12,6 +13,10 @@ use tokio::sync::mpsc;
 
 /// Events that wait for one who listens.
 const WAITING: usize = 10_000;
+/// After a break those who listened come back one after the other: what the engine still had for the first of them is kept so long, and
+/// so many of it.
+const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN_MAX: usize = 1000;
 /// How far before its last event a stream is taken up again: engines give events of nearly the same time in any order. Those who listen
 /// may be given some twice.
 const OVERLAP: Duration = Duration::from_secs(2);
@@ -30,8 +35,23 @@ pub(crate) struct Feed {
 struct State {
     /// Who listens; `None` when there is no stream.
     listeners: Option<Vec<mpsc::Sender<Told>>>,
-    /// Time of the last event.
+    /// From where on a stream is opened again: a little before the last event.
     last: Option<Timestamp>,
+    /// Until when what this stream gives is kept for those who come back, and what it gave.
+    again: Option<(Instant, VecDeque<Arc<Event>>)>,
+}
+
+impl State {
+    /// Keeps an event for those who come back.
+    fn keep(&mut self, event: &Arc<Event>) {
+        let Some((until, kept)) = &mut self.again else { return };
+        if kept.len() == AGAIN_MAX || Instant::now() >= *until {
+            // What is not whole is nothing.
+            self.again = None;
+        } else {
+            kept.push_back(Arc::clone(event));
+        }
+    }
 }
 
 impl Feed {
@@ -39,28 +59,48 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self) -> Option<ItemStream<Event>> {
+    fn join(&self, since: Option<Timestamp>) -> Option<ItemStream<Event>> {
         let mut state = self.lock();
+        let again: Vec<_> = match (&state.again, since) {
+            (Some((_, kept)), Some(since)) => {
+                let since = before(since);
+                kept.iter().filter(|event| event.time.is_never() || Some(event.time) >= since).cloned().collect()
+            }
+            _ => Vec::new(),
+        };
         let listeners = state.listeners.as_mut()?;
         let (sender, receiver) = mpsc::channel(WAITING);
+        for event in again {
+            // There is room for more than is kept.
+            let _ = sender.try_send(Ok(event));
+        }
         listeners.push(sender);
         Some(told(receiver))
     }
 
-    /// What happens from now on, and possibly what has happened since the last stream broke. The stream ends, or tells the engine's error,
-    /// when the engine's breaks.
+    /// What happens from now on, and possibly what has happened since the last stream broke; to one who listened before, whose last event
+    /// was at `since`, what the engine still has of the time after it. The stream ends, or tells the engine's error, when the engine's
+    /// breaks.
     ///
     /// # Errors
     /// Those of the engine.
-    pub(crate) async fn listen(self: &Arc<Self>, node: &Arc<dyn Node>) -> Result<ItemStream<Event>> {
+    pub(crate) async fn listen(
+        self: &Arc<Self>,
+        node: &Arc<dyn Node>,
+        since: Option<Timestamp>,
+    ) -> Result<ItemStream<Event>> {
         let _opening = self.opening.lock().await;
-        if let Some(joined) = self.join() {
+        if let Some(joined) = self.join(since) {
             return Ok(joined);
         }
-        let options = self.lock().last.map_or_else(EventOptions::default, EventOptions::since);
+        let last = self.lock().last;
+        let options = last.map_or_else(EventOptions::default, EventOptions::since);
         let events = node.events(&options).await?;
         let (sender, receiver) = mpsc::channel(WAITING);
-        self.lock().listeners = Some(vec![sender]);
+        let mut state = self.lock();
+        state.listeners = Some(vec![sender]);
+        state.again = last.map(|_| (Instant::now() + AGAIN, VecDeque::new()));
+        drop(state);
         tokio::spawn(pass_on(Arc::clone(self), events));
         Ok(told(receiver))
     }
@@ -68,11 +108,11 @@ impl Feed {
     /// Passes it on to all who are there, and gives the first of them; nothing when nobody is, and then there is no stream any more.
     fn pass(&self, told: Option<&Told>) -> Option<mpsc::Sender<Told>> {
         let mut state = self.lock();
-        if let Some(Ok(event)) = told
-            && !event.time.is_never()
-        {
-            let overlap = i128::try_from(OVERLAP.as_nanos()).unwrap_or_default();
-            state.last = Timestamp::from_unix_nanos(event.time.unix_nanos().saturating_sub(overlap));
+        if let Some(Ok(event)) = told {
+            state.keep(event);
+            if !event.time.is_never() {
+                state.last = before(event.time);
+            }
         }
         let listeners = state.listeners.as_mut()?;
         listeners.retain(|listener| match told {
@@ -87,8 +127,16 @@ impl Feed {
     }
 
     fn end(&self) {
-        self.lock().listeners = None;
+        let mut state = self.lock();
+        state.listeners = None;
+        state.again = None;
     }
+}
+
+/// From where on to ask for what may be missing after an event of this time.
+fn before(time: Timestamp) -> Option<Timestamp> {
+    let overlap = i128::try_from(OVERLAP.as_nanos()).unwrap_or_default();
+    Timestamp::from_unix_nanos(time.unix_nanos().saturating_sub(overlap))
 }
 
 async fn pass_on(feed: Arc<Feed>, mut events: ItemStream<Event>) {
@@ -142,8 +190,8 @@ mod tests {
     async fn one_stream_serves_all_and_ends_with_the_last_listener() {
         let node = sea();
         let feed = Arc::new(Feed::default());
-        let mut here = feed.listen(&node).await.unwrap();
-        let mut there = feed.listen(&node).await.unwrap();
+        let mut here = feed.listen(&node, None).await.unwrap();
+        let mut there = feed.listen(&node, None).await.unwrap();
         assert_eq!(calls(&node), 1);
         let spec = || ContainerSpec::new("roadstead/busybox:latest");
         let made = node.create_container(&spec()).await.unwrap();
@@ -159,16 +207,40 @@ mod tests {
         }
         // What happened meanwhile is told to the next, as far as the engine knows it.
         let made = node.create_container(&spec()).await.unwrap();
-        let mut again = feed.listen(&node).await.unwrap();
+        let mut again = feed.listen(&node, None).await.unwrap();
         assert_eq!(calls(&node), 2);
         while next(&mut again).await.unwrap().unwrap().id != made.id {}
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_second_is_given_what_the_first_was() {
+        let node = sea();
+        let feed = Arc::new(Feed::default());
+        let mut here = feed.listen(&node, None).await.unwrap();
+        let spec = || ContainerSpec::new("roadstead/busybox:latest");
+        node.create_container(&spec()).await.unwrap();
+        let last = next(&mut here).await.unwrap().unwrap().time;
+        drop(here);
+        while feed.lock().listeners.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let missed = node.create_container(&spec()).await.unwrap();
+        let mut first = feed.listen(&node, None).await.unwrap();
+        while next(&mut first).await.unwrap().unwrap().id != missed.id {}
+        let mut second = feed.listen(&node, Some(last)).await.unwrap();
+        while next(&mut second).await.unwrap().unwrap().id != missed.id {}
+        // Who is new is given what is new.
+        let mut third = feed.listen(&node, None).await.unwrap();
+        let new = node.create_container(&spec()).await.unwrap();
+        assert_eq!(next(&mut third).await.unwrap().unwrap().id, new.id);
+        assert_eq!(calls(&node), 2);
     }
 
     #[tokio::test]
     async fn a_break_is_told_to_all_and_who_is_too_slow_holds_nobody_back() {
         let node = sea();
         let feed = Arc::new(Feed::default());
-        let (mut here, _slow) = (feed.listen(&node).await.unwrap(), feed.listen(&node).await.unwrap());
+        let (mut here, _slow) = (feed.listen(&node, None).await.unwrap(), feed.listen(&node, None).await.unwrap());
         node.create_container(&ContainerSpec::new("roadstead/busybox:latest")).await.unwrap();
         let event = Arc::new(next(&mut here).await.unwrap().unwrap());
         for _ in 0..WAITING {
@@ -183,8 +255,8 @@ mod tests {
             }
         }
         assert!(next(&mut here).await.is_none());
-        assert!(feed.listen(&node).await.is_err());
+        assert!(feed.listen(&node, None).await.is_err());
         faults(&node).come_back();
-        let _again = feed.listen(&node).await.unwrap();
+        let _again = feed.listen(&node, None).await.unwrap();
     }
 }

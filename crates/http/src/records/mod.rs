@@ -176,7 +176,8 @@ impl Records {
     /// # Errors
     /// None, unless this program is wrong.
     pub(crate) fn jobs(&self) -> Result<Book> {
-        Ok(Book::new(Arc::clone(&self.store), self.table("jobs/", "job")?, Prefix::new("job-parts/")?))
+        let (parts, drafts) = (Prefix::new("job-parts/")?, Prefix::new("job-drafts/")?);
+        Ok(Book::new(Arc::clone(&self.store), self.table("jobs/", "job")?, parts, drafts))
     }
 
     /// Joins the servers that share the store, as one that listens at these URLs.

@@ -6,9 +6,13 @@ use roadstead_core::pool::{ActLog, ActedItem, ActionOutcome, ManyOptions};
 use roadstead_core::{PoolExt, Result, Timestamp};
 
 use super::book::Stream;
-use super::record::{Act, JobItem};
+use super::record::{Act, JobItem, short};
 use super::{Desk, End};
 use crate::actions::line;
+
+/// The most nodes of which it is kept how they answered, and the most of these that did not: it has to fit into one entry of the store.
+const ANSWERS_MAX: usize = 2000;
+const ERRORS_MAX: usize = 300;
 
 #[async_trait]
 impl ActLog for Desk {
@@ -63,9 +67,13 @@ pub(super) async fn run(desk: &Desk, act: &Act) -> Result<End> {
     };
     let all_done = acted.errors.is_empty() && acted.items.iter().all(|item| item.outcome == ActionOutcome::Done);
     let late = act.until <= Timestamp::now();
+    // Of very many nodes, only so many fit into the record.
+    for error in acted.errors.iter().skip(ERRORS_MAX) {
+        desk.ledger.say(Stream::Stderr, &line(error));
+    }
     desk.ledger.set(|record| {
-        record.answers = acted.nodes;
-        record.errors = acted.errors;
+        record.answers = acted.nodes.into_iter().take(ANSWERS_MAX).collect();
+        record.errors = acted.errors.into_iter().take(ERRORS_MAX).map(short).collect();
     });
     let signal = *desk.cancelled.borrow();
     Ok(match signal {

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use roadstead_core::migration::MovePlan;
 use roadstead_core::store::{
-    Claim, Entry, Key, Prefix, Revision, Store, Table, Transaction, Watched, entries, read_document, write_document,
+    Claim, Entry, Guard, Key, Prefix, Revision, Store, Table, Transaction, Watched, entries, read_document,
+    write_document,
 };
-use roadstead_core::{Error, ErrorKind, ItemStream, OutputKind, Result, Signal};
+use roadstead_core::{Error, ErrorKind, ItemStream, JobState, NodeError, OutputKind, Result, Signal, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::record::{JobItem, JobRecord};
+use super::record::{JobItem, JobRecord, short};
 use crate::wish::Wish;
 
 /// Items of one entry: a change of one writes them all.
@@ -82,6 +83,8 @@ pub(crate) struct Book {
     heads: Table<JobRecord>,
     /// Below which the parts are, by the id of the job.
     parts: Prefix,
+    /// Below which there is when a job was begun to be kept of which there is no head yet, by its id.
+    drafts: Prefix,
 }
 
 fn is_id(id: &str) -> bool {
@@ -100,8 +103,8 @@ fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T> {
 }
 
 impl Book {
-    pub(crate) fn new(store: Arc<dyn Store>, heads: Table<JobRecord>, parts: Prefix) -> Self {
-        Book { store, heads, parts }
+    pub(crate) fn new(store: Arc<dyn Store>, heads: Table<JobRecord>, parts: Prefix, drafts: Prefix) -> Self {
+        Book { store, heads, parts, drafts }
     }
 
     fn below(&self, id: &str, rest: &str) -> Result<Prefix> {
@@ -122,20 +125,48 @@ impl Book {
             parts.push((Part::Items(0, room), encode(&items)?));
         }
         // The head comes last: a job that is not whole is none.
+        let draft = self.drafts.key(&record.id)?;
         let mut plan = Transaction::new();
-        let mut bytes = 0;
-        let mut steps = 0;
+        let (mut bytes, mut steps, mut drafted) = (0, 0, None);
         for (part, value) in parts {
             if steps > 0 && (steps == STEPS || bytes + value.len() > BYTES) {
-                self.store.commit(&std::mem::take(&mut plan)).await?;
+                if drafted.is_none() {
+                    plan = plan.put(draft.clone(), encode(&record.created_at)?);
+                }
+                let written = self.store.commit(&std::mem::take(&mut plan)).await?;
+                drafted.get_or_insert(written);
                 (bytes, steps) = (0, 0);
             }
             bytes += value.len();
             steps += 1;
             plan = plan.put(self.key(&record.id, part)?, value);
         }
-        let head = plan.create(self.heads.key(&record.id)?, self.heads.encode(record)?);
+        let mut head = plan.create(self.heads.key(&record.id)?, self.heads.encode(record)?);
+        if let Some(drafted) = drafted {
+            head = head.when(Guard::Unchanged(draft.clone(), drafted)).delete(draft);
+        }
         self.store.commit(&head).await.map(drop)
+    }
+
+    /// Forgets jobs that somebody has begun to keep before this time, and has not ended to.
+    pub(super) async fn forget_drafts(&self, before: Timestamp) -> Result<()> {
+        let (drafts, _) = entries(&*self.store, &self.drafts).await?;
+        for draft in drafts {
+            let Some(id) = draft.key.behind(&self.drafts).map(str::to_owned) else { continue };
+            if decode::<Timestamp>(&draft)? >= before {
+                continue;
+            }
+            // Before the parts, and only if there is no job: whoever was to keep it would not find its draft any more, and keep none.
+            let gone = Transaction::new().when(Guard::Absent(self.heads.key(&id)?)).delete(draft.key.clone());
+            match self.store.commit(&gone).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                gone => {
+                    gone?;
+                    self.remove_parts(&id).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The head of a job.
@@ -179,6 +210,18 @@ impl Book {
             ErrorKind::Conflict => Error::new(ErrorKind::Cancelled, "another server works at the job by now"),
             _ => error,
         })
+    }
+
+    /// Ends a job of which no more can be written, and says why.
+    pub(super) async fn abandon(&self, id: &str, why: &Error, claim: &Claim) -> Result<()> {
+        let Some(mut record) = self.get(id).await? else { return Ok(()) };
+        record.state = JobState::Failed;
+        record.exit_code = Some(i32::from(why.kind().row().exit_code));
+        record.ended_at = Some(Timestamp::now());
+        record.failure = Some(short(NodeError::new(record.task.node(), why)));
+        record.task.forget_secrets();
+        let sign = encode(&record.state)?;
+        self.write(&record, vec![(Part::End, Some(sign))], claim).await
     }
 
     /// The items of the node with this number; `None` when it has not told them.
@@ -256,6 +299,10 @@ impl Book {
     pub(super) async fn remove(&self, id: &str) -> Result<()> {
         // The head goes first, so that nobody finds half a job.
         self.heads.remove(id).await?;
+        self.remove_parts(id).await
+    }
+
+    async fn remove_parts(&self, id: &str) -> Result<()> {
         let (parts, _) = entries(&*self.store, &self.below(id, "")?).await?;
         for parts in parts.chunks(STEPS) {
             let gone = parts.iter().fold(Transaction::new(), |gone, part| gone.delete(part.key.clone()));

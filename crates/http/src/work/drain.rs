@@ -12,7 +12,7 @@ use roadstead_core::{Error, ErrorKind, NodeError, Result, Retry};
 use serde::Serialize;
 
 use super::book::Stream;
-use super::record::{Asked, Drain, JobItem, Task};
+use super::record::{Asked, Drain, JobItem, Task, short};
 use super::{Desk, End, StoredJob, Works};
 use crate::actions::line;
 use crate::moves::Moves;
@@ -103,7 +103,7 @@ async fn one(desk: &Desk, index: usize, mut item: JobItem, plan: MovePlan) {
         Ok(()) => follow(desk, &plan.id, &mut state).await,
         Err(error) => Err(error),
     };
-    item.error = result.as_ref().err().map(|error| NodeError::new(&plan.source, error));
+    item.error = result.as_ref().err().map(|error| short(NodeError::new(&plan.source, error)));
     item.outcome = match (&result, state) {
         (Ok(()), _) => ActionOutcome::Done,
         (Err(_), Some(MoveState::RolledBack)) => ActionOutcome::Failed,

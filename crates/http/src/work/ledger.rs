@@ -271,7 +271,8 @@ async fn write(
         while lock(&page).change > done {
             let (record, parts, whole) = lock(&page).take();
             while let Err(error) = book.write(&record, parts.clone(), &claim).await {
-                if error.kind() == ErrorKind::Cancelled || !claim.holds() {
+                // What the store does not take it would not take the next time.
+                if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::InvalidInput) || !claim.holds() {
                     tell.send_replace(Written::Over(Arc::new(error)));
                     return;
                 }
@@ -296,7 +297,7 @@ mod tests {
     async fn book() -> (Arc<dyn Store>, Book) {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let heads = Table::new(Arc::clone(&store), Prefix::new("jobs/").unwrap(), "job");
-        (Arc::clone(&store), Book::new(store, heads, Prefix::new("parts/").unwrap()))
+        (Arc::clone(&store), Book::new(store, heads, Prefix::new("parts/").unwrap(), Prefix::new("drafts/").unwrap()))
     }
 
     async fn claim(store: &Arc<dyn Store>) -> Claim {
@@ -405,5 +406,51 @@ mod tests {
         ledger.end(&End::with(0)).unwrap();
         ledger.flush().await.unwrap();
         assert_eq!(book.get(&record.id).await.unwrap().unwrap().exit_code, Some(0));
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_take_ends_the_job_and_keeps_no_secret() {
+        let (store, book) = book().await;
+        let (claim, record) = (claim(&store).await, kept(&book).await);
+        let ledger = open(&book, &record, &claim).await;
+        ledger.set(|record| record.nodes = vec!["n".repeat(1000); 2000]);
+        let error = ledger.flush().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        book.abandon(&record.id, &error, &claim).await.unwrap();
+        let record = book.get(&record.id).await.unwrap().unwrap();
+        assert_eq!((record.state, record.failure.unwrap().code), (roadstead_core::JobState::Failed, error.kind()));
+        assert!(record.ended_at.is_some() && record.exit_code.is_some_and(|code| code != 0));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_not_kept_as_a_whole_is_forgotten_and_cannot_be_kept_later() {
+        let (store, book) = book().await;
+        let task = Task::Pull(Pull::new("sea", PullOptions::new("a")));
+        let item = JobItem {
+            node: "n".repeat(63),
+            id: "i".repeat(64),
+            name: "m".repeat(200),
+            state: None,
+            outcome: roadstead_core::pool::ActionOutcome::NotBegun,
+            error: None,
+            target: None,
+            migration: None,
+        };
+        let items = vec![item; ROOM * (STEPS + 1)];
+        let whole = JobRecord::new(task, Asked::default());
+        book.create(&whole, &[], &items).await.unwrap();
+        let now = Timestamp::now();
+        let in_an_hour = Timestamp::from_unix_nanos(now.unix_nanos() + 3_600_000_000_000).unwrap();
+        book.forget_drafts(in_an_hour).await.unwrap();
+        assert_eq!(book.items(&whole.id).await.unwrap().len(), items.len(), "what is whole is no draft");
+        // As when a server dies on the way: its parts and the sign that they are a draft are there.
+        book.heads().remove(&whole.id).await.unwrap();
+        let draft = Key::new(format!("drafts/{}", whole.id)).unwrap();
+        let put = roadstead_core::store::Transaction::new().put(draft.clone(), encode(&now).unwrap());
+        store.commit(&put).await.unwrap();
+        book.forget_drafts(now).await.unwrap();
+        assert_eq!(book.items(&whole.id).await.unwrap().len(), items.len(), "it is not old");
+        book.forget_drafts(in_an_hour).await.unwrap();
+        assert!(book.items(&whole.id).await.unwrap().is_empty() && store.get(&draft).await.unwrap().is_none());
     }
 }

@@ -25,6 +25,7 @@ pub(crate) use self::book::Book;
 use self::book::Stream;
 pub(crate) use self::drain::start as start_drain;
 use self::ledger::Ledger;
+use self::record::short;
 pub(crate) use self::record::{Act, Asked, Counts, JobItem, JobRecord, Pull, Task};
 pub(crate) use self::stored::StoredJob;
 use crate::actions::line;
@@ -43,6 +44,8 @@ const LEFT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at which jobs have been kept for long enough.
 const SWEEP: Duration = Duration::from_secs(60);
+/// A job that is not kept as a whole after so long never will be.
+const DRAFT: Duration = Duration::from_secs(600);
 /// Jobs that have ended and are kept, at most.
 const KEPT_MAX: usize = 10_000;
 /// For what is to be written down when the server ends.
@@ -119,7 +122,7 @@ impl Desk {
     /// Says why it failed; gives the exit code for that.
     fn fail(&self, error: Error) -> i32 {
         let code = i32::from(error.kind().row().exit_code);
-        self.ledger.set(|record| record.failure = Some(NodeError::new(record.task.node(), &error)));
+        self.ledger.set(|record| record.failure = Some(short(NodeError::new(record.task.node(), &error))));
         self.ledger.say(Stream::Stderr, &line(&Problem::from(error)));
         code
     }
@@ -336,10 +339,39 @@ impl Works {
         let task = record.task.clone();
         // Whoever asked has his answer long before it is over, and it may go on without anybody who asks.
         let command = task.command().join(" ");
-        let deed = Deed::of_server("job.work", &[("job", id), ("command", &command)], record.asked.request_id.clone());
+        let filter = match &task {
+            Task::Act(act) => serde_json::to_string(&act.filter).ok(),
+            Task::Pull(_) | Task::Drain(_) => None,
+        };
+        let mut target = vec![("job", id), ("command", &command)];
+        target.extend(filter.as_deref().map(|filter| ("filter", filter)));
+        let deed = Deed::of_server("job.work", &target, record.asked.request_id.clone());
         let audited = app.audit.begin(deed).await?;
         let (ledger, writing) = Ledger::open(book.clone(), record, claim.clone()).await?;
         tokio::spawn(writing);
+        let worked = Works::work_with(app, id, claim, &task, ledger).await;
+        if let Err(error) = &worked
+            && error.kind() == ErrorKind::InvalidInput
+        {
+            // The store takes no such entry, and would not the next time.
+            tracing::error!(job = id, %error, "what was done cannot be written down; the job ends");
+            book.abandon(id, error, claim).await?;
+        }
+        if let Some(outcome) = worked? {
+            audited.end(AuditEnd::of(outcome));
+        }
+        Ok(())
+    }
+
+    /// How it ended, if it did.
+    async fn work_with(
+        app: &Data<App>,
+        id: &str,
+        claim: &Claim,
+        task: &Task,
+        ledger: Ledger,
+    ) -> Result<Option<Outcome>> {
+        let book = app.works.book.clone();
         let server = app.fleet.id().to_owned();
         ledger.set(|record| {
             record.state = JobState::Running;
@@ -356,27 +388,28 @@ impl Works {
                 if let Some(node) = app.nodes.first_other(&meant) {
                     return Ok(desk.left(node));
                 }
-                match &task {
+                match task {
                     Task::Pull(pull) => pull::run(&desk, pull).await,
                     Task::Act(act) => act::run(&desk, act).await,
                     Task::Drain(drain) => drain::run(&desk, drain).await,
                 }
             } => end?,
-            () = pass_on(&wish, &cancel) => return Ok(()),
+            () = pass_on(&wish, &cancel) => return Ok(None),
             () = claim.lost() => return Err(Error::new(ErrorKind::Unavailable, "this server has lost the store")),
             // The next server goes on with it, and the more it knows the better.
-            () = app.ending() => return tokio::time::timeout(LAST, desk.ledger.flush()).await.unwrap_or(Ok(())),
+            () = app.ending() => {
+                return tokio::time::timeout(LAST, desk.ledger.flush()).await.unwrap_or(Ok(())).map(|()| None);
+            }
         };
         desk.ledger.end(&end)?;
         desk.ledger.flush().await?;
         let counts = desk.ledger.record().items;
-        audited.end(AuditEnd::of(match end.state {
+        Ok(Some(match end.state {
             JobState::Succeeded => Outcome::Succeeded,
             _ if counts.done == 0 && counts.unknown == 0 => Outcome::Failed,
             // In part.
             _ => Outcome::Unknown,
-        }));
-        Ok(())
+        }))
     }
 
     /// Never ends.
@@ -401,7 +434,11 @@ impl Works {
                 app.works.book.remove(&id).await?;
             }
         }
-        Ok(())
+        let draft = i128::try_from(DRAFT.as_nanos()).unwrap_or_default();
+        match Timestamp::from_unix_nanos(now.unix_nanos().saturating_sub(draft)) {
+            Some(before) => app.works.book.forget_drafts(before).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -246,6 +246,20 @@ impl JobRecord {
     }
 }
 
+/// The most bytes of what is kept of an error: many are kept in one entry of the store.
+const DETAIL_MAX: usize = 1024;
+
+/// An error as it is kept.
+pub(super) fn short(mut error: NodeError) -> NodeError {
+    let detail = &mut error.detail;
+    if detail.len() > DETAIL_MAX {
+        let end = (0..=DETAIL_MAX).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or_default();
+        detail.truncate(end);
+        detail.push('…');
+    }
+    error
+}
+
 /// One thing that a job does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct JobItem {
@@ -279,7 +293,7 @@ impl From<&ActedItem> for JobItem {
             name: item.name.clone(),
             state: Some(item.state),
             outcome: item.outcome,
-            error: item.error.clone(),
+            error: item.error.clone().map(short),
             target: None,
             migration: None,
         }

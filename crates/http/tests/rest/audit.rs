@@ -83,6 +83,11 @@ async fn a_record_tells_what_is_needed_and_no_secret() {
     let done = &rig.records("d2").await[0];
     let location = format!("/v1/nodes/sea/containers/{}", made["id"].as_str().unwrap());
     assert_eq!((&done["location"], &done["parameters"]), (&json!(location), &json!(["start"])));
+    // What a query names is part of what it is done to.
+    let gone = rig.request(Method::DELETE, "/v1/nodes/sea/image?reference=roadstead%2Fnone%3A1&force=true");
+    rig.send(gone.header("X-Request-Id", "d3")).await.problem(404, "not_found");
+    let record = &rig.records("d3").await[0];
+    assert_eq!(record["target"], json!({"node": "sea", "reference": "roadstead/none:1"}));
     let files = std::fs::read_dir(rig.directory.path().join("state/audit")).unwrap();
     for file in files {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
