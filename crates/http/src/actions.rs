@@ -2,11 +2,14 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use roadstead_core::jobs::JobControl;
 use roadstead_core::{Error, ErrorKind, Result, Signal, TerminalSize};
 
 /// Of a job of the server, which has no process: nothing can be done to it but to kill it, which this does.
 pub(crate) struct Kill<F>(pub(crate) F);
+
+type Killed = BoxFuture<'static, Result<()>>;
 
 impl<F> std::fmt::Debug for Kill<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -15,7 +18,7 @@ impl<F> std::fmt::Debug for Kill<F> {
 }
 
 #[async_trait]
-impl<F: Fn(Signal) + Send + Sync> JobControl for Kill<F> {
+impl<F: Fn(Signal) -> Killed + Send + Sync> JobControl for Kill<F> {
     async fn write_stdin(&self, _: Bytes) -> Result<()> {
         Err(Error::new(ErrorKind::Conflict, "this job has no standard input"))
     }
@@ -29,8 +32,7 @@ impl<F: Fn(Signal) + Send + Sync> JobControl for Kill<F> {
     }
 
     async fn kill(&self, signal: Signal) -> Result<()> {
-        (self.0)(signal);
-        Ok(())
+        (self.0)(signal).await
     }
 }
 

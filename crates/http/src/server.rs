@@ -152,7 +152,7 @@ impl Server {
         let works = Works::new(records.jobs()?);
         let pools = Pools::new(records.pools()?);
         let nodes = assemble(&config, registry, &records).await?;
-        let fleet = records.join(urls(&addresses, tls.is_some())).await?;
+        let fleet = records.join(nodes.server(), urls(&addresses, tls.is_some())).await?;
         let keep = Duration::from_secs(config.keep_audit_seconds.into());
         let audit = Audit::open(&state_dir.audit_path(), config.audit_max_bytes, keep, fleet.id())?;
         let keys = records.keys()?;

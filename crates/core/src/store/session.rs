@@ -109,6 +109,21 @@ impl Session {
         Ok(entry.map(|entry| Claim { session: self.clone(), key: key.clone(), revision: entry.revision }))
     }
 
+    /// Claims anew what it has claimed already; `None` when it has not. An earlier attempt to give that back, of which nothing was heard,
+    /// does not give this one back.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn claim_again(&self, key: &Key, value: impl Into<Bytes>) -> Result<Option<Claim>> {
+        let Some(held) = self.held(key).await? else { return Ok(None) };
+        let put = Write::Put { key: key.clone(), value: value.into(), lease: Some(self.0.lease) };
+        match self.0.store.commit(&Transaction::new().when(held.guard()).write(put)).await {
+            Ok(revision) => Ok(Some(Claim { revision, ..held })),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Ends it: what hangs on its lease is free at once.
     ///
     /// # Errors
@@ -225,6 +240,12 @@ mod tests {
         assert!(there.held(&key("a")).await.unwrap().is_none());
         let held = here.held(&key("a")).await.unwrap().unwrap();
         assert_eq!((held.revision, held.holds()), (claim.revision, true));
+        assert!(there.claim_again(&key("a"), "there").await.unwrap().is_none());
+        let again = here.claim_again(&key("a"), "here").await.unwrap().unwrap();
+        // A late attempt to give the first one back.
+        claim.release().await.unwrap();
+        assert!(there.claim(&key("a"), "there").await.unwrap().is_none());
+        let claim = again;
         tokio::time::sleep(LIFE * 10).await;
         assert!(claim.holds() && there.claim(&key("a"), "there").await.unwrap().is_none(), "it was renewed");
         claim.release().await.unwrap();

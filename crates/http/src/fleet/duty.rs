@@ -90,6 +90,8 @@ async fn changed(watch: &mut Option<ItemStream<TableChange<ServerRecord>>>) {
             None => return,
         }
     }
+    // It may break again at once.
+    tokio::time::sleep(AGAIN).await;
     *watch = None;
 }
 
@@ -165,8 +167,13 @@ impl Duty {
         // With the session went what was claimed in it.
         lock(&self.claims).retain(|_, claim| claim.holds());
         self.tell(None);
-        fleet.does_not_reach(nodes.unreached()).await?;
-        let (servers, revision) = fleet.servers_at().await?;
+        let unreached = nodes.unreached();
+        let (mut servers, mut revision) = fleet.servers_at().await?;
+        // What the store has counts: a session may have begun with what was so before.
+        if servers.iter().any(|server| server.id == fleet.id() && server.unreached_nodes != unreached) {
+            fleet.does_not_reach(unreached).await?;
+            (servers, revision) = fleet.servers_at().await?;
+        }
         let of_store = nodes.all().into_iter().filter(|slot| slot.source() == NodeSource::Added);
         let ours: Vec<_> = of_store
             .map(|slot| slot.name().to_owned())

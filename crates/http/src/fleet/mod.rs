@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct ServerRecord {
     /// Its id, another one after each start.
     pub(crate) id: String,
+    /// Id of its state directory, the same after each start.
+    #[serde(default)]
+    pub(crate) state_id: String,
     /// Where it listens.
     pub(crate) urls: Vec<String>,
     /// Host name of its machine.
@@ -62,10 +65,16 @@ impl Fleet {
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn join(store: Arc<dyn Store>, servers: Table<ServerRecord>, urls: Vec<String>) -> Result<Self> {
+    pub(crate) async fn join(
+        store: Arc<dyn Store>,
+        servers: Table<ServerRecord>,
+        state_id: &str,
+        urls: Vec<String>,
+    ) -> Result<Self> {
         let host = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.ok();
         let own = ServerRecord {
             id: uuid::Uuid::new_v4().simple().to_string(),
+            state_id: state_id.to_owned(),
             urls,
             host: host.map(|host| host.trim().to_owned()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -92,19 +101,18 @@ impl Fleet {
         self.store.commit(&here).await.map(drop)
     }
 
-    /// Tells the others which nodes of the store this server does not reach, if that is not what they know.
+    /// Tells the others which nodes of the store this server does not reach.
     ///
     /// # Errors
     /// `Unavailable` when there is no session now, and those of the store.
-    pub(crate) async fn does_not_reach(&self, nodes: BTreeSet<String>) -> Result<()> {
-        let own = lock(&self.own).clone();
-        if own.unreached_nodes == nodes {
-            return Ok(());
-        }
-        let own = ServerRecord { unreached_nodes: nodes, ..own };
-        self.tell(&own, &self.session()?).await?;
-        *lock(&self.own) = own;
-        Ok(())
+    async fn does_not_reach(&self, nodes: BTreeSet<String>) -> Result<()> {
+        let own = {
+            let mut own = lock(&self.own);
+            // Also for the next session.
+            own.unreached_nodes = nodes;
+            own.clone()
+        };
+        self.tell(&own, &self.session()?).await
     }
 
     /// Begins a new session whenever one is lost. Never ends.
@@ -172,7 +180,7 @@ impl Fleet {
         let (session, key) = (self.session()?, self.claims.key(name)?);
         match session.claim(&key, self.id.clone()).await? {
             Some(claim) => Ok(Some(claim)),
-            None => session.held(&key).await,
+            None => session.claim_again(&key, self.id.clone()).await,
         }
     }
 

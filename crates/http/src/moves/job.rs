@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{self, Stream};
 use roadstead_core::jobs::{JobControl, JobProgress};
 use roadstead_core::migration::{Canceller, MoveRecord, MoveState, Observer, Point, Step};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{Claimed, lock};
 use crate::actions::{Kill, line};
 use crate::problem::Problem;
+use crate::wish::Wish;
 
 /// Bytes are told this often at most.
 const TELL: Duration = Duration::from_millis(500);
@@ -28,9 +30,18 @@ struct Line {
     bytes: u64,
 }
 
-/// Killing calls the move off; it then goes back by itself, and the job ends when it is back.
-pub(super) fn call_off(canceller: Canceller) -> Arc<dyn JobControl> {
-    Arc::new(Kill(move |_| canceller.cancel()))
+/// Killing calls the move off; it then goes back by itself, and the job ends when it is back. That it was called off is kept before: the
+/// next server is to know it, too.
+pub(super) fn call_off(canceller: Canceller, wish: Wish<()>) -> Arc<dyn JobControl> {
+    Arc::new(Kill(move |_| {
+        let (canceller, wish) = (canceller.clone(), wish.clone());
+        async move {
+            wish.make(&()).await?;
+            canceller.cancel();
+            Ok(())
+        }
+        .boxed()
+    }))
 }
 
 /// Keeps the newest record for readers, and says what changes.

@@ -19,6 +19,9 @@ pub(crate) struct KeptMove {
     /// Which engines its nodes were where it was asked for: it is worked at only where they are the same.
     #[serde(default, skip_serializing_if = "Identities::is_empty")]
     pub(super) meant: Identities,
+    /// Whether somebody works at it. It stays when he dies, and then another one goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_worked_at: bool,
 }
 
 /// Keeps records by the id of the move.
@@ -32,6 +35,7 @@ pub(crate) struct StoreLog {
     claim: Option<Claim>,
     /// Written with each record.
     meant: Identities,
+    is_worked_at: bool,
 }
 
 /// Nothing else is a move's id, nor the name of a record.
@@ -41,12 +45,25 @@ fn is_id(id: &str) -> bool {
 
 impl StoreLog {
     pub(crate) fn new(store: Arc<dyn Store>, table: Table<KeptMove>, parts: Prefix) -> Self {
-        StoreLog { table, parts, store, claim: None, meant: Identities::new() }
+        StoreLog { table, parts, store, claim: None, meant: Identities::new(), is_worked_at: false }
     }
 
     /// The same for one who works at a move of these nodes: it writes only as long as the claim holds.
     pub(super) fn under(&self, claim: Claim, meant: Identities) -> Self {
-        StoreLog { claim: Some(claim), meant, ..self.clone() }
+        StoreLog { claim: Some(claim), meant, is_worked_at: true, ..self.clone() }
+    }
+
+    /// The same for what is written last.
+    pub(super) fn done(&self) -> Self {
+        StoreLog { is_worked_at: false, ..self.clone() }
+    }
+
+    /// Nobody works at a move any more: whoever did has come as far as he could.
+    pub(super) async fn rest(&self, id: &str) -> Result<()> {
+        match self.kept(id).await? {
+            Some(kept) if kept.is_worked_at => self.done().save(&kept.record).await,
+            _ => Ok(()),
+        }
     }
 
     /// What is kept of a move.
@@ -74,7 +91,7 @@ impl MoveLog for StoreLog {
         if !is_id(record.id()) {
             return Err(Error::new(ErrorKind::Unexpected, "a move has an id that is none"));
         }
-        let kept = KeptMove { record: record.clone(), meant: self.meant.clone() };
+        let kept = KeptMove { record: record.clone(), meant: self.meant.clone(), is_worked_at: self.is_worked_at };
         let mut save = Transaction::new().put(self.table.key(record.id())?, self.table.encode(&kept)?);
         if let Some(claim) = &self.claim {
             save = save.when(claim.guard());

@@ -12,10 +12,10 @@ use actix_web::web::Data;
 use futures_util::StreamExt;
 use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, Step};
 use roadstead_core::store::{Claim, TableChange};
-use roadstead_core::{Error, ErrorKind, Job, Node, Result, Timestamp};
+use roadstead_core::{Error, ErrorKind, Job, Node, Result, Retry, Timestamp};
 
 use crate::audit::{Deed, End, Outcome};
-use crate::nodes::away;
+use crate::nodes::{Meaning, NodeIdentity, away};
 use crate::state::App;
 use job::{Driven, Reporter};
 use log::KeptMove;
@@ -178,9 +178,17 @@ impl Moves {
         Ok(self.log.load(id).await?.is_some())
     }
 
-    /// Whether a move that nobody works at in this moment is worked at again without being asked for.
-    pub(crate) fn goes_on(record: &MoveRecord) -> bool {
-        was_outage(record)
+    /// Whether a move that nobody works at in this moment is worked at again without being asked for: who did so has died, an engine was
+    /// away, or it was called off.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the store.
+    pub(crate) async fn goes_on(&self, id: &str) -> Result<bool> {
+        let kept = self.kept(id).await?;
+        if kept.is_worked_at || was_outage(&kept.record) {
+            return Ok(true);
+        }
+        Ok(self.log.wish(id)?.made().await?.is_some() && refuse_after_commit(&kept.record).is_ok())
     }
 
     fn newest(&self, record: MoveRecord) -> (MoveRecord, Option<Active>) {
@@ -206,14 +214,20 @@ impl Moves {
         let mut record = MoveRecord::new(plan);
         record.request_id = request_id;
         let meant = app.nodes.identities([record.plan.source.as_str(), record.plan.target.as_str()]);
-        // Before it is written down: other servers look after what nobody has claimed.
-        let mut claimed = self.claim(app, record.id()).await?;
-        self.log.under(claimed.claim()?, meant.clone()).save(&record).await?;
         let app = app.clone();
-        // It is begun though its caller leaves now: what is written down is made by the next server, and so by this one.
-        let begun = tokio::spawn(async move {
+        detached(async move {
             let id = record.id().to_owned();
-            let kept = KeptMove { record, meant };
+            // Before it is written down: other servers look after what nobody has claimed.
+            let mut claimed = app.moves.claim(&app, &id).await?;
+            let log = app.moves.log.under(claimed.claim()?, meant.clone());
+            if let Err(error) = log.save(&record).await {
+                if error.retry() == Retry::Unknown {
+                    // It may be there, and then it is made.
+                    Self::look_after(&app, id, Attempts::AtOnce);
+                }
+                return Err(error);
+            }
+            let kept = KeptMove { record, meant, is_worked_at: true };
             let begun = app.moves.attempt(&app, kept, Direction::Forward, &mut claimed).await;
             match begun {
                 Ok(_) => Self::look_after(&app, id, Attempts::AfterOutages),
@@ -224,8 +238,8 @@ impl Moves {
                 }
             }
             begun
-        });
-        begun.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, format!("it was not begun: {error}"))))
+        })
+        .await
     }
 
     /// The nodes of a move, and which way it goes. Of one that was interrupted one may be away, where the other has something
@@ -270,19 +284,30 @@ impl Moves {
         direction: Direction,
         request_id: Option<String>,
     ) -> Result<Arc<dyn Job>> {
-        let mut kept = self.kept(id).await?;
-        if let Some(node) = app.nodes.first_other(&kept.meant) {
-            return Err(is_of_another(id, node));
-        }
-        let mut claimed = self.claim(app, id).await?;
-        if direction == Direction::Forward {
-            // It was wished before this.
-            self.log.wish(id)?.forget().await?;
-        }
-        kept.record.request_id = request_id.or(kept.record.request_id);
-        let job = self.attempt(app, kept, direction, &mut claimed).await?;
-        Self::look_after(app, id.to_owned(), Attempts::AfterOutages);
-        Ok(job)
+        let (app, id) = (app.clone(), id.to_owned());
+        detached(async move {
+            let moves = &app.moves;
+            let kept = moves.kept(&id).await?;
+            if let Some(node) = app.nodes.first(&kept.meant, Meaning::Other) {
+                return Err(is_of_another(&id, node));
+            }
+            let earlier = moves.log.wish(&id)?.made().await?.is_some();
+            let mut claimed = moves.claim(&app, &id).await?;
+            // As it is now that nobody else works at it.
+            let mut kept = moves.kept(&id).await?;
+            if earlier && direction == Direction::Forward {
+                // It was wished before this.
+                moves.log.wish(&id)?.forget().await?;
+            }
+            kept.record.request_id = request_id.or(kept.record.request_id);
+            let job = moves.attempt(&app, kept, direction, &mut claimed).await;
+            match job {
+                Ok(_) => Self::look_after(&app, id, Attempts::AfterOutages),
+                Err(_) => claimed.release().await,
+            }
+            job
+        })
+        .await
     }
 
     async fn kept(&self, id: &str) -> Result<KeptMove> {
@@ -310,7 +335,10 @@ impl Moves {
         direction: Direction,
         claimed: &mut Claimed,
     ) -> Result<Arc<dyn Job>> {
-        let KeptMove { record, meant } = kept;
+        let KeptMove { record, meant, .. } = kept;
+        if let Some(node) = app.nodes.first(&meant, Meaning::Gone) {
+            return Err(Error::not_found("node", node));
+        }
         let (source, target, direction) = Self::nodes(app, &record, direction).await?;
         let to = app.nodes.get(&record.plan.target)?;
         let id = record.id().to_owned();
@@ -319,6 +347,8 @@ impl Moves {
         let begun = app.audit.begin(deed(&record, direction)).await?;
         let log = self.log.under(claim.clone(), meant);
         let wish = log.wish(&id)?;
+        let wish_of_job = wish.clone();
+        let resting = log.clone();
         let canceller = Canceller::default();
         let shared = Arc::new(Mutex::new(record.clone()));
         let (reporter, reports) = Reporter::new(Arc::clone(&shared));
@@ -347,7 +377,7 @@ impl Moves {
                     Direction::Back => mover.roll_back(record).await,
                 }
             });
-            let called_off = canceller.clone();
+            let (called_off, of) = (canceller.clone(), id.clone());
             let work = async move {
                 let done = tokio::select! {
                     done = &mut work => done,
@@ -356,6 +386,10 @@ impl Moves {
                         work.await
                     }
                 };
+                // Whatever is left of it is for a person, or waits for an outage to end.
+                if let Err(error) = resting.rest(&of).await {
+                    tracing::debug!(migration = of, %error, "that nobody works at the move is not written down");
+                }
                 if done.as_ref().is_ok_and(|record| record.state.is_final())
                     && let Err(error) = wish.forget().await
                 {
@@ -379,7 +413,7 @@ impl Moves {
                 }),
                 claimed: claimed.take(),
             };
-            let (job, feed) = slot.started(job::call_off(canceller.clone()), driven.progress());
+            let (job, feed) = slot.started(job::call_off(canceller.clone(), wish_of_job), driven.progress());
             active.insert(id, Active { record: shared, canceller, job: Arc::clone(&job) });
             (job, feed)
         };
@@ -392,9 +426,16 @@ impl Moves {
     /// # Errors
     /// `Conflict` when the commit was made.
     pub(crate) async fn cancel(&self, app: &Data<App>, id: &str, request_id: Option<String>) -> Result<CalledOff> {
+        let (app, id) = (app.clone(), id.to_owned());
+        detached(async move { app.moves.call_off(&app, &id, request_id).await }).await
+    }
+
+    async fn call_off(&self, app: &Data<App>, id: &str, request_id: Option<String>) -> Result<CalledOff> {
         let (record, active) = self.get(id).await?;
         refuse_after_commit(&record)?;
         if let Some(active) = active {
+            // Kept first: if this server dies now, the next one is to know it.
+            self.log.wish(id)?.make(&()).await?;
             active.canceller.cancel();
             return Ok(CalledOff::Here(active.job));
         }
@@ -403,6 +444,7 @@ impl Moves {
             // Whoever works at it is told; and if he dies before, whoever takes it up.
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 self.log.wish(id)?.make(&()).await?;
+                Self::look_after(app, id.to_owned(), Attempts::AfterOutages);
                 return Ok(CalledOff::Elsewhere);
             }
             Err(error) => return Err(error),
@@ -418,9 +460,9 @@ impl Moves {
             // It has changed nothing yet.
             record.state = MoveState::RolledBack;
             record.updated_at = Timestamp::now();
-            let log = self.log.under(claimed.claim()?, kept.meant.clone());
+            let log = self.log.under(claimed.claim()?, kept.meant.clone()).done();
             log.save(&kept.record).await.map(|()| CalledOff::Over)
-        } else if let Some(node) = app.nodes.first_other(&kept.meant) {
+        } else if let Some(node) = app.nodes.first(&kept.meant, Meaning::Other) {
             Err(is_of_another(id, node))
         } else {
             // What is lost may be there again.
@@ -457,11 +499,19 @@ impl Moves {
     /// # Errors
     /// `Conflict` when it is not over.
     pub(crate) async fn forget(&self, app: &App, id: &str) -> Result<()> {
-        let KeptMove { record, meant } = self.kept(id).await?;
+        let KeptMove { record, meant, .. } = self.kept(id).await?;
         let is_taken = lock(&self.taken).contains(id);
-        // What is a node of another server only is not gone.
-        let stranded = app.nodes.first_other(&meant).is_none()
-            && [&record.plan.source, &record.plan.target].into_iter().any(|node| app.nodes.get(node).is_err());
+        // Nobody can end it any more: a node of it is gone, or its server is.
+        let is_gone = app.nodes.first(&meant, Meaning::Gone).is_some();
+        let missing = [&record.plan.source, &record.plan.target].into_iter().any(|node| app.nodes.get(node).is_err());
+        let stranded = match app.nodes.first(&meant, Meaning::Other) {
+            None => is_gone || missing,
+            Some(other) => {
+                let server = meant.get(other).and_then(NodeIdentity::server);
+                let servers = app.fleet.servers().await?;
+                server.is_some_and(|server| !servers.iter().any(|alive| alive.state_id == server))
+            }
+        };
         if is_taken || !(record.state.is_final() || stranded) {
             return Err(Error::new(ErrorKind::Conflict, "the migration is not over: finish it or call it off")
                 .with_resource(id.to_owned()));
@@ -534,7 +584,7 @@ impl Moves {
     /// Goes on with a move that nobody works at.
     async fn take_up(&self, app: &Data<App>, id: &str) -> Result<()> {
         let kept = self.kept(id).await?;
-        if let Some(node) = app.nodes.first_other(&kept.meant) {
+        if let Some(node) = app.nodes.first(&kept.meant, Meaning::Other) {
             tracing::debug!(
                 migration = id,
                 node,
@@ -543,13 +593,15 @@ impl Moves {
             return Ok(());
         }
         if self.log.wish(id)?.made().await?.is_some() && refuse_after_commit(&kept.record).is_ok() {
-            return self.cancel(app, id, None).await.map(drop);
+            return self.call_off(app, id, None).await.map(drop);
         }
         let back = kept.record.state == MoveState::RollingBack;
         tracing::debug!(migration = id, back, "going on with a move that was interrupted");
         let mut claimed = self.claim(app, id).await?;
         let direction = if back { Direction::Back } else { Direction::Forward };
-        self.attempt(app, kept, direction, &mut claimed).await.map(drop)
+        let taken_up = self.attempt(app, kept, direction, &mut claimed).await.map(drop);
+        claimed.release().await;
+        taken_up
     }
 
     async fn finish(&self, app: &Data<App>, id: &str, mut attempts: Attempts) {
@@ -559,10 +611,10 @@ impl Moves {
                 // It has deadlines of its own, and is gone from the table in a moment.
                 Ok((_, Some(active))) => drop(active.job.wait(Duration::from_secs(24 * 60 * 60)).await),
                 Ok((record, None)) if record.state.is_final() => return,
-                Ok((record, None)) if attempts == Attempts::AfterOutages && !was_outage(&record) => {
-                    return tracing::warn!(migration = id, "the move does not go on by itself");
-                }
                 Ok((_, None)) => {
+                    if attempts == Attempts::AfterOutages && matches!(self.goes_on(id).await, Ok(false)) {
+                        return tracing::warn!(migration = id, "the move does not go on by itself");
+                    }
                     match self.take_up(app, id).await {
                         Ok(()) => attempts = Attempts::AfterOutages,
                         // Another server works at it, or has just done so.
@@ -596,6 +648,12 @@ fn refuse_after_commit(record: &MoveRecord) -> Result<()> {
         return Err(Error::new(ErrorKind::Conflict, words).with_resource(record.id()));
     }
     Ok(())
+}
+
+/// Does it to the end though its caller leaves: what is begun is not left half way.
+async fn detached<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, format!("it was not begun: {error}"))))
 }
 
 /// The work at a move, for the audit log.

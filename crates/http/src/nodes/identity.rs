@@ -34,18 +34,25 @@ impl Place {
     pub fn here(server: &str) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let host = read("/proc/sys/kernel/hostname");
-        // Machines that were copied have one machine-id, and a container may have that of its host: its files and its network are others.
+        // Machines that were copied have one machine-id, and a container may have that of its host: it is another boot, or its files and its
+        // network are others. What this makes of a server that is started again, its id makes good.
         let namespace = |name: &str| {
             let of = fs::metadata(format!("/proc/self/ns/{name}")).map(|of| (of.dev(), of.ino()));
             format!("{of:?}")
         };
-        let parts = [read("/etc/machine-id"), host.clone(), namespace("mnt"), namespace("net")];
+        let boot = read("/proc/sys/kernel/random/boot_id");
+        let parts = [read("/etc/machine-id"), host.clone(), boot, namespace("mnt"), namespace("net")];
         Place { server: server.to_owned(), machine: digest(&parts), host }
     }
 
     /// Whether both know the same sockets.
     pub(crate) fn is(&self, other: &Place) -> bool {
-        (!self.server.is_empty() && self.server == other.server) || self.machine == other.machine
+        self.is_server(other) || self.machine == other.machine
+    }
+
+    /// Whether both are one server.
+    fn is_server(&self, other: &Place) -> bool {
+        !self.server.is_empty() && self.server == other.server
     }
 }
 
@@ -58,24 +65,38 @@ fn digest(parts: &[String]) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether the address means the same everywhere: it names a host, and not the machine itself.
+/// Names of hosts that mean this machine, or that of a container.
+const LOCAL: [&str; 5] =
+    ["localhost", "localhost.localdomain", "ip6-localhost", "host.docker.internal", "host.containers.internal"];
+
+/// Whether the address means the same everywhere: it names a host, and not the machine itself or one beside it.
 pub(super) fn is_remote(uri: &str) -> bool {
     let Ok(uri) = uri.parse::<NodeUri>() else { return false };
-    uri.host().is_some_and(|host| {
-        let local = match host.parse::<IpAddr>() {
-            Ok(address) => address.is_loopback() || address.is_unspecified(),
-            Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
-        };
-        !local
-    })
+    let Some(host) = uri.host() else { return false };
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => !(address.is_loopback() || address.is_unspecified() || address.is_link_local()),
+        Ok(IpAddr::V6(address)) => {
+            !(address.is_loopback() || address.is_unspecified() || address.is_unicast_link_local())
+        }
+        // Numbers in another way of writing them are left to the resolver, which takes `127.1` for loopback.
+        Err(_) => {
+            let is_number = host.bytes().all(|byte| byte.is_ascii_hexdigit() || b".x".contains(&byte))
+                && host.starts_with(|first: char| first.is_ascii_digit());
+            !(is_number || LOCAL.contains(&host.as_str()) || host.ends_with(".localhost"))
+        }
+    }
 }
 
 /// Which engine a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NodeIdentity {
-    /// The one of its name in the store.
-    Stored,
+    /// The one of its name in the store that was added with this id.
+    Stored {
+        /// Another one whenever a node is added.
+        id: String,
+    },
     /// An own one of a server.
     Own {
         /// Its place.
@@ -85,48 +106,64 @@ pub(crate) enum NodeIdentity {
     },
 }
 
+/// What a name means here, beside what is meant by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// The same engine.
+    Same,
+    /// The engine that is meant is a node of no server any more.
+    Gone,
+    /// The engine that is meant is a node of other servers, or is reached by other servers only.
+    Other,
+}
+
 impl NodeIdentity {
     pub(super) fn of(slot: &NodeSlot, here: &Place) -> Self {
         match slot.source() {
-            NodeSource::Added => NodeIdentity::Stored,
+            NodeSource::Added => NodeIdentity::Stored { id: slot.id().to_owned() },
             _ => NodeIdentity::Own { place: here.clone(), uri: slot.uri() },
         }
     }
 
-    /// Whether both are one engine.
-    fn is(&self, other: &NodeIdentity) -> bool {
-        match (self, other) {
-            (NodeIdentity::Stored, NodeIdentity::Stored) => true,
-            (NodeIdentity::Own { place, uri }, NodeIdentity::Own { place: there, uri: other }) => {
-                let is_same_server = !place.server.is_empty() && place.server == there.server;
+    /// What the node of its name, if there is one, is beside this one.
+    pub(super) fn meaning(&self, here: &Place, slot: Option<&NodeSlot>) -> Meaning {
+        let there = slot.map(|slot| NodeIdentity::of(slot, here));
+        let meaning = self.beside(here, there.as_ref());
+        match meaning {
+            Meaning::Same if slot.is_some_and(NodeSlot::is_elsewhere) => Meaning::Other,
+            _ => meaning,
+        }
+    }
+
+    fn beside(&self, here: &Place, there: Option<&NodeIdentity>) -> Meaning {
+        match (self, there) {
+            (NodeIdentity::Stored { id }, Some(NodeIdentity::Stored { id: other })) if id == other => Meaning::Same,
+            (NodeIdentity::Stored { .. }, None | Some(NodeIdentity::Stored { .. })) => Meaning::Gone,
+            // An own one stands before it.
+            (NodeIdentity::Stored { .. }, Some(NodeIdentity::Own { .. })) => Meaning::Other,
+            (NodeIdentity::Own { place, uri }, Some(NodeIdentity::Own { uri: other, .. })) => {
                 // What is in memory only is that of one process.
                 let has_address =
                     uri.parse::<NodeUri>().is_ok_and(|uri| uri.host().is_some() || !uri.path().is_empty());
-                is_same_server || (uri == other && has_address && (is_remote(uri) || place.is(there)))
+                let is_address = uri == other && has_address && (is_remote(uri) || place.is(here));
+                if place.is_server(here) || is_address { Meaning::Same } else { Meaning::Other }
             }
-            _ => false,
+            (NodeIdentity::Own { place, .. }, _) if place.is_server(here) => Meaning::Gone,
+            (NodeIdentity::Own { .. }, _) => Meaning::Other,
+        }
+    }
+
+    /// The server whose own one it is.
+    pub(crate) fn server(&self) -> Option<&str> {
+        match self {
+            NodeIdentity::Stored { .. } => None,
+            NodeIdentity::Own { place, .. } => Some(&place.server),
         }
     }
 }
 
 /// The engines of some work, by the names of their nodes.
 pub(crate) type Identities = BTreeMap<String, NodeIdentity>;
-
-/// Whether the nodes of a server are those that are meant; the first that is not is named otherwise. A node of the store that there is none
-/// of any more is nobody else's, either.
-pub(super) fn first_other<'a>(
-    meant: &'a Identities,
-    here: &Place,
-    slot: impl Fn(&str) -> Option<std::sync::Arc<NodeSlot>>,
-) -> Option<&'a str> {
-    meant.iter().find_map(|(name, meant)| {
-        let is_meant = match slot(name) {
-            Some(slot) => meant.is(&NodeIdentity::of(&slot, here)) && !slot.is_elsewhere(),
-            None => *meant == NodeIdentity::Stored,
-        };
-        (!is_meant).then_some(name.as_str())
-    })
-}
 
 #[cfg(test)]
 mod tests {
@@ -143,25 +180,44 @@ mod tests {
     #[test]
     fn own_nodes_are_one_engine_by_their_server_or_their_address() {
         let socket = "docker+unix:///run/docker.sock";
-        let here = own("a", "m", socket);
-        assert!(
-            here.is(&own("a", "other", "docker+unix:///elsewhere")),
-            "the server has moved, or is configured otherwise"
-        );
-        assert!(here.is(&own("b", "m", socket)), "two servers of one machine");
-        assert!(!here.is(&own("b", "n", socket)) && !here.is(&own("b", "m", "docker+unix:///other.sock")));
-        assert!(!here.is(&NodeIdentity::Stored) && NodeIdentity::Stored.is(&NodeIdentity::Stored));
-        for (uri, is_one) in [
-            ("docker+https://sea.example:2376", true),
-            ("docker+tcp://127.0.0.1:2375", false),
-            ("docker+tcp://localhost:2375", false),
-            ("lxd+https://[::1]:8443", false),
+        // What is meant by a server on a machine, at another one.
+        let meaning = |meant: &NodeIdentity, server: &str, machine: &str, uri: &str| {
+            meant.beside(&place(server, machine), Some(&own(server, machine, uri)))
+        };
+        let meant = own("a", "m", socket);
+        assert_eq!(meaning(&meant, "a", "other", "docker+unix:///elsewhere"), Meaning::Same, "configured otherwise");
+        assert_eq!(meaning(&meant, "b", "m", socket), Meaning::Same, "two servers of one machine");
+        assert_eq!(meaning(&meant, "b", "n", socket), Meaning::Other);
+        assert_eq!(meaning(&meant, "b", "m", "docker+unix:///other.sock"), Meaning::Other);
+        for (uri, at_another) in [
+            ("docker+https://sea.example:2376", Meaning::Same),
+            ("docker+https://192.0.2.7:2376", Meaning::Same),
+            ("docker+tcp://127.0.0.1:2375", Meaning::Other),
+            ("docker+tcp://127.1:2375", Meaning::Other),
+            ("docker+tcp://LOCALHOST.:2375", Meaning::Other),
+            ("docker+tcp://host.docker.internal:2375", Meaning::Other),
+            ("lxd+https://[::1]:8443", Meaning::Other),
+            ("lxd+https://[::ffff:127.0.0.1]:8443", Meaning::Other),
+            ("lxd+https://[fe80::1]:8443", Meaning::Other),
         ] {
-            assert_eq!(own("a", "m", uri).is(&own("b", "n", uri)), is_one, "{uri}");
-            assert!(own("a", "m", uri).is(&own("b", "m", uri)), "{uri}");
+            assert_eq!(meaning(&own("a", "m", uri), "b", "n", uri), at_another, "{uri}");
+            assert_eq!(meaning(&own("a", "m", uri), "b", "m", uri), Meaning::Same, "{uri}");
         }
-        assert!(!own("a", "m", "memory:").is(&own("b", "m", "memory:")), "each has its own memory");
-        assert!(!own("", "m", "memory:").is(&own("", "m", "memory:")), "no id is none");
+        assert_eq!(meaning(&own("a", "m", "memory:"), "b", "m", "memory:"), Meaning::Other, "each has its own memory");
+        assert_eq!(meaning(&own("", "m", "memory:"), "", "m", "memory:"), Meaning::Other, "no id is none");
+        assert_eq!(meant.beside(&place("a", "m"), None), Meaning::Gone, "it is not configured any more");
+        assert_eq!(meant.beside(&place("b", "m"), None), Meaning::Other);
+    }
+
+    #[test]
+    fn a_node_of_the_store_is_the_one_that_was_added() {
+        let stored = |id: &str| NodeIdentity::Stored { id: id.to_owned() };
+        let here = place("a", "m");
+        assert_eq!(stored("1").beside(&here, Some(&stored("1"))), Meaning::Same);
+        assert_eq!(stored("1").beside(&here, Some(&stored("2"))), Meaning::Gone, "it was added anew");
+        assert_eq!(stored("1").beside(&here, None), Meaning::Gone);
+        assert_eq!(stored("1").beside(&here, Some(&own("a", "m", "memory:"))), Meaning::Other);
+        assert_eq!(own("a", "m", "memory:").beside(&here, Some(&stored("1"))), Meaning::Gone);
     }
 
     #[test]

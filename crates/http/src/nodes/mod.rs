@@ -27,9 +27,8 @@ use slot::Shared;
 use stored::Stored;
 
 pub(crate) use away::away;
-pub(crate) use identity::Identities;
-use identity::NodeIdentity;
 pub use identity::Place;
+pub(crate) use identity::{Identities, Meaning, NodeIdentity};
 pub use slot::NodeSlot;
 pub use stored::StoredNode;
 
@@ -229,7 +228,7 @@ impl Nodes {
         // Held to the end, and asked once more: of two that add the same name, one gets it.
         let _changing = self.changing.lock().await;
         self.free(&node.name)?;
-        let node = StoredNode { place: slot.place().cloned(), ..node.into() };
+        let node = StoredNode { place: slot.place().cloned(), id: slot.id().to_owned(), ..node.into() };
         self.stored.insert(&node).await?;
         self.insert(Arc::clone(&slot));
         Ok(slot)
@@ -450,9 +449,21 @@ impl Nodes {
         problem: Option<String>,
         place: Option<&Place>,
     ) -> Arc<NodeSlot> {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        self.slot_with(id, node, source, problem, place)
+    }
+
+    fn slot_with(
+        &self,
+        id: String,
+        node: &NewNode,
+        source: NodeSource,
+        problem: Option<String>,
+        place: Option<&Place>,
+    ) -> Arc<NodeSlot> {
         let stored = (source == NodeSource::Added).then(|| Arc::clone(&self.stored));
         let place = place.filter(|_| !identity::is_remote(&node.uri)).cloned();
-        Arc::new(NodeSlot::new(node, source, problem, place, &self.shared, stored))
+        Arc::new(NodeSlot::new(id, node, source, problem, place, &self.shared, stored))
     }
 
     /// Which engines these names mean here; names of no node are left out.
@@ -461,9 +472,30 @@ impl Nodes {
         slots.map(|slot| (slot.name().to_owned(), NodeIdentity::of(&slot, &self.here))).collect()
     }
 
-    /// The first name that means another engine here, or none.
-    pub(crate) fn first_other<'a>(&self, meant: &'a Identities) -> Option<&'a str> {
-        identity::first_other(meant, &self.here, |name| self.get(name).ok())
+    /// What each name means here beside what is meant by it.
+    pub(crate) fn meanings<'a>(&self, meant: &'a Identities) -> impl Iterator<Item = (&'a str, Meaning)> {
+        meant.iter().map(|(name, meant)| {
+            let slot = self.get(name).ok();
+            (name.as_str(), meant.meaning(&self.here, slot.as_deref()))
+        })
+    }
+
+    /// The first name with this meaning, or none.
+    pub(crate) fn first<'a>(&self, meant: &'a Identities, meaning: Meaning) -> Option<&'a str> {
+        self.meanings(meant).find_map(|(name, of)| (of == meaning).then_some(name))
+    }
+
+    /// Those with this meaning.
+    pub(crate) fn of_these(&self, mut meant: Identities, meaning: Meaning) -> Identities {
+        let others: Vec<_> =
+            self.meanings(&meant).filter(|(_, of)| *of != meaning).map(|(name, _)| name.to_owned()).collect();
+        meant.retain(|name, _| !others.contains(name));
+        meant
+    }
+
+    /// Id of this server's state directory.
+    pub(crate) fn server(&self) -> &str {
+        &self.here.server
     }
 }
 

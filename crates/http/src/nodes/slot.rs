@@ -42,6 +42,8 @@ pub(super) struct Shared {
 
 /// A name and a URI, connected when it is needed.
 pub struct NodeSlot {
+    /// Another one whenever a node is added, and the same at all servers.
+    id: String,
     name: String,
     address: Mutex<Address>,
     source: NodeSource,
@@ -111,6 +113,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl NodeSlot {
     /// Not connected yet. `problem` is what is wrong with it for as long as the server runs; `stored` is where it is kept.
     pub(super) fn new(
+        id: String,
         node: &NewNode,
         source: NodeSource,
         problem: Option<String>,
@@ -125,6 +128,7 @@ impl NodeSlot {
         let mut limits = JobLimits::default();
         limits.keep = options.keep_jobs;
         NodeSlot {
+            id,
             name: node.name.clone(),
             address: Mutex::new(Address::new(&node.uri)),
             source,
@@ -160,9 +164,10 @@ impl NodeSlot {
 
     /// Whether it is what is kept.
     pub(super) fn is(&self, node: &StoredNode) -> bool {
-        let StoredNode { name, uri, certificate, key, authority, labels, place } = node;
+        let StoredNode { id, name, uri, certificate, key, authority, labels, place } = node;
         let options = &self.options;
-        self.name == *name
+        self.id == *id
+            && self.name == *name
             && lock(&self.address).uri == *uri
             && self.labels == *labels
             && self.place == *place
@@ -185,6 +190,11 @@ impl NodeSlot {
     #[must_use]
     pub fn source(&self) -> NodeSource {
         self.source
+    }
+
+    /// By which it is told from another one of its name.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// Where its address is meant, if it is kept with that.

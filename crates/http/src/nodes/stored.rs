@@ -29,6 +29,9 @@ pub struct StoredNode {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Another one whenever a node is added; empty for one that was before there were ids.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// Where its address is meant, when that means something else on every machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
@@ -42,7 +45,7 @@ impl std::fmt::Debug for StoredNode {
 
 impl From<StoredNode> for NewNode {
     fn from(node: StoredNode) -> Self {
-        let StoredNode { name, uri, certificate, key, authority, labels, place: _ } = node;
+        let StoredNode { name, uri, certificate, key, authority, labels, id: _, place: _ } = node;
         NewNode { name, uri, certificate, key, authority, labels }
     }
 }
@@ -50,7 +53,7 @@ impl From<StoredNode> for NewNode {
 impl From<NewNode> for StoredNode {
     fn from(node: NewNode) -> Self {
         let NewNode { name, uri, certificate, key, authority, labels } = node;
-        StoredNode { name, uri, certificate, key, authority, labels, place: None }
+        StoredNode { name, uri, certificate, key, authority, labels, id: String::new(), place: None }
     }
 }
 

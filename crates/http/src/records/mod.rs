@@ -180,12 +180,12 @@ impl Records {
         Ok(Book::new(Arc::clone(&self.store), self.table("jobs/", "job")?, parts, drafts))
     }
 
-    /// Joins the servers that share the store, as one that listens at these URLs.
+    /// Joins the servers that share the store, as one with this state directory that listens at these URLs.
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn join(&self, urls: Vec<String>) -> Result<Fleet> {
-        Fleet::join(Arc::clone(&self.store), self.table("servers/", "server")?, urls).await
+    pub(crate) async fn join(&self, state_id: &str, urls: Vec<String>) -> Result<Fleet> {
+        Fleet::join(Arc::clone(&self.store), self.table("servers/", "server")?, state_id, urls).await
     }
 
     /// The journal of what happened on the nodes.

@@ -17,6 +17,7 @@ fn node(name: &str) -> StoredNode {
         key: None,
         authority: None,
         labels: BTreeMap::new(),
+        id: String::new(),
         place: None,
     }
 }

@@ -1,14 +1,17 @@
 //! A verb over many containers as a job: each container is an item, which is written down before the verb is sent and after it was
 //! answered.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use roadstead_core::pool::{ActLog, ActedItem, ActionOutcome, ManyOptions};
-use roadstead_core::{PoolExt, Result, Timestamp};
+use roadstead_core::{Error, ErrorKind, NodeError, PoolExt, Result, Timestamp};
 
 use super::book::Stream;
 use super::record::{Act, JobItem, short};
 use super::{Desk, End};
 use crate::actions::line;
+use crate::nodes::Meaning;
 
 /// The most nodes of which it is kept how they answered, and the most of these that did not: it has to fit into one entry of the store.
 const ANSWERS_MAX: usize = 2000;
@@ -53,13 +56,36 @@ pub(super) async fn run(desk: &Desk, act: &Act) -> Result<End> {
     let work = async {
         // Half of the time at most goes for connecting: a member that takes longer does not answer.
         let pool = desk.app.pools.get(&act.pool).await?;
-        let meant = desk.ledger.record().meant;
-        let pool = pool.resolve_of(&desk.app.nodes, left() / 2, |node| meant.contains_key(node)).await?;
+        let nodes = &desk.app.nodes;
+        let known: Option<BTreeSet<&str>> = desk.meant.as_ref().map(|meant| {
+            nodes.meanings(meant).filter(|(_, meaning)| *meaning == Meaning::Same).map(|(name, _)| name).collect()
+        });
+        let is_known = |node: &str| {
+            // One that is not reached from here is asked for what keeps it away.
+            known.as_ref().is_none_or(|known| known.contains(node))
+                || nodes.get(node).is_ok_and(|slot| slot.is_elsewhere())
+        };
+        let pool = pool.resolve_of(nodes, left() / 2, is_known).await?;
         let mut options = ManyOptions::of(act.filter.clone());
         options.concurrency = act.concurrency;
         options.per_node = act.per_node;
         options.deadline = left();
-        pool.act_logged(&act.action, &options, desk).await
+        let mut acted = pool.act_logged(&act.action, &options, desk).await?;
+        // Who belonged to it, and is no such engine here.
+        for (node, meaning) in desk.meant.iter().flat_map(|meant| nodes.meanings(meant)) {
+            let told = acted.errors.iter().any(|error| error.node == node);
+            let error = match meaning {
+                Meaning::Same => continue,
+                _ if told => continue,
+                Meaning::Gone => Error::not_found("node", node),
+                Meaning::Other => {
+                    let words = "it is one of another server, which does not work at the job any more";
+                    Error::new(ErrorKind::Unavailable, words).with_node(node)
+                }
+            };
+            acted.errors.push(NodeError::new(node, &error));
+        }
+        Ok::<_, Error>(acted)
     };
     let acted = match work.await {
         Ok(acted) => acted,

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::record::{JobItem, JobRecord, short};
+use crate::nodes::Identities;
 use crate::wish::Wish;
 
 /// Items of one entry: a change of one writes them all.
@@ -29,6 +30,8 @@ pub(super) const BYTES: usize = 512 * 1024;
 pub(super) enum Part {
     /// Some items of the node with this number.
     Items(usize, usize),
+    /// Which engines its nodes were where it was asked for: it is worked at only where they are the same.
+    Meant,
     /// One planned move.
     Plan(usize),
     /// A piece of the output.
@@ -41,6 +44,7 @@ impl Part {
     fn name(self) -> String {
         match self {
             Part::Items(node, room) => format!("items/{node:05}/{room:06}"),
+            Part::Meant => "meant".to_owned(),
             Part::Plan(number) => format!("plans/{number:06}"),
             Part::Output(piece) => format!("output/{piece:010}"),
             Part::End => "end".to_owned(),
@@ -115,9 +119,15 @@ impl Book {
         self.parts.key(&format!("{id}/{}", part.name()))
     }
 
-    /// Keeps a new job with the plans of its moves and its items.
-    pub(super) async fn create(&self, record: &JobRecord, plans: &[MovePlan], items: &[JobItem]) -> Result<()> {
-        let mut parts = Vec::new();
+    /// Keeps a new job with the engines of its nodes, the plans of its moves and its items.
+    pub(super) async fn create(
+        &self,
+        record: &JobRecord,
+        meant: &Identities,
+        plans: &[MovePlan],
+        items: &[JobItem],
+    ) -> Result<()> {
+        let mut parts = vec![(Part::Meant, encode(meant)?)];
         for (number, plan) in plans.iter().enumerate() {
             parts.push((Part::Plan(number), encode(plan)?));
         }
@@ -130,9 +140,11 @@ impl Book {
         let (mut bytes, mut steps, mut drafted) = (0, 0, None);
         for (part, value) in parts {
             if steps > 0 && (steps == STEPS || bytes + value.len() > BYTES) {
-                if drafted.is_none() {
-                    plan = plan.put(draft.clone(), encode(&record.created_at)?);
-                }
+                plan = match drafted {
+                    None => plan.put(draft.clone(), encode(&record.created_at)?),
+                    // Whoever has swept it has swept all.
+                    Some(drafted) => plan.when(Guard::Unchanged(draft.clone(), drafted)),
+                };
                 let written = self.store.commit(&std::mem::take(&mut plan)).await?;
                 drafted.get_or_insert(written);
                 (bytes, steps) = (0, 0);
@@ -153,8 +165,13 @@ impl Book {
         let (drafts, _) = entries(&*self.store, &self.drafts).await?;
         for draft in drafts {
             let Some(id) = draft.key.behind(&self.drafts).map(str::to_owned) else { continue };
-            if decode::<Timestamp>(&draft)? >= before {
-                continue;
+            match decode::<Timestamp>(&draft) {
+                Ok(begun) if begun < before => {}
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the draft of a job stays");
+                    continue;
+                }
             }
             // Before the parts, and only if there is no job: whoever was to keep it would not find its draft any more, and keep none.
             let gone = Transaction::new().when(Guard::Absent(self.heads.key(&id)?)).delete(draft.key.clone());
@@ -220,6 +237,7 @@ impl Book {
         record.ended_at = Some(Timestamp::now());
         record.failure = Some(short(NodeError::new(record.task.node(), why)));
         record.task.forget_secrets();
+        (record.answers, record.errors) = (Vec::new(), Vec::new());
         let sign = encode(&record.state)?;
         self.write(&record, vec![(Part::End, Some(sign))], claim).await
     }
@@ -297,9 +315,17 @@ impl Book {
 
     /// Forgets a job with all its parts.
     pub(super) async fn remove(&self, id: &str) -> Result<()> {
-        // The head goes first, so that nobody finds half a job.
-        self.heads.remove(id).await?;
-        self.remove_parts(id).await
+        // The head goes first, so that nobody finds half a job; what is left is a draft that is swept some time.
+        let draft = self.drafts.key(id)?;
+        let gone = Transaction::new().delete(self.heads.key(id)?).put(draft.clone(), encode(&Timestamp::now())?);
+        self.store.commit(&gone).await?;
+        self.remove_parts(id).await?;
+        self.store.commit(&Transaction::new().delete(draft)).await.map(drop)
+    }
+
+    /// Which engines the nodes of a job were where it was asked for. Nothing of one that was kept before this was.
+    pub(super) async fn meant(&self, id: &str) -> Result<Option<Identities>> {
+        self.store.get(&self.key(id, Part::Meant)?).await?.map(|entry| decode(&entry)).transpose()
     }
 
     async fn remove_parts(&self, id: &str) -> Result<()> {

@@ -15,7 +15,6 @@ use super::book::Stream;
 use super::record::{Asked, Drain, JobItem, Task, short};
 use super::{Desk, End, StoredJob, Works};
 use crate::actions::line;
-use crate::moves::Moves;
 use crate::state::App;
 
 /// A move has deadlines of its own; it is looked at so often.
@@ -152,7 +151,9 @@ async fn follow(desk: &Desk, id: &str, state: &mut Option<MoveState>) -> Result<
             MoveState::Done => return Ok(()),
             // Nobody goes on with what is lost, or waits for a person.
             ended if ended.is_final() => return Err(failure()),
-            _ if record.failure.is_some() && active.is_none() && !Moves::goes_on(&record) => return Err(failure()),
+            _ if record.failure.is_some() && active.is_none() && !desk.app.moves.goes_on(id).await? => {
+                return Err(failure());
+            }
             _ => {}
         }
         let changed = async {

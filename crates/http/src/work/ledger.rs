@@ -290,6 +290,7 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::Identities;
     use crate::work::record::{Asked, Pull, Task};
     use roadstead_core::PullOptions;
     use roadstead_core::store::{Key, MemoryStore, Prefix, Session, Store, Table};
@@ -309,7 +310,7 @@ mod tests {
     async fn kept(book: &Book) -> JobRecord {
         let task = Task::Pull(Pull::new("sea", PullOptions::new("a")));
         let record = JobRecord::new(task, Asked::default());
-        book.create(&record, &[], &[]).await.unwrap();
+        book.create(&record, &Identities::new(), &[], &[]).await.unwrap();
         record
     }
 
@@ -438,7 +439,7 @@ mod tests {
         };
         let items = vec![item; ROOM * (STEPS + 1)];
         let whole = JobRecord::new(task, Asked::default());
-        book.create(&whole, &[], &items).await.unwrap();
+        book.create(&whole, &Identities::new(), &[], &items).await.unwrap();
         let now = Timestamp::now();
         let in_an_hour = Timestamp::from_unix_nanos(now.unix_nanos() + 3_600_000_000_000).unwrap();
         book.forget_drafts(in_an_hour).await.unwrap();

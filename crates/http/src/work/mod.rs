@@ -20,6 +20,7 @@ use roadstead_core::migration::MovePlan;
 use roadstead_core::store::{Claim, TableChange};
 use roadstead_core::{Error, ErrorKind, JobState, NodeError, Result, Signal, Timestamp};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 pub(crate) use self::book::Book;
 use self::book::Stream;
@@ -30,6 +31,7 @@ pub(crate) use self::record::{Act, Asked, Counts, JobItem, JobRecord, Pull, Task
 pub(crate) use self::stored::StoredJob;
 use crate::actions::line;
 use crate::audit::{Deed, End as AuditEnd, Outcome};
+use crate::nodes::{Identities, Meaning};
 use crate::problem::Problem;
 use crate::state::App;
 use crate::wish::Wish;
@@ -116,6 +118,8 @@ struct Desk {
     claim: Claim,
     /// The signal by which it is to end.
     cancelled: watch::Receiver<Option<Signal>>,
+    /// Which engines its nodes were where it was asked for.
+    meant: Option<Identities>,
 }
 
 impl Desk {
@@ -192,7 +196,7 @@ impl Works {
             return Err(Error::new(ErrorKind::ResourceExhausted, words));
         }
         let mut record = JobRecord::new(task, asked);
-        record.meant = match &record.task {
+        let mut meant = match &record.task {
             Task::Pull(pull) => app.nodes.identities([pull.node.as_str()]),
             Task::Act(act) => app.pools.get(&act.pool).await?.identities(&app.nodes),
             Task::Drain(_) => {
@@ -200,13 +204,19 @@ impl Works {
                 app.nodes.identities(nodes)
             }
         };
+        if let Task::Act(_) = record.task {
+            // Of those that this server does not reach it is told that they did not answer, whoever works at it.
+            meant = app.nodes.of_these(meant, Meaning::Same);
+        } else if let Some(node) = app.nodes.first(&meant, Meaning::Other) {
+            app.node(node).await?;
+        }
         if !items.is_empty() {
             record.nodes = vec![record.task.node().to_owned()];
         }
         for item in items {
             record.items.change(None, item.outcome);
         }
-        works.book.create(&record, plans, items).await?;
+        works.book.create(&record, &meant, plans, items).await?;
         let id = record.id;
         Works::take_up(app, &id);
         Ok(StoredJob::new(works.book.clone(), id))
@@ -257,11 +267,11 @@ impl Works {
     async fn follow(app: &Data<App>) -> Result<()> {
         let book = &app.works.book;
         let (records, revision) = book.all().await?;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open: BTreeSet<_> =
             records.into_iter().filter(|record| !record.state.is_final()).map(|record| record.id).collect();
         let mut changes = book.heads().watch(revision).await?;
-        // What a former server left has nobody who works at it.
-        let mut look = Duration::ZERO;
         loop {
             tokio::select! {
                 change = changes.next() => match change.transpose()? {
@@ -274,8 +284,8 @@ impl Works {
                     }
                     Some(_) => {}
                 },
-                () = tokio::time::sleep(look), if !open.is_empty() => {
-                    look = LOOK;
+                // At once, too: what a former server left has nobody who works at it.
+                _ = look.tick(), if !open.is_empty() => {
                     let ours = lock(&app.works.active).clone();
                     let others: Vec<_> = open.difference(&ours).cloned().collect();
                     if !others.is_empty() {
@@ -315,7 +325,8 @@ impl Works {
     async fn attempt(app: &Data<App>, id: &str) -> Result<Attempt> {
         let book = &app.works.book;
         if let Some(record) = book.get(id).await?
-            && let Some(node) = app.nodes.first_other(&record.meant)
+            && let Some(meant) = book.meant(id).await?
+            && let Some(node) = hindered(app, &record.task, &meant)
             && !record.task.until().is_some_and(|until| until <= Timestamp::now())
             && book.wish(id)?.made().await?.is_none()
         {
@@ -381,12 +392,19 @@ impl Works {
         ledger.flush().await?;
         let wish = book.wish(id)?;
         let (cancel, cancelled) = watch::channel(wish.made().await?);
-        let desk = Desk { app: app.clone(), book, ledger, claim: claim.clone(), cancelled };
-        let meant = desk.ledger.record().meant;
+        let meant = book.meant(id).await?;
+        let desk = Desk { app: app.clone(), book, ledger, claim: claim.clone(), cancelled, meant };
         let end = tokio::select! {
             end = async {
-                if let Some(node) = app.nodes.first_other(&meant) {
-                    return Ok(desk.left(node));
+                if let Some(meant) = &desk.meant {
+                    if let Some(node) = hindered(app, task, meant) {
+                        return Ok(desk.left(node));
+                    }
+                    if !matches!(task, Task::Act(_))
+                        && let Some(node) = app.nodes.first(meant, Meaning::Gone)
+                    {
+                        return Ok(End::with(desk.fail(Error::not_found("node", node))));
+                    }
                 }
                 match task {
                     Task::Pull(pull) => pull::run(&desk, pull).await,
@@ -440,6 +458,13 @@ impl Works {
             None => Ok(()),
         }
     }
+}
+
+/// The node for which this server cannot work at a job, if there is one. Of a verb over many each server does what it can, if anything.
+fn hindered<'a>(app: &App, task: &Task, meant: &'a Identities) -> Option<&'a str> {
+    let other = app.nodes.first(meant, Meaning::Other)?;
+    let can = matches!(task, Task::Act(_)) && app.nodes.first(meant, Meaning::Same).is_some();
+    (!can).then_some(other)
 }
 
 /// Passes the wish on that the job ends. Never ends.

@@ -7,7 +7,6 @@ use roadstead_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::nodes::Identities;
 use crate::records::kept_secret;
 
 /// What is to be done.
@@ -140,9 +139,6 @@ pub(crate) struct Asked {
 pub(crate) struct JobRecord {
     pub(crate) id: String,
     pub(crate) task: Task,
-    /// Which engines its nodes were where it was asked for: it is worked at only where they are the same.
-    #[serde(default, skip_serializing_if = "Identities::is_empty")]
-    pub(super) meant: Identities,
     pub(crate) asked: Asked,
     pub(crate) state: JobState,
     pub(crate) created_at: Timestamp,
@@ -216,7 +212,6 @@ impl JobRecord {
         JobRecord {
             id: uuid::Uuid::new_v4().simple().to_string(),
             task,
-            meant: Identities::new(),
             asked,
             state: JobState::Queued,
             created_at: Timestamp::now(),

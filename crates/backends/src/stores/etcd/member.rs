@@ -1,6 +1,7 @@
 //! One member of etcd: a request to it, with who we are, and its answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,8 +18,8 @@ use super::wire::{self, Answer, Authenticated};
 
 /// An answer that is read as a whole is never longer than this.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
-/// To find out who we are, a member has so long.
-const LOGIN_LIMIT: Duration = Duration::from_secs(5);
+/// So long another one is waited for who asks who we are: less than a try has.
+const ANOTHER: Duration = Duration::from_millis(300);
 /// Of what is said about a failure, so much is read.
 const WORDS_MAX: usize = 64 * 1024;
 
@@ -34,7 +35,9 @@ pub(super) struct Member {
 pub(super) struct Login {
     user: String,
     password: Secret,
-    token: tokio::sync::Mutex<Option<HeaderValue>>,
+    token: watch::Sender<Option<HeaderValue>>,
+    /// Whether somebody asks for another one.
+    asking: AtomicBool,
 }
 
 /// How members are spoken with.
@@ -42,13 +45,17 @@ pub(super) struct Link {
     /// Nothing after the store was closed, and with it all connections that nobody uses.
     http: Mutex<Option<reqwest::Client>>,
     closed: watch::Sender<bool>,
-    login: Option<Arc<Login>>,
+    login: Option<Login>,
 }
 
 impl Link {
     pub(super) fn new(http: reqwest::Client, login: Option<(String, Secret)>) -> Self {
-        let login =
-            login.map(|(user, password)| Arc::new(Login { user, password, token: tokio::sync::Mutex::default() }));
+        let login = login.map(|(user, password)| Login {
+            user,
+            password,
+            token: watch::Sender::new(None),
+            asking: AtomicBool::new(false),
+        });
         Link { http: Mutex::new(Some(http)), closed: watch::Sender::new(false), login }
     }
 
@@ -77,7 +84,7 @@ impl Member {
 
     /// Host and port, for people.
     pub(super) fn name(&self) -> &str {
-        name(&self.base)
+        self.base.split_once("://").map_or(&self.base, |(_, name)| name)
     }
 
     /// Whether it answered within this time.
@@ -134,113 +141,111 @@ impl Member {
         body: &Bytes,
         token: Option<HeaderValue>,
     ) -> Tried<reqwest::Response> {
-        post(&link.http()?, &self.base, path, body, token).await
+        let mut request = link
+            .http()?
+            .post(format!("{}{path}", self.base))
+            .header("content-type", "application/json")
+            // Whoever has lost the others says so at once, instead of after its own time limit, and ends watches.
+            .header("grpc-metadata-hasleader", "true");
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let answer = request.body(body.clone()).send().await.map_err(|cause| Failure::transport(self.name(), cause))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let mut words = BytesMut::new();
+        let mut body = answer.bytes_stream();
+        // What has come until the body breaks off is all that can be told.
+        while let Some(Ok(piece)) = body.next().await {
+            words.extend_from_slice(&piece);
+            if words.len() > WORDS_MAX {
+                break;
+            }
+        }
+        Err(Failure::answer(self.name(), status.as_u16(), &words))
     }
 
     async fn read<T: Answer>(&self, answer: reqwest::Response) -> Tried<T> {
-        read(&self.base, answer).await
+        let mut whole = BytesMut::new();
+        let mut body = answer.bytes_stream();
+        while let Some(piece) = body.next().await {
+            // What broke off had begun, so it is not a matter of connecting.
+            let piece =
+                piece.map_err(|cause| Failure { next: Next::Unclear, ..Failure::transport(self.name(), cause) })?;
+            if whole.len() + piece.len() > ANSWER_MAX {
+                let text = format!("etcd at {} answers with more than {ANSWER_MAX} bytes", self.name());
+                return Err(Failure::new(ErrorKind::ResourceExhausted, text, Next::TooLong));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        wire::parse(self.name(), &whole)
     }
 
     /// What shows who we are; another one than the one that is over.
     pub(super) async fn token(&self, link: &Link, over: Option<HeaderValue>) -> Tried<Option<HeaderValue>> {
         let Some(login) = &link.login else { return Ok(None) };
-        if over.is_none()
-            && let Ok(token) = login.token.try_lock()
-            && token.is_some()
-        {
-            return Ok(token.clone());
+        let usable = |token: &Option<HeaderValue>| token.is_some() && *token != over;
+        let now = login.token.borrow().clone();
+        if usable(&now) {
+            return Ok(now);
         }
-        let (login, http, base) = (Arc::clone(login), link.http()?, self.base.clone());
-        // A task of its own: whoever asks may not be polled while he waits, and would keep all others from it.
-        let renewed = tokio::spawn(async move {
-            let mut token = login.token.lock().await;
-            if token.is_none() || (over.is_some() && *token == over) {
-                *token = None;
-                let renewed = timeout(LOGIN_LIMIT, authenticate(&http, &base, &login)).await;
-                *token = renewed.unwrap_or_else(|_| Err(Failure::silent(name(&base))))?;
+        // One asks for all, but nobody waits long for another one: he may ask a member that is silent, or not be polled.
+        let asking = Asking::begin(login);
+        if asking.is_none() {
+            let mut renewed = login.token.subscribe();
+            let another = async { usable(&renewed.borrow()) || renewed.changed().await.is_ok() };
+            if timeout(ANOTHER, another).await == Ok(true) {
+                let token = login.token.borrow().clone();
+                if token.is_none() || usable(&token) {
+                    return Ok(token);
+                }
             }
-            Ok(token.clone())
-        });
-        renewed.await.unwrap_or_else(|cause| {
-            let text = format!("etcd at {} was not asked who we are: {cause}", self.name());
-            Err(Failure::new(ErrorKind::Unexpected, text, Next::Elsewhere))
-        })
+        }
+        let token = self.authenticate(link, login).await?;
+        login.token.send_replace(token.clone());
+        Ok(token)
+    }
+
+    async fn authenticate(&self, link: &Link, login: &Login) -> Tried<Option<HeaderValue>> {
+        let body = Bytes::from(json!({"name": login.user, "password": login.password.expose()}).to_string());
+        let answer = match self.post(link, "/v3/auth/authenticate", &body, None).await {
+            Ok(answer) => self.read::<Authenticated>(answer).await,
+            Err(failure) => Err(failure),
+        };
+        match answer {
+            Ok(answer) => {
+                let mut token = HeaderValue::from_str(&answer.token).map_err(|_| {
+                    let text = format!("etcd at {} gives a token that is none", self.name());
+                    Failure::new(ErrorKind::Unexpected, text, Next::Elsewhere)
+                })?;
+                token.set_sensitive(true);
+                Ok(Some(token))
+            }
+            Err(failure) if failure.error.message().ends_with("authentication is not enabled") => {
+                tracing::warn!(member = self.name(), "etcd asks nobody who they are, though we have a user there");
+                Ok(None)
+            }
+            // Whoever was to be told is not asked yet, so nothing was done.
+            Err(failure) if failure.next == Next::Unclear => Err(Failure { next: Next::Elsewhere, ..failure }),
+            Err(failure) => Err(failure),
+        }
     }
 }
 
-/// Host and port, for people.
-fn name(base: &str) -> &str {
-    base.split_once("://").map_or(base, |(_, name)| name)
+/// That somebody asks who we are.
+struct Asking<'a>(&'a Login);
+
+impl<'a> Asking<'a> {
+    /// None when somebody does already.
+    fn begin(login: &'a Login) -> Option<Self> {
+        (!login.asking.swap(true, Ordering::AcqRel)).then_some(Asking(login))
+    }
 }
 
-async fn post(
-    http: &reqwest::Client,
-    base: &str,
-    path: &str,
-    body: &Bytes,
-    token: Option<HeaderValue>,
-) -> Tried<reqwest::Response> {
-    let mut request = http
-        .post(format!("{base}{path}"))
-        .header("content-type", "application/json")
-        // Whoever has lost the others says so at once, instead of after its own time limit, and ends watches.
-        .header("grpc-metadata-hasleader", "true");
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, token);
-    }
-    let answer = request.body(body.clone()).send().await.map_err(|cause| Failure::transport(name(base), cause))?;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(answer);
-    }
-    let mut words = BytesMut::new();
-    let mut body = answer.bytes_stream();
-    // What has come until the body breaks off is all that can be told.
-    while let Some(Ok(piece)) = body.next().await {
-        words.extend_from_slice(&piece);
-        if words.len() > WORDS_MAX {
-            break;
-        }
-    }
-    Err(Failure::answer(name(base), status.as_u16(), &words))
-}
-
-async fn read<T: Answer>(base: &str, answer: reqwest::Response) -> Tried<T> {
-    let mut whole = BytesMut::new();
-    let mut body = answer.bytes_stream();
-    while let Some(piece) = body.next().await {
-        // What broke off had begun, so it is not a matter of connecting.
-        let piece = piece.map_err(|cause| Failure { next: Next::Unclear, ..Failure::transport(name(base), cause) })?;
-        if whole.len() + piece.len() > ANSWER_MAX {
-            let text = format!("etcd at {} answers with more than {ANSWER_MAX} bytes", name(base));
-            return Err(Failure::new(ErrorKind::ResourceExhausted, text, Next::TooLong));
-        }
-        whole.extend_from_slice(&piece);
-    }
-    wire::parse(name(base), &whole)
-}
-
-async fn authenticate(http: &reqwest::Client, base: &str, login: &Login) -> Tried<Option<HeaderValue>> {
-    let body = Bytes::from(json!({"name": login.user, "password": login.password.expose()}).to_string());
-    let answer = match post(http, base, "/v3/auth/authenticate", &body, None).await {
-        Ok(answer) => read::<Authenticated>(base, answer).await,
-        Err(failure) => Err(failure),
-    };
-    match answer {
-        Ok(answer) => {
-            let mut token = HeaderValue::from_str(&answer.token).map_err(|_| {
-                let text = format!("etcd at {} gives a token that is none", name(base));
-                Failure::new(ErrorKind::Unexpected, text, Next::Elsewhere)
-            })?;
-            token.set_sensitive(true);
-            Ok(Some(token))
-        }
-        Err(failure) if failure.error.message().ends_with("authentication is not enabled") => {
-            tracing::warn!(member = name(base), "etcd asks nobody who they are, though we have a user there");
-            Ok(None)
-        }
-        // Whoever was to be told is not asked yet, so nothing was done.
-        Err(failure) if failure.next == Next::Unclear => Err(Failure { next: Next::Elsewhere, ..failure }),
-        Err(failure) => Err(failure),
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking.store(false, Ordering::Release);
     }
 }

@@ -20,7 +20,7 @@ struct Server {
 impl Server {
     async fn start(store: &MemoryStore) -> Server {
         let records = Records::of(Arc::new(store.clone()));
-        let fleet = Arc::new(records.join(vec!["http://here".to_owned()]).await.unwrap());
+        let fleet = Arc::new(records.join("", vec!["http://here".to_owned()]).await.unwrap());
         let bounds = Bounds { quick: Duration::from_secs(1), slow: Duration::from_secs(1) };
         let registry = Registry::new().with(MemoryEngine);
         let nodes = Arc::new(
