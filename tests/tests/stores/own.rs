@@ -81,6 +81,24 @@ async fn a_job_is_not_gone_on_with_on_another_engine_of_the_same_name() {
     let failure = &ended["work"]["failure"];
     assert!(failure["detail"].as_str().expect("text").contains("node sea"), "{ended}");
 
+    // Of many nodes, another server does what it can, and tells of the others.
+    let mut here = start("here", "container.stop");
+    container(&here, "web").await;
+    let _ = here.post("/v1/nodes/sea/containers/web/start").await.expect(204);
+    let _ = here.post_json("/v1/nodes", &json!({"name": "bay", "uri": "memory:"})).await.expect(201);
+    let _ = here.post_json("/v1/pools", &json!({"name": "mixed", "nodes": ["bay", "sea"]})).await.expect(201);
+    let begun = here.post_json("/v1/pools/mixed/containers/stop?wait=0", &json!({"all": true})).await.expect(202);
+    let mixed = begun.header("location").expect("a job").to_owned();
+    until("the stop is under way", async || {
+        there.get(&mixed).await.expect(200).json()["work"]["counts"]["unknown"] == 1
+    })
+    .await;
+    here.kill();
+    let ended = there.get(&format!("{mixed}?wait=60")).await.expect(200).json();
+    assert_eq!((&ended["state"], &ended["work"]["attempts"]), (&json!("failed"), &json!(2)), "{ended}");
+    assert_eq!(ended["work"]["counts"]["unknown"], 1, "{ended}");
+    assert_eq!(state(&there, "web").await, "running");
+
     // Its server goes on with what it has left.
     let mut here = start("here", "image.pull");
     let pull = json!({"reference": "roadstead/late:1"});

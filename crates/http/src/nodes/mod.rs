@@ -432,14 +432,15 @@ impl Nodes {
                 return self.slot(&node, NodeSource::Added, Some(error.message().to_owned()), None);
             }
         };
-        let place = node.place.clone();
+        let (id, place) = (node.id.clone(), node.place.clone());
         let elsewhere = place.as_ref().filter(|place| !place.is(&self.here)).map(|place| {
             format!(
-                "its address is one of the machine {}, where it was added: only a server there reaches it",
+                "its address is one of the machine {}, where it was added: only a server there reaches it \
+                 (remove it and add it again where that is this machine)",
                 place.host
             )
         });
-        self.slot(&node.into(), NodeSource::Added, elsewhere, place.as_ref())
+        self.slot_with(id, &node.into(), NodeSource::Added, elsewhere, place.as_ref())
     }
 
     fn slot(

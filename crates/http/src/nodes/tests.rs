@@ -68,3 +68,44 @@ async fn what_one_server_adds_and_removes_the_other_serves_and_forgets() {
     let next = nodes(&records).await;
     assert_eq!(next.all().len(), 12);
 }
+
+#[tokio::test]
+async fn an_address_of_another_machine_is_not_taken_for_one_of_this() {
+    let records = Records::of(Arc::new(MemoryStore::new()));
+    let at = async |server: &str, machine: &str| {
+        let registry = Registry::new().with(MemoryEngine);
+        let bounds = Bounds { quick: Duration::from_secs(1), slow: Duration::from_secs(1) };
+        let place =
+            Place { server: server.to_owned(), machine: machine.to_owned(), host: format!("{machine}.example") };
+        Nodes::load(registry, ConnectOptions::default(), bounds, &records, place).await.unwrap()
+    };
+    let here = at("a", "m").await;
+    here.add(new("sea", "memory:")).await.unwrap();
+    let meant = here.identities(["sea", "none"]);
+    assert_eq!(meant.len(), 1);
+    for (server, machine) in [("a", "m"), ("a", "n"), ("b", "m")] {
+        let again = at(server, machine).await;
+        assert!(again.get("sea").unwrap().node(Duration::from_secs(5)).await.is_ok(), "{server} {machine}");
+        assert!(again.unreached().is_empty());
+        assert_eq!(again.meanings(&meant).collect::<Vec<_>>(), [("sea", Meaning::Same)]);
+    }
+    let there = at("b", "n").await;
+    let why = there.get("sea").unwrap().node(Duration::from_secs(5)).await.unwrap_err();
+    assert!(why.kind() == ErrorKind::Unavailable && why.message().contains("m.example"), "{why}");
+    assert_eq!(there.unreached(), BTreeSet::from(["sea".to_owned()]));
+    assert_eq!(there.meanings(&meant).collect::<Vec<_>>(), [("sea", Meaning::Other)]);
+    assert!(there.of_these(meant.clone(), Meaning::Same).is_empty());
+    // Added anew, it is another one.
+    there.remove("sea", &IfMatch::Anyhow).await.unwrap();
+    there.add(new("sea", "memory:")).await.unwrap();
+    assert_eq!(there.meanings(&meant).collect::<Vec<_>>(), [("sea", Meaning::Gone)]);
+    // What makes no sense is shown, and keeps nobody from anything else.
+    let table: roadstead_core::store::Table<serde_json::Value> = roadstead_core::store::Table::new(
+        records.store(),
+        roadstead_core::store::Prefix::new("nodes/").unwrap(),
+        "node",
+    );
+    table.put("odd", &serde_json::json!({"name": 7})).await.unwrap();
+    let next = at("b", "n").await;
+    assert!(next.get("odd").unwrap().is_elsewhere() && !next.get("sea").unwrap().is_elsewhere());
+}

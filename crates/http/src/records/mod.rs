@@ -107,6 +107,12 @@ impl Records {
         Records { store }
     }
 
+    /// The store itself.
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Looks whose store it is, and makes it ours when it is new.
     async fn settle(&self, is_new: bool, key_file: &Path) -> Result<()> {
         let schema: Table<Schema> = self.table("meta/", "schema")?;

@@ -327,7 +327,7 @@ impl Works {
         if let Some(record) = book.get(id).await?
             && let Some(meant) = book.meant(id).await?
             && let Some(node) = hindered(app, &record.task, &meant)
-            && !record.task.until().is_some_and(|until| until <= Timestamp::now())
+            && record.task.until().is_none_or(|until| until > Timestamp::now())
             && book.wish(id)?.made().await?.is_none()
         {
             tracing::debug!(job = id, node, "the job is that of a server whose node of this name is another one");
@@ -470,5 +470,5 @@ fn hindered<'a>(app: &App, task: &Task, meant: &'a Identities) -> Option<&'a str
 /// Passes the wish on that the job ends. Never ends.
 async fn pass_on(wish: &Wish<Signal>, cancel: &watch::Sender<Option<Signal>>) {
     cancel.send_replace(Some(wish.comes().await));
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -65,10 +65,15 @@ async fn start(nodes: &Lasting) -> Rig {
 
 /// The records of moves of a server that has ended.
 async fn records(directory: &tempfile::TempDir) -> Table<Value> {
+    table(directory, "moves/").await
+}
+
+/// A table of a server that has ended.
+async fn table(directory: &tempfile::TempDir, prefix: &str) -> Table<Value> {
     let store = SqliteStore::open(&directory.path().join("state/roadstead.db")).await.unwrap();
     let keys = SealKeys::read(&directory.path().join("store.key")).unwrap();
     let store = Arc::new(SealedStore::new(Arc::new(store), keys));
-    Table::new(store, Prefix::new("moves/").unwrap(), "migration")
+    Table::new(store, Prefix::new(prefix).unwrap(), "record")
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "callers write it in place")]
@@ -291,6 +296,38 @@ async fn a_move_that_has_done_nothing_is_called_off_while_a_node_is_away() {
     let rig = start_in(&nodes, directory).await;
     assert_eq!(rig.act(&format!("{path}/cancel")).await.is(200).json()["state"], "rolled_back");
     rig.delete(&path).await.is(204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_was_called_off_is_brought_back_by_the_next_server_though_others_live() {
+    let nodes = Lasting::default();
+    let rig = start(&nodes).await;
+    rig.container("web").await;
+    let path = begin_and_stay(&rig, &nodes, "lake", "image.import").await;
+    // It stays on its way back: the source is not started.
+    let slow = roadstead_core::memory::Fault::Delay(Duration::from_secs(600));
+    nodes.node("sea").faults().script("container.start", slow, 1).unwrap();
+    rig.act(&format!("{path}/cancel")).await.is(202);
+    let starts = || nodes.node("sea").faults().calls().iter().filter(|call| **call == "container.start").count();
+    let begun = starts();
+    for _ in 0..400 {
+        if starts() > begun || rig.get(&path).await.is(200).json()["state"] == "rolling_back" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let Rig { directory, running, .. } = rig;
+    running.shutdown().await.unwrap();
+    let stopped = nodes.node("sea").container("web").inspect().await.unwrap();
+    assert!(!stopped.summary.state.has_processes(), "it was on its way back");
+    // Another server lives: what was left for a person is not taken up because this one starts.
+    let servers = table(&directory, "servers/").await;
+    let other = json!({"id": "other", "urls": [], "version": "0", "started_at": "2026-01-01T00:00:00Z"});
+    servers.put("other", &other).await.unwrap();
+    drop(servers);
+    let rig = start_in(&nodes, directory).await;
+    state_of(&rig, &path, "rolled_back").await;
+    assert_eq!(rig.get("/v1/nodes/sea/containers/web").await.is(200).json()["state"], "running");
 }
 
 #[tokio::test(flavor = "multi_thread")]
