@@ -154,7 +154,6 @@ async fn a_move_is_called_off_at_a_server_that_does_not_work_at_it() {
         let problem = there.post(&format!("{path}/{verb}")).await.expect(409).json();
         assert_eq!(problem["node"], "lake", "{problem}");
     }
-    let _ = there.delete(&path).await.expect(409);
     let left = there.get(&path).await.expect(200).json();
     assert_eq!(left["state"], "moving", "{left}");
     // Its own engine is another one by now, without the container.
@@ -162,6 +161,21 @@ async fn a_move_is_called_off_at_a_server_that_does_not_work_at_it() {
     until("the move comes to an end", async || there.get(&path).await.expect(200).json()["state"] != "moving").await;
     let lost = here.get(&path).await.expect(200).json();
     assert_eq!(lost["state"], "lost", "{lost}");
+
+    // What nobody can end any more is forgotten where it is asked for.
+    drop(here);
+    let mut here = start("here", "container.export");
+    container(&here, "late").await;
+    let _ = here.post("/v1/nodes/sea/containers/late/start").await.expect(204);
+    let late = json!({"source": {"node": "sea", "container": "late"}, "target": {"node": "lake"}, "way": "portable"});
+    let begun = here.post_json("/v1/migrations", &late).await.expect(202);
+    let path = begun.header("location").expect("a migration").to_owned();
+    until("the source is stopped", async || state(&here, "late").await != "running").await;
+    let _ = there.delete(&path).await.expect(409);
+    here.kill();
+    until("the other server is known to be dead", async || watched(&there).await.len() == 1).await;
+    let _ = there.delete(&path).await.expect(204);
+    let _ = there.get(&path).await.expect(404);
 }
 
 /// As [`alone`] for moves, which are looked at ever more seldom.
