@@ -90,9 +90,10 @@ async fn changed(watch: &mut Option<ItemStream<TableChange<ServerRecord>>>) {
             None => return,
         }
     }
+    // First: this may be dropped while it sleeps, and what has ended is not asked again.
+    *watch = None;
     // It may break again at once.
     tokio::time::sleep(AGAIN).await;
-    *watch = None;
 }
 
 fn name(node: &str) -> String {

@@ -5,6 +5,7 @@ mod job;
 mod log;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -364,6 +365,8 @@ impl Moves {
         let (job, feed) = {
             let mut active = lock(&self.active);
             let slot = to.keeper().admit(None, &spec)?;
+            let works = Arc::new(AtomicBool::new(false));
+            let worked = Arc::clone(&works);
             // In a box of its own: it is large, and would be copied from one stack to the next.
             let mut work = Box::pin(async move {
                 // Others may have worked at it, called it off or forgotten it while its nodes were connected.
@@ -372,6 +375,7 @@ impl Moves {
                     let words = "the migration has changed meanwhile: look at it again";
                     return Err(Error::new(ErrorKind::Conflict, words).with_resource(record.id().to_owned()));
                 }
+                works.store(true, Ordering::Relaxed);
                 match direction {
                     Direction::Forward => mover.apply(record).await,
                     Direction::Back => mover.roll_back(record).await,
@@ -386,8 +390,14 @@ impl Moves {
                         work.await
                     }
                 };
-                // Whatever is left of it is for a person, or waits for an outage to end.
-                if let Err(error) = resting.rest(&of).await {
+                // What came to its own end rests: whatever is left of it is for a person. Anything else is gone on with.
+                let interrupted = done.as_ref().is_err_and(|error| {
+                    matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::DeadlineExceeded | ErrorKind::Unavailable)
+                });
+                if worked.load(Ordering::Relaxed)
+                    && !interrupted
+                    && let Err(error) = resting.rest(&of).await
+                {
                     tracing::debug!(migration = of, %error, "that nobody works at the move is not written down");
                 }
                 if done.as_ref().is_ok_and(|record| record.state.is_final())
@@ -595,9 +605,11 @@ impl Moves {
         if self.log.wish(id)?.made().await?.is_some() && refuse_after_commit(&kept.record).is_ok() {
             return self.call_off(app, id, None).await.map(drop);
         }
+        let mut claimed = self.claim(app, id).await?;
+        // As it is now that nobody else works at it.
+        let kept = self.kept(id).await?;
         let back = kept.record.state == MoveState::RollingBack;
         tracing::debug!(migration = id, back, "going on with a move that was interrupted");
-        let mut claimed = self.claim(app, id).await?;
         let direction = if back { Direction::Back } else { Direction::Forward };
         let taken_up = self.attempt(app, kept, direction, &mut claimed).await.map(drop);
         claimed.release().await;

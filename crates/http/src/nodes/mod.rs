@@ -486,6 +486,22 @@ impl Nodes {
         self.meanings(meant).find_map(|(name, of)| (of == meaning).then_some(name))
     }
 
+    /// The first name of a node that seems to be gone here, though the store has it: this server does not know yet.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn not_known_yet<'a>(&self, meant: &'a Identities) -> Result<Option<&'a str>> {
+        let gone: Vec<_> = self.meanings(meant).filter(|(_, of)| *of == Meaning::Gone).map(|(name, _)| name).collect();
+        for name in gone {
+            let kept = self.stored.get(name).await?;
+            let is_kept = |id: &str| kept.as_ref().is_some_and(|kept| kept.id == id);
+            if matches!(meant.get(name), Some(NodeIdentity::Stored { id }) if is_kept(id)) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     /// Those with this meaning.
     pub(crate) fn of_these(&self, mut meant: Identities, meaning: Meaning) -> Identities {
         let others: Vec<_> =

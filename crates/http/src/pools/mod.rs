@@ -258,6 +258,9 @@ impl StoredPool {
         known: impl Fn(&str) -> bool,
     ) -> Result<StaticPool> {
         if let Some(node) = &self.settings.own_of {
+            if !known(node) {
+                return Err(Error::not_found("node", node));
+            }
             let node = nodes.get(node)?.node(deadline).await?;
             let own = within(deadline, node.pool(&self.name)).await?;
             return Ok(StaticPool::of(&self.name, own.members().into_iter().map(|member| self.cordoned(member))));

@@ -206,7 +206,12 @@ impl Works {
         };
         if let Task::Act(_) = record.task {
             // Of those that this server does not reach it is told that they did not answer, whoever works at it.
-            meant = app.nodes.of_these(meant, Meaning::Same);
+            let pool = app.pools.get(record.task.pool()).await?;
+            match app.nodes.first(&meant, Meaning::Other) {
+                // The one that is asked for all of them.
+                Some(node) if pool.settings.own_of.is_some() => drop(app.node(node).await?),
+                _ => meant = app.nodes.of_these(meant, Meaning::Same),
+            }
         } else if let Some(node) = app.nodes.first(&meant, Meaning::Other) {
             app.node(node).await?;
         }
@@ -397,6 +402,10 @@ impl Works {
         let end = tokio::select! {
             end = async {
                 if let Some(meant) = &desk.meant {
+                    if let Some(node) = app.nodes.not_known_yet(meant).await? {
+                        let words = format!("the node {node} is in the store, and not known here yet");
+                        return Err(Error::new(ErrorKind::Unavailable, words));
+                    }
                     if let Some(node) = hindered(app, task, meant) {
                         return Ok(desk.left(node));
                     }
