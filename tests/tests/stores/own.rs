@@ -1,6 +1,7 @@
 //! Servers of one fleet that each have an own node of one name: nobody takes another's engine for his.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use roadstead_tests::etcd::shared;
 use roadstead_tests::{Server, ServerOptions};
@@ -9,13 +10,14 @@ use serde_json::{Value, json};
 use crate::servers::{member_with, watched};
 use crate::until;
 
-/// Has an own node `sea`, with these faults.
-fn with_sea(faults: &str) -> ServerOptions {
-    let mut uri = "memory:?registry=roadstead/late:1".to_owned();
+/// A server of a fleet that has an own node `sea`, with these faults, and says what it leaves to others.
+fn with_sea(uri: &str, directory: &Path, name: &str, faults: &str) -> Server {
+    let mut sea = "memory:?registry=roadstead/late:1".to_owned();
     if !faults.is_empty() {
-        uri.push_str(&format!("&fault={faults}:delay:3600000"));
+        sea.push_str(&format!("&fault={faults}:delay:3600000"));
     }
-    ServerOptions::default().node("sea", &uri).node("lake", "memory:")
+    let options = ServerOptions::default().node("sea", &sea).node("lake", "memory:");
+    member_with(uri, directory, name, options.environment("ROADSTEAD_LOG", "info,roadstead_http=debug"))
 }
 
 async fn container(server: &Server, name: &str) {
@@ -42,14 +44,7 @@ async fn alone(server: &Server) {
 async fn a_job_is_not_gone_on_with_on_another_engine_of_the_same_name() {
     let Some(uri) = shared("own-jobs") else { return };
     let directory = tempfile::tempdir().expect("a directory");
-    let start = |name: &str, faults: &str| {
-        member_with(
-            &uri,
-            directory.path(),
-            name,
-            with_sea(faults).environment("ROADSTEAD_LOG", "info,roadstead_http=debug"),
-        )
-    };
+    let start = |name: &str, faults: &str| with_sea(&uri, directory.path(), name, faults);
     let mut here = start("here", "container.start");
     let there = start("there", "");
     for server in [&here, &there] {
@@ -117,14 +112,7 @@ async fn a_job_is_not_gone_on_with_on_another_engine_of_the_same_name() {
 async fn a_move_is_called_off_at_a_server_that_does_not_work_at_it() {
     let Some(uri) = shared("own-moves") else { return };
     let directory = tempfile::tempdir().expect("a directory");
-    let start = |name: &str, faults: &str| {
-        member_with(
-            &uri,
-            directory.path(),
-            name,
-            with_sea(faults).environment("ROADSTEAD_LOG", "info,roadstead_http=debug"),
-        )
-    };
+    let start = |name: &str, faults: &str| with_sea(&uri, directory.path(), name, faults);
     let mut here = start("here", "container.export");
     let there = start("there", "");
     container(&here, "web").await;

@@ -1,6 +1,8 @@
 //! Moves of containers as work of the server: each is a job whose output tells how far it is, and a record in the store, from
 //! which the next server goes on.
 
+mod claimed;
+mod going_on;
 mod job;
 mod log;
 
@@ -10,23 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::Data;
-use futures_util::StreamExt;
 use roadstead_core::migration::{self, Canceller, MoveLog, MovePlan, MoveRecord, MoveSpec, MoveState, Mover, Step};
-use roadstead_core::store::{Claim, TableChange};
 use roadstead_core::{Error, ErrorKind, Job, Node, Result, Retry, Timestamp};
 
 use crate::audit::{Deed, End, Outcome};
 use crate::nodes::{Meaning, NodeIdentity, away};
 use crate::state::App;
+use claimed::{Claimed, Place};
+use going_on::Attempts;
 use job::{Driven, Reporter};
 use log::KeptMove;
 
 pub(crate) use log::StoreLog;
-
-/// Between two attempts to go on with what a former server or an outage left, doubled each time.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest pause between two attempts.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Between two looks at what another server works at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -47,13 +44,13 @@ pub(crate) struct Active {
     pub(crate) job: Arc<dyn Job>,
 }
 
-/// What came of it that a move was called off.
-pub(crate) enum CalledOff {
-    /// It is back, or has not begun.
+/// How far what was asked for is.
+pub(crate) enum Underway {
+    /// It is over.
     Over,
-    /// This job brings it back.
+    /// This job works at it.
     Here(Arc<dyn Job>),
-    /// The server that works at it brings it back.
+    /// Another server works at it.
     Elsewhere,
 }
 
@@ -75,68 +72,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn is_done(record: &MoveRecord, step: Step) -> bool {
     record.steps.iter().any(|known| known.step == step && known.finished_at.is_some())
-}
-
-/// That nobody else here works at a move; given up however the work on it ends.
-struct Place {
-    id: String,
-    active: Arc<Mutex<BTreeMap<String, Active>>>,
-    taken: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        lock(&self.active).remove(&self.id);
-        lock(&self.taken).remove(&self.id);
-    }
-}
-
-/// That nobody else works at a move, at no server; given back however the work under it ends.
-struct Claimed {
-    claim: Option<Claim>,
-    /// Until the claim is given back: whoever takes the move up next would find it still claimed by this server.
-    place: Option<Place>,
-}
-
-impl Claimed {
-    fn take(&mut self) -> Self {
-        Claimed { claim: self.claim.take(), place: self.place.take() }
-    }
-
-    fn claim(&self) -> Result<Claim> {
-        let none = || Error::new(ErrorKind::Unexpected, "a move is worked at without a claim");
-        self.claim.clone().ok_or_else(none)
-    }
-
-    async fn release(mut self) {
-        if let Some(claim) = self.claim.take()
-            && let Err(error) = claim.release().await
-        {
-            tracing::warn!(%error, "a claim on a move is not given back; it is found again, or over with the session");
-        }
-    }
-}
-
-impl Drop for Claimed {
-    fn drop(&mut self) {
-        if self.claim.is_some()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(self.take().release());
-        }
-    }
-}
-
-/// Taken out of those that are looked after however that ends.
-struct LookedAfter {
-    app: Data<App>,
-    id: String,
-}
-
-impl Drop for LookedAfter {
-    fn drop(&mut self) {
-        lock(&self.app.moves.looked_after).remove(&self.id);
-    }
 }
 
 impl Moves {
@@ -177,19 +112,6 @@ impl Moves {
     /// Those of the store.
     pub(crate) async fn is_kept(&self, id: &str) -> Result<bool> {
         Ok(self.log.load(id).await?.is_some())
-    }
-
-    /// Whether a move that nobody works at in this moment is worked at again without being asked for: who did so has died, an engine was
-    /// away, or it was called off.
-    ///
-    /// # Errors
-    /// `NotFound`, and those of the store.
-    pub(crate) async fn goes_on(&self, id: &str) -> Result<bool> {
-        let kept = self.kept(id).await?;
-        if kept.is_worked_at || was_outage(&kept.record) {
-            return Ok(true);
-        }
-        Ok(self.log.wish(id)?.made().await?.is_some() && refuse_after_commit(&kept.record).is_ok())
     }
 
     fn newest(&self, record: MoveRecord) -> (MoveRecord, Option<Active>) {
@@ -435,19 +357,19 @@ impl Moves {
     ///
     /// # Errors
     /// `Conflict` when the commit was made.
-    pub(crate) async fn cancel(&self, app: &Data<App>, id: &str, request_id: Option<String>) -> Result<CalledOff> {
+    pub(crate) async fn cancel(&self, app: &Data<App>, id: &str, request_id: Option<String>) -> Result<Underway> {
         let (app, id) = (app.clone(), id.to_owned());
         detached(async move { app.moves.call_off(&app, &id, request_id).await }).await
     }
 
-    async fn call_off(&self, app: &Data<App>, id: &str, request_id: Option<String>) -> Result<CalledOff> {
+    async fn call_off(&self, app: &Data<App>, id: &str, request_id: Option<String>) -> Result<Underway> {
         let (record, active) = self.get(id).await?;
         refuse_after_commit(&record)?;
         if let Some(active) = active {
             // Kept first: if this server dies now, the next one is to know it.
             self.log.wish(id)?.make(&()).await?;
             active.canceller.cancel();
-            return Ok(CalledOff::Here(active.job));
+            return Ok(Underway::Here(active.job));
         }
         let mut claimed = match self.claim(app, id).await {
             Ok(claimed) => claimed,
@@ -455,7 +377,7 @@ impl Moves {
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 self.log.wish(id)?.make(&()).await?;
                 Self::look_after(app, id.to_owned(), Attempts::AfterOutages);
-                return Ok(CalledOff::Elsewhere);
+                return Ok(Underway::Elsewhere);
             }
             Err(error) => return Err(error),
         };
@@ -465,13 +387,13 @@ impl Moves {
         let done = if let Err(error) = refuse_after_commit(record) {
             Err(error)
         } else if record.state == MoveState::RolledBack {
-            Ok(CalledOff::Over)
+            Ok(Underway::Over)
         } else if !is_done(record, Step::Prepare) && record.state != MoveState::Lost {
             // It has changed nothing yet.
             record.state = MoveState::RolledBack;
             record.updated_at = Timestamp::now();
             let log = self.log.under(claimed.claim()?, kept.meant.clone()).done();
-            log.save(&kept.record).await.map(|()| CalledOff::Over)
+            log.save(&kept.record).await.map(|()| Underway::Over)
         } else if let Some(node) = app.nodes.first(&kept.meant, Meaning::Other) {
             Err(is_of_another(id, node))
         } else {
@@ -480,7 +402,7 @@ impl Moves {
             let driven = self.attempt(app, kept, Direction::Back, &mut claimed).await;
             driven.map(|job| {
                 Self::look_after(app, id.to_owned(), Attempts::AfterOutages);
-                CalledOff::Here(job)
+                Underway::Here(job)
             })
         };
         claimed.release().await;
@@ -528,122 +450,6 @@ impl Moves {
         }
         self.log.remove(id).await
     }
-
-    /// Goes on with what a former server left: forward what was on its way forward, back what was on its way back. A node that
-    /// is away is waited for.
-    pub(crate) async fn resume(app: Data<App>) {
-        let left = match app.moves.log.list().await {
-            Ok(records) => records.into_iter().filter(|record| !record.state.is_final()).collect::<Vec<_>>(),
-            Err(error) => return tracing::error!(%error, "the records of moves cannot be read"),
-        };
-        // What others leave for a person is not taken up because one more server starts.
-        let alone = app.fleet.servers().await.is_ok_and(|servers| servers.len() <= 1);
-        let attempts = if alone { Attempts::AtOnce } else { Attempts::AfterOutages };
-        for record in left {
-            Self::look_after(&app, record.id().to_owned(), attempts);
-        }
-        tokio::spawn(Self::stand_by(app));
-    }
-
-    /// Looks after the moves that other servers begin, since they may die. Ends with the server.
-    async fn stand_by(app: Data<App>) {
-        loop {
-            let watched = async {
-                let mut written = app.moves.log.written().await?;
-                while let Some(change) = written.next().await {
-                    match change? {
-                        TableChange::Put(id, Ok(record))
-                            if !record.value.record.state.is_final() && app.moves.is_of_others(&id) =>
-                        {
-                            Self::look_after(&app, id, Attempts::AfterOutages);
-                        }
-                        TableChange::Resync => break,
-                        _ => {}
-                    }
-                }
-                Ok::<_, Error>(())
-            };
-            tokio::select! {
-                () = app.ending() => return,
-                watched = watched => if let Err(error) = watched {
-                    tracing::warn!(%error, "the moves of other servers are not followed");
-                },
-            }
-            tokio::time::sleep(PAUSE_MIN).await;
-        }
-    }
-
-    fn is_of_others(&self, id: &str) -> bool {
-        !lock(&self.taken).contains(id) && !lock(&self.looked_after).contains(id)
-    }
-
-    /// Works at it again and again until it is over, unless somebody does so already.
-    fn look_after(app: &Data<App>, id: String, attempts: Attempts) {
-        if !lock(&app.moves.looked_after).insert(id.clone()) {
-            return;
-        }
-        let after = LookedAfter { app: app.clone(), id };
-        tokio::spawn(async move {
-            tokio::select! {
-                () = after.app.ending() => {}
-                () = after.app.moves.finish(&after.app, &after.id, attempts) => {}
-            }
-        });
-    }
-
-    /// Goes on with a move that nobody works at.
-    async fn take_up(&self, app: &Data<App>, id: &str) -> Result<()> {
-        let kept = self.kept(id).await?;
-        if let Some(node) = app.nodes.first(&kept.meant, Meaning::Other) {
-            tracing::debug!(
-                migration = id,
-                node,
-                "the move is that of a server whose node of this name is another one"
-            );
-            return Ok(());
-        }
-        if self.log.wish(id)?.made().await?.is_some() && refuse_after_commit(&kept.record).is_ok() {
-            return self.call_off(app, id, None).await.map(drop);
-        }
-        let mut claimed = self.claim(app, id).await?;
-        // As it is now that nobody else works at it.
-        let kept = self.kept(id).await?;
-        let back = kept.record.state == MoveState::RollingBack;
-        tracing::debug!(migration = id, back, "going on with a move that was interrupted");
-        let direction = if back { Direction::Back } else { Direction::Forward };
-        let taken_up = self.attempt(app, kept, direction, &mut claimed).await.map(drop);
-        claimed.release().await;
-        taken_up
-    }
-
-    async fn finish(&self, app: &Data<App>, id: &str, mut attempts: Attempts) {
-        let mut pause = PAUSE_MIN;
-        loop {
-            match self.get(id).await {
-                // It has deadlines of its own, and is gone from the table in a moment.
-                Ok((_, Some(active))) => drop(active.job.wait(Duration::from_secs(24 * 60 * 60)).await),
-                Ok((record, None)) if record.state.is_final() => return,
-                Ok((_, None)) => {
-                    if attempts == Attempts::AfterOutages && matches!(self.goes_on(id).await, Ok(false)) {
-                        return tracing::warn!(migration = id, "the move does not go on by itself");
-                    }
-                    match self.take_up(app, id).await {
-                        Ok(()) => attempts = Attempts::AfterOutages,
-                        // Another server works at it, or has just done so.
-                        Err(error) if error.kind() == ErrorKind::Conflict => {
-                            tracing::debug!(migration = id, %error, "the move is not taken up");
-                            pause = PAUSE_MIN;
-                        }
-                        Err(error) => tracing::warn!(migration = id, %error, "the move cannot go on yet"),
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => return,
-                Err(error) => tracing::warn!(migration = id, %error, "the record of the move cannot be read"),
-            }
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(PAUSE_MAX);
-        }
-    }
 }
 
 fn is_of_another(id: &str, node: &str) -> Error {
@@ -682,18 +488,4 @@ fn deed(record: &MoveRecord, direction: Direction) -> Deed {
         Direction::Back => "move.roll_back",
     };
     Deed::of_server(operation, &target, record.request_id.clone())
-}
-
-/// When a move is worked at without anybody who asks for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempts {
-    /// At once: a former server left it.
-    AtOnce,
-    /// When what made it stop was an engine that was away; anything else is for a person to look at.
-    AfterOutages,
-}
-
-fn was_outage(record: &MoveRecord) -> bool {
-    let failure = record.failure.as_ref().map(|failure| failure.code);
-    failure.is_none_or(|code| matches!(code, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded))
 }

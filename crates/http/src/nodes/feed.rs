@@ -186,6 +186,13 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("it is told soon")
     }
 
+    /// Waits until nobody listens.
+    async fn left(feed: &Feed) {
+        while feed.lock().listeners.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     #[tokio::test]
     async fn one_stream_serves_all_and_ends_with_the_last_listener() {
         let node = sea();
@@ -202,9 +209,7 @@ mod tests {
         let made = node.create_container(&spec()).await.unwrap();
         assert_eq!(next(&mut there).await.unwrap().unwrap().id, made.id, "the first that goes takes nothing with it");
         drop(there);
-        while feed.lock().listeners.is_some() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        left(&feed).await;
         // What happened meanwhile is told to the next, as far as the engine knows it.
         let made = node.create_container(&spec()).await.unwrap();
         let mut again = feed.listen(&node, None).await.unwrap();
@@ -221,9 +226,7 @@ mod tests {
         node.create_container(&spec()).await.unwrap();
         let last = next(&mut here).await.unwrap().unwrap().time;
         drop(here);
-        while feed.lock().listeners.is_some() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        left(&feed).await;
         let missed = node.create_container(&spec()).await.unwrap();
         let mut first = feed.listen(&node, None).await.unwrap();
         while next(&mut first).await.unwrap().unwrap().id != missed.id {}

@@ -65,9 +65,13 @@ fn digest(parts: &[String]) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Names of hosts that mean this machine, or that of a container.
-const LOCAL: [&str; 5] =
-    ["localhost", "localhost.localdomain", "ip6-localhost", "host.docker.internal", "host.containers.internal"];
+/// Names of hosts that mean this machine.
+const LOCAL: [&str; 3] = ["localhost", "localhost.localdomain", "ip6-localhost"];
+
+/// Whether it is a name that a container is given for the machine it runs on, such as `host.example.internal`.
+fn is_machine_of_container(host: &str) -> bool {
+    host.starts_with("host.") && host.ends_with(".internal") && host.split('.').count() == 3
+}
 
 /// Whether the address means the same everywhere: it names a host, and not the machine itself or one beside it.
 pub(super) fn is_remote(uri: &str) -> bool {
@@ -83,7 +87,10 @@ pub(super) fn is_remote(uri: &str) -> bool {
         Err(_) => {
             let is_number = host.bytes().all(|byte| byte.is_ascii_hexdigit() || b".x".contains(&byte))
                 && host.starts_with(|first: char| first.is_ascii_digit());
-            !(is_number || LOCAL.contains(&host.as_str()) || host.ends_with(".localhost"))
+            !(is_number
+                || LOCAL.contains(&host.as_str())
+                || host.ends_with(".localhost")
+                || is_machine_of_container(&host))
         }
     }
 }
@@ -179,26 +186,26 @@ mod tests {
 
     #[test]
     fn own_nodes_are_one_engine_by_their_server_or_their_address() {
-        let socket = "docker+unix:///run/docker.sock";
+        let socket = "tide+unix:///run/tide.sock";
         // What is meant by a server on a machine, at another one.
         let meaning = |meant: &NodeIdentity, server: &str, machine: &str, uri: &str| {
             meant.beside(&place(server, machine), Some(&own(server, machine, uri)))
         };
         let meant = own("a", "m", socket);
-        assert_eq!(meaning(&meant, "a", "other", "docker+unix:///elsewhere"), Meaning::Same, "configured otherwise");
+        assert_eq!(meaning(&meant, "a", "other", "tide+unix:///elsewhere"), Meaning::Same, "configured otherwise");
         assert_eq!(meaning(&meant, "b", "m", socket), Meaning::Same, "two servers of one machine");
         assert_eq!(meaning(&meant, "b", "n", socket), Meaning::Other);
-        assert_eq!(meaning(&meant, "b", "m", "docker+unix:///other.sock"), Meaning::Other);
+        assert_eq!(meaning(&meant, "b", "m", "tide+unix:///other.sock"), Meaning::Other);
         for (uri, at_another) in [
-            ("docker+https://sea.example:2376", Meaning::Same),
-            ("docker+https://192.0.2.7:2376", Meaning::Same),
-            ("docker+tcp://127.0.0.1:2375", Meaning::Other),
-            ("docker+tcp://127.1:2375", Meaning::Other),
-            ("docker+tcp://LOCALHOST.:2375", Meaning::Other),
-            ("docker+tcp://host.docker.internal:2375", Meaning::Other),
-            ("lxd+https://[::1]:8443", Meaning::Other),
-            ("lxd+https://[::ffff:127.0.0.1]:8443", Meaning::Other),
-            ("lxd+https://[fe80::1]:8443", Meaning::Other),
+            ("tide+https://sea.example:2376", Meaning::Same),
+            ("tide+https://192.0.2.7:2376", Meaning::Same),
+            ("tide+tcp://127.0.0.1:2375", Meaning::Other),
+            ("tide+tcp://127.1:2375", Meaning::Other),
+            ("tide+tcp://LOCALHOST.:2375", Meaning::Other),
+            ("tide+tcp://host.tide.internal:2375", Meaning::Other),
+            ("tide+https://[::1]:8443", Meaning::Other),
+            ("tide+https://[::ffff:127.0.0.1]:8443", Meaning::Other),
+            ("tide+https://[fe80::1]:8443", Meaning::Other),
         ] {
             assert_eq!(meaning(&own("a", "m", uri), "b", "n", uri), at_another, "{uri}");
             assert_eq!(meaning(&own("a", "m", uri), "b", "m", uri), Meaning::Same, "{uri}");

@@ -231,12 +231,9 @@ impl StoredPool {
         (slots, missing)
     }
 
-    /// Which engines its members are here; of a pool of an engine's own, the node that is asked for it.
+    /// Which engines its members are here, as far as nodes of the server are.
     pub(crate) fn identities(&self, nodes: &Nodes) -> Identities {
-        match &self.settings.own_of {
-            Some(node) => nodes.identities([node.as_str()]),
-            None => nodes.identities(self.slots(nodes).0.iter().map(|slot| slot.name())),
-        }
+        nodes.identities(self.slots(nodes).0.iter().map(|slot| slot.name()))
     }
 
     /// The pool with its members connected, as far as they are by `deadline`.

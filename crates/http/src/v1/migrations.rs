@@ -1,20 +1,18 @@
 //! Migrations: containers that are moved from one node to another.
 
-use std::sync::Arc;
-
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use roadstead_core::migration::{
     Content, MoveFailure, MovePlan, MoveRecord, MoveSpec, MoveState, StepRecord, WayChoice,
 };
-use roadstead_core::{Job, Listing, Timestamp, names};
+use roadstead_core::{Listing, Timestamp, names};
 use serde::{Deserialize, Serialize};
 
 use super::begun;
 use super::jobs::{WaitQuery, wait_for};
 use crate::envelope::request_id;
 use crate::extract::{Json, Nothing, Query};
-use crate::moves::{Active, CalledOff, Direction};
+use crate::moves::{Active, Direction, Underway};
 use crate::page::{Page, Paging};
 use crate::problem::Answer;
 use crate::state::App;
@@ -150,22 +148,14 @@ impl Migration {
     }
 }
 
-/// How far the work is that a request began.
-enum Work {
-    Over,
-    Here(Arc<dyn Job>),
-    /// Another server works at it.
-    Elsewhere,
-}
-
 /// 202 with the place of the migration, or 200 when the work has ended within the wait.
-async fn accepted(app: &App, req: &HttpRequest, query: &WaitQuery, id: &str, work: Work) -> Answer {
+async fn accepted(app: &App, req: &HttpRequest, query: &WaitQuery, id: &str, work: Underway) -> Answer {
     let wait = query.duration(req)?;
     let told = async {
         let over = match (&work, wait) {
-            (Work::Over, _) => true,
-            (Work::Here(job), Some(_)) => wait_for(app, &**job, wait).await?.state.is_final(),
-            (Work::Elsewhere, Some(wait)) => app.moves.is_over_within(app, id, wait).await?,
+            (Underway::Over, _) => true,
+            (Underway::Here(job), Some(_)) => wait_for(app, &**job, wait).await?.state.is_final(),
+            (Underway::Elsewhere, Some(wait)) => app.moves.is_over_within(app, id, wait).await?,
             (_, None) => false,
         };
         Ok((over, app.moves.get(id).await?))
@@ -205,7 +195,7 @@ pub(crate) async fn start(
     let plan = app.moves.plan(&app, &request.source.node, &request.target.node, &spec).await?;
     let id = plan.id.clone();
     let job = app.moves.begin(&app, plan, request_id(&req)).await?;
-    accepted(&app, &req, &query, &id, Work::Here(job)).await
+    accepted(&app, &req, &query, &id, Underway::Here(job)).await
 }
 
 /// Every migration that is not forgotten, oldest first.
@@ -242,7 +232,7 @@ pub(crate) async fn apply(
 ) -> Answer {
     query.duration(&req)?;
     let job = app.moves.drive(&app, &id, Direction::Forward, request_id(&req)).await?;
-    accepted(&app, &req, &query, &id, Work::Here(job)).await
+    accepted(&app, &req, &query, &id, Underway::Here(job)).await
 }
 
 /// Calls a migration off: the container is on the source as it was. Refused once it is on the target.
@@ -257,11 +247,7 @@ pub(crate) async fn cancel(
     Query(query): Query<WaitQuery>,
 ) -> Answer {
     query.duration(&req)?;
-    let work = match app.moves.cancel(&app, &id, request_id(&req)).await? {
-        CalledOff::Over => Work::Over,
-        CalledOff::Here(job) => Work::Here(job),
-        CalledOff::Elsewhere => Work::Elsewhere,
-    };
+    let work = app.moves.cancel(&app, &id, request_id(&req)).await?;
     accepted(&app, &req, &query, &id, work).await
 }
 

@@ -196,25 +196,22 @@ impl Works {
             return Err(Error::new(ErrorKind::ResourceExhausted, words));
         }
         let mut record = JobRecord::new(task, asked);
-        let mut meant = match &record.task {
-            Task::Pull(pull) => app.nodes.identities([pull.node.as_str()]),
-            Task::Act(act) => app.pools.get(&act.pool).await?.identities(&app.nodes),
+        let meant = match &record.task {
+            Task::Pull(pull) => Works::reached(app, [pull.node.as_str()]).await?,
+            Task::Act(act) => {
+                let pool = app.pools.get(&act.pool).await?;
+                match &pool.settings.own_of {
+                    // The one that is asked for all of them.
+                    Some(node) => Works::reached(app, [node.as_str()]).await?,
+                    // Of those that this server does not reach it is told that they did not answer, whoever works at it.
+                    None => app.nodes.of_these(pool.identities(&app.nodes), Meaning::Same),
+                }
+            }
             Task::Drain(_) => {
                 let nodes = plans.iter().flat_map(|plan| [plan.source.as_str(), plan.target.as_str()]);
-                app.nodes.identities(nodes)
+                Works::reached(app, nodes).await?
             }
         };
-        if let Task::Act(_) = record.task {
-            // Of those that this server does not reach it is told that they did not answer, whoever works at it.
-            let pool = app.pools.get(record.task.pool()).await?;
-            match app.nodes.first(&meant, Meaning::Other) {
-                // The one that is asked for all of them.
-                Some(node) if pool.settings.own_of.is_some() => drop(app.node(node).await?),
-                _ => meant = app.nodes.of_these(meant, Meaning::Same),
-            }
-        } else if let Some(node) = app.nodes.first(&meant, Meaning::Other) {
-            app.node(node).await?;
-        }
         if !items.is_empty() {
             record.nodes = vec![record.task.node().to_owned()];
         }
@@ -225,6 +222,15 @@ impl Works {
         let id = record.id;
         Works::take_up(app, &id);
         Ok(StoredJob::new(works.book.clone(), id))
+    }
+
+    /// Which engines these nodes are, all of which this server reaches.
+    async fn reached<'a>(app: &App, nodes: impl IntoIterator<Item = &'a str>) -> Result<Identities> {
+        let meant = app.nodes.identities(nodes);
+        if let Some(node) = app.nodes.first(&meant, Meaning::Other) {
+            app.node(node).await?;
+        }
+        Ok(meant)
     }
 
     /// The job with this id.

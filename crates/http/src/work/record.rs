@@ -99,15 +99,6 @@ impl Task {
         words.iter().map(|word| (*word).to_owned()).collect()
     }
 
-    /// The pool that it is for; empty when there is none.
-    pub(super) fn pool(&self) -> &str {
-        match self {
-            Task::Act(act) => &act.pool,
-            Task::Drain(drain) => &drain.pool,
-            Task::Pull(_) => "",
-        }
-    }
-
     /// By when it ends, if there is such a time.
     pub(super) fn until(&self) -> Option<Timestamp> {
         match self {
