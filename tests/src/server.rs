@@ -267,6 +267,17 @@ impl Server {
         &self.address
     }
 
+    /// The URL of the listener that a dialect has of its own.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn dialect(&self, name: &str) -> String {
+        let begin = format!("The dialect {name} listens on ");
+        let find = |text: &str| text.lines().find_map(|line| line.strip_prefix(&begin).map(str::to_owned));
+        self.printed.wait(PATIENCE, find).expect("the dialect has a listener")
+    }
+
     /// The admin token.
     #[must_use]
     pub fn token(&self) -> &str {

@@ -173,6 +173,41 @@ impl ImportOptions {
     }
 }
 
+/// Sees to it that `to` has the image that `from` has by this id, and gives the reference to make containers of on `to`: `preferred`
+/// where that means this image there, otherwise the id. Nothing is sent when it is there already.
+///
+/// It may be cancelled by dropping its future; `to` may have the image or not, then.
+///
+/// # Errors
+/// `NotFound` when `from` does not have it, and what either node says; nodes of different kinds of engines do not take each other's.
+pub async fn bring_image(from: &dyn Images, to: &dyn Images, id: &str, preferred: &str) -> Result<String> {
+    if let Some(there) = there(to, id, preferred).await? {
+        return Ok(there);
+    }
+    let known = from.inspect_image(id).await?.summary;
+    // Its name goes along, where it is one of it.
+    let named = known.references.iter().any(|reference| reference == preferred);
+    let asked = if named { preferred } else { id };
+    let loaded = to.load_images(from.save_images(&[asked.to_owned()]).await?).await?;
+    if let Some(there) = there(to, id, preferred).await? {
+        return Ok(there);
+    }
+    loaded.into_iter().next().ok_or_else(|| Error::not_found("image", id))
+}
+
+/// The reference of the image with this id, where it is there.
+async fn there(node: &dyn Images, id: &str, preferred: &str) -> Result<Option<String>> {
+    for reference in [preferred, id] {
+        match node.inspect_image(reference).await {
+            Ok(found) if found.summary.id == id => return Ok(Some(reference.to_owned())),
+            Ok(_) => {}
+            Err(error) if error.kind() == crate::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 /// The images of a node.
 #[async_trait]
 pub trait Images: Debug + Send + Sync {

@@ -50,7 +50,9 @@ pub use container::{
 pub use copy::{CopyOptions, CopyProgress, CopyTransport, CopyWay, NotCarried};
 pub use error::{Error, ErrorKind, ErrorRow, Result, Retry, TABLE as ERROR_TABLE};
 pub use event::{Event, EventAction, ResourceKind};
-pub use image::{ImageDetails, ImageProgress, ImageSummary, Images, ImportOptions, PullOptions, RegistryCredentials};
+pub use image::{
+    ImageDetails, ImageProgress, ImageSummary, Images, ImportOptions, PullOptions, RegistryCredentials, bring_image,
+};
 pub use job::{Job, JobSpec, JobState, JobStatus, OutputOptions};
 pub use network::{Network, NetworkSpec, Networks, Subnet};
 pub use node::{CreatedContainer, EventOptions, Node, NodeInfo};

@@ -9,6 +9,7 @@ use roadstead_core::{Error, Result};
 
 use crate::alerts::{self, AlertConfig};
 use crate::config::{Config, Layer, LogFormat, NodeConfig, StoreConfig};
+use crate::dialects::DialectConfig;
 
 /// One API over every container engine.
 #[derive(Debug, Parser)]
@@ -87,6 +88,10 @@ pub struct Serve {
     /// A rule of alerts, for example `busy=cpu > 90% for 30s`; may be repeated.
     #[arg(long = "alert", value_name = "NAME=RULE", env = "ROADSTEAD_ALERTS", value_delimiter = ';', value_parser = parse_alert)]
     pub alerts: Vec<AlertConfig>,
+    /// A dialect to speak, below its name and, with an address, on a listener of its own; may be repeated. For example
+    /// `copa=127.0.0.1:8000,anonymous=operate`.
+    #[arg(long = "dialect", value_name = "NAME[=ADDR][,KEY=VALUE]...", env = "ROADSTEAD_DIALECTS", value_delimiter = ' ', hide_env_values = true, value_parser = DialectConfig::parse)]
+    pub dialects: Vec<DialectConfig>,
     /// TLS certificate chain, PEM.
     #[arg(long, value_name = "FILE", env = "ROADSTEAD_TLS_CERT")]
     pub tls_cert: Option<PathBuf>,
@@ -235,6 +240,7 @@ impl Serve {
             webhook_allow_http: self.webhook_allow_http,
             max_body_bytes: self.max_body_bytes,
             max_archive_bytes: self.max_archive_bytes,
+            dialects: (!self.dialects.is_empty()).then(|| self.dialects.clone()),
             alerts: (!self.alerts.is_empty()).then(|| self.alerts.clone()),
             nodes: (!nodes.is_empty()).then_some(nodes),
         });
@@ -295,7 +301,7 @@ They are the settings of `roadstead serve`, which is also what `roadstead` witho
 is `roadstead serve --check`. From the source tree: `cargo run --release -- --listen 127.0.0.1:7071`.
 
 Flags win over the environment, which wins over the file, which wins over the defaults. Several values of one variable are
-divided by commas (`ROADSTEAD_LISTEN`), spaces (`ROADSTEAD_NODES`) or semicolons (`ROADSTEAD_ALERTS`). The file is TOML; a key that is not listed here is an
+divided by commas (`ROADSTEAD_LISTEN`), spaces (`ROADSTEAD_NODES`, `ROADSTEAD_DIALECTS`) or semicolons (`ROADSTEAD_ALERTS`). The file is TOML; a key that is not listed here is an
 error that names it. Nodes of the file are a table of names, each with a URI or with a table:
 
 ```toml
@@ -329,6 +335,31 @@ after at most sixteen times as long. A node is asked five times within the short
 rule's time and one question later. A node that is removed clears its alerts. Of servers that share a store, only the one that watches a
 node raises alerts on it, by its own rules: give all of them the same. A rule may name a node that is added later: `--check`
 and the log warn of names that no node has.
+
+## Dialects
+
+The APIs of older systems, which are off unless named; [dialects](dialects/README.md) says what they are. Each is below its name on
+the main listener (`/pharos`, `/copa`), where callers need the token, and with an address on a listener of its own, where the paths
+are the old ones. In the file:
+
+```toml
+[[dialects]]
+name = \"copa\"
+listen = \"127.0.0.1:8000\"
+anonymous = \"operate\"
+node_uri = \"lxd+https://{host}:8443?trust=first-use\"
+certificate = \"/etc/roadstead/lxd.crt\"
+key = \"/etc/roadstead/lxd.key\"
+```
+
+| key | is |
+|---|---|
+| `anonymous` | what callers may do who give no token, on the dialect's own listener: `read`; `operate`, which does something to containers, too; `admin`, which adds and removes nodes, too. Nothing when absent. On loopback addresses only |
+| `anonymous_remote` | `true`: on other addresses, too. Those need TLS in any case |
+| `node_uri` | URI of the nodes that clients add, with `{host}` once, where the address goes that they give: `docker+tcp://{host}:2375` for pharos, `lxd+https://{host}:8443?trust=first-use` for COPA when absent |
+| `certificate`, `key`, `authority` | files for the TLS connections to those nodes, PEM |
+| `json_bodies` | of COPA: `false`: JSON bodies are not read where COPA reads forms |
+| `image_node` | of COPA: the node whose images are offered; those of all nodes when absent |
 
 ## Which engines are found
 

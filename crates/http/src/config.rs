@@ -12,6 +12,7 @@ use roadstead_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::{self, AlertConfig};
+use crate::dialects::{self, DialectConfig};
 use crate::extract::without_values;
 use crate::nodes::NewNode;
 
@@ -74,6 +75,9 @@ pub struct Config {
     pub max_body_bytes: u64,
     /// Largest archive, in bytes.
     pub max_archive_bytes: u64,
+    /// Dialects that are spoken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dialects: Vec<DialectConfig>,
     /// Rules of alerts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertConfig>,
@@ -253,6 +257,7 @@ pub struct Layer {
     pub webhook_allow_http: Option<bool>,
     pub max_body_bytes: Option<u64>,
     pub max_archive_bytes: Option<u64>,
+    pub dialects: Option<Vec<DialectConfig>>,
     pub alerts: Option<Vec<AlertConfig>>,
     pub nodes: Option<BTreeMap<String, NodeConfig>>,
 }
@@ -314,6 +319,7 @@ impl Default for Config {
             webhook_allow_http: false,
             max_body_bytes: 1024 * 1024,
             max_archive_bytes: 64 * 1024 * 1024 * 1024,
+            dialects: Vec::new(),
             alerts: Vec::new(),
             nodes: BTreeMap::new(),
         }
@@ -378,6 +384,7 @@ impl Config {
             webhook_allow_http,
             max_body_bytes,
             max_archive_bytes,
+            dialects,
             alerts,
             nodes
         );
@@ -456,6 +463,7 @@ impl Config {
             store.uri()?;
         }
         alerts::check(&self.alerts)?;
+        dialects::check(&self.dialects, self.tls_cert.is_some())?;
         for (name, node) in &self.nodes {
             let node = node.named(name);
             roadstead_core::names::node_name("nodes", &node.name)?;

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 
+use crate::dialects::{self, Dialect, Door};
 use crate::problem::{PROBLEM_JSON, Problem};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,20 +48,26 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
         req.head_mut().method = Method::GET;
     }
     let documentation = req.path().starts_with("/v1/docs");
+    let dialect = Door::dialect(&req);
     let outcome = AssertUnwindSafe(next.call(req)).catch_unwind().await;
     let mut response = match outcome {
         Ok(Ok(response)) => response.map_into_boxed_body(),
         Ok(Err(error)) => {
-            let problem = Problem::from_status(error.as_response_error().status_code(), error.to_string());
-            return Err(problem.with_request_id(&id.0).into());
+            let problem = error
+                .as_error::<Problem>()
+                .cloned()
+                .unwrap_or_else(|| Problem::from_status(error.as_response_error().status_code(), error.to_string()));
+            return Err(answered_for(dialect, problem.with_request_id(&id.0)));
         }
         Err(_) => {
             tracing::error!(request_id = id.0, "a handler panicked");
             let problem = Problem::from_status(StatusCode::INTERNAL_SERVER_ERROR, "the server made a mistake");
-            return Err(problem.with_request_id(&id.0).into());
+            return Err(answered_for(dialect, problem.with_request_id(&id.0)));
         }
     };
-    if response.status().is_client_error() || response.status().is_server_error() {
+    if let Some(dialect) = dialect {
+        response = in_dialect(dialect, response);
+    } else if response.status().is_client_error() || response.status().is_server_error() {
         response = as_problem(response, &id);
     }
     if head {
@@ -111,6 +118,44 @@ impl MessageBody for WithoutBody {
     ) -> std::task::Poll<Option<Result<actix_web::web::Bytes, Self::Error>>> {
         std::task::Poll::Ready(None)
     }
+}
+
+/// What went wrong before any handler was asked, or in one that panicked.
+fn answered_for(dialect: Option<Dialect>, problem: Problem) -> ActixError {
+    match dialect {
+        Some(dialect) => {
+            let mut response = dialects::render(dialect, &problem);
+            keep_problem(&mut response, problem);
+            actix_web::error::InternalError::from_response("answered in the words of a dialect", response).into()
+        }
+        None => problem.into(),
+    }
+}
+
+/// For the access log.
+fn keep_problem(response: &mut HttpResponse, problem: Problem) {
+    response.extensions_mut().insert(problem);
+}
+
+/// Gives what no handler of the dialect has answered the dialect's own look: the refusals of the router and of the layers.
+fn in_dialect(dialect: Dialect, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let known = response.response().extensions().get::<Problem>().cloned();
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    let bare = failed && !response.headers().contains_key(header::CONTENT_TYPE);
+    let problem = match known {
+        Some(problem) => problem,
+        None if bare => Problem::from_status(response.status(), ""),
+        None => return response,
+    };
+    let (request, old) = response.into_parts();
+    let mut new = dialects::render(dialect, &problem);
+    for (name, value) in old.headers() {
+        if !new.headers().contains_key(name) && *name != header::CONTENT_LENGTH && *name != header::CONTENT_ENCODING {
+            new.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    keep_problem(&mut new, problem);
+    ServiceResponse::new(request, new)
 }
 
 /// Adds the request id to a problem, and makes a problem of what others (the router, the compressor) answered.

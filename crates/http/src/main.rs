@@ -164,6 +164,9 @@ async fn serve(config: Config) -> Result<ExitCode> {
     for url in running.urls() {
         println!("Roadstead listens on {url}");
     }
+    for (dialect, url) in running.dialect_urls() {
+        println!("The dialect {dialect} listens on {url}");
+    }
     println!("The admin token is in {}", running.token_path().display());
     for slot in running.nodes().all() {
         let state = match slot.connected() {

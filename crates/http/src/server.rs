@@ -6,40 +6,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::middleware::{Compress, from_fn};
-use actix_web::{App as ActixApp, HttpServer, web};
+use actix_web::web;
 use futures_util::future::join_all;
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Registry, Result, Secret};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{mpsc, watch};
-use tracing_actix_web::TracingLogger;
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::alerts;
 use crate::audit::Audit;
-use crate::auth::{Token, require_identity};
-use crate::changes::changes;
+use crate::auth::Token;
 use crate::config::Config;
 use crate::containers::Bodies;
-use crate::envelope::{AccessLog, envelope};
-use crate::etag;
+use crate::dialects::{Dialect, Door};
 use crate::fleet::Duty;
 use crate::journal::{Bounds as JournalBounds, follow_alerts};
+use crate::listener::{Listener, listen, tls};
 use crate::mirrors;
 use crate::moves::Moves;
 use crate::nodes::{Bounds, NewNode, NodeSlot, NodeSource, Nodes, Place};
 use crate::pools::Pools;
-use crate::problem::Problem;
 use crate::records::Records;
 use crate::state::App;
 use crate::state_dir::StateDir;
-use crate::v1;
 use crate::webhooks::Webhooks;
 use crate::work::Works;
-
-/// The engine that serves when a machine has no other.
-const SIMULATION: &str = "memory";
 
 /// The server.
 #[derive(Debug)]
@@ -54,11 +43,12 @@ pub struct Running {
     token_path: PathBuf,
     app: web::Data<App>,
     ending: watch::Sender<bool>,
-    handle: ServerHandle,
-    task: tokio::task::JoinHandle<std::io::Result<()>>,
+    handles: Vec<ServerHandle>,
+    tasks: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
+    dialects: Vec<(Dialect, SocketAddr)>,
 }
 
-fn cannot(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(crate) fn cannot(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unexpected, format!("{what}: {error}")).with_source(error)
 }
 
@@ -93,8 +83,7 @@ pub async fn assemble(config: &Config, registry: Registry, records: &Records) ->
         }
     }
     if nodes.all().is_empty() {
-        let node = NewNode { name: SIMULATION.to_owned(), uri: format!("{SIMULATION}:"), ..NewNode::default() };
-        nodes.serve(&node, NodeSource::Discovered);
+        nodes.serve_placeholder();
     }
     let deadline = Duration::from_secs(config.connect_timeout_seconds.into());
     join_all(nodes.all().iter().map(|slot: &Arc<NodeSlot>| async move {
@@ -143,10 +132,17 @@ impl Server {
         state_dir.server_id()?;
         // Bound first, so that a second server on the same address fails before it does anything.
         let listeners = config.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>>>()?;
-        let addresses = listeners
-            .iter()
-            .map(|listener| listener.local_addr().map_err(|error| cannot("an address is not known", error)))
-            .collect::<Result<Vec<_>>>()?;
+        let address =
+            |socket: &TcpListener| socket.local_addr().map_err(|error| cannot("an address is not known", error));
+        let addresses = listeners.iter().map(address).collect::<Result<Vec<_>>>()?;
+        let (mut own, mut dialects) = (Vec::new(), Vec::new());
+        for dialect in &config.dialects {
+            if let Some(asked) = dialect.listen {
+                let socket = listen(asked)?;
+                dialects.push((dialect.name, address(&socket)?));
+                own.push(Listener { door: Door::of(dialect), sockets: vec![socket] });
+            }
+        }
         let records = Records::open(&config, &state_dir).await?;
         let moves = Moves::new(records.moves()?);
         let works = Works::new(records.jobs()?);
@@ -181,50 +177,11 @@ impl Server {
             token: Token::new(token.clone()),
             ending: ended,
         });
-        let state = app.clone();
-        let factory = move || {
-            // The viewer comes first: the scope of the routes takes every path under /v1.
-            let app = ActixApp::new()
-                .service(
-                    SwaggerUi::new("/v1/docs/{_:.*}")
-                        .config(utoipa_swagger_ui::Config::from("/v1/openapi.json").validator_url("none")),
-                )
-                .service(web::redirect("/v1/docs", "/v1/docs/"))
-                .configure(v1::routes);
-            // The first wrap is the innermost.
-            app.app_data(state.clone())
-                .app_data(
-                    web::PathConfig::default()
-                        .error_handler(|error, _| Problem::from(Error::invalid("path", error.to_string())).into()),
-                )
-                .default_service(web::to(v1::openapi::no_route))
-                .wrap(Compress::default())
-                .wrap(from_fn(etag::validate))
-                .wrap(from_fn(changes))
-                .wrap(from_fn(require_identity))
-                .wrap(TracingLogger::<AccessLog>::new())
-                .wrap(from_fn(envelope))
-        };
-        let mut server = HttpServer::new(factory)
-            .disable_signals()
-            .shutdown_timeout(drain.into())
-            // Longer than the pools of clients and of proxies before us keep one, mostly 60 s: whoever closes first meets no
-            // request on its way.
-            .keep_alive(Duration::from_secs(75))
-            .client_request_timeout(Duration::from_secs(10))
-            .client_disconnect_timeout(Duration::from_secs(5))
-            // A client that closes its side has gone: what was done for it ends.
-            .h1_allow_half_closed(false);
-        for listener in listeners {
-            server = match &tls {
-                Some(tls) => server.listen_rustls_0_23(listener, tls.clone()),
-                None => server.listen(listener),
-            }
-            .map_err(|error| cannot("cannot listen", error))?;
-        }
-        let server = server.run();
-        let handle = server.handle();
-        let task = tokio::spawn(server);
+        let main = Listener { door: Door::main(&app.config.dialects), sockets: listeners };
+        let servers = std::iter::once(main).chain(own).map(|listener| listener.serve(&app, tls.as_ref(), drain));
+        let servers = servers.collect::<Result<Vec<_>>>()?;
+        let handles = servers.iter().map(actix_web::dev::Server::handle).collect();
+        let tasks = servers.into_iter().map(tokio::spawn).collect();
         let fleet = app.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -240,7 +197,7 @@ impl Server {
         alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
         Works::keep_going(&app);
-        Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handle, task })
+        Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handles, tasks, dialects })
     }
 }
 
@@ -273,39 +230,11 @@ fn keep_journal(app: &web::Data<App>) {
 }
 
 fn urls(addresses: &[SocketAddr], tls: bool) -> Vec<String> {
-    let scheme = if tls { "https" } else { "http" };
-    addresses.iter().map(|address| format!("{scheme}://{address}")).collect()
+    addresses.iter().map(|address| url(*address, tls)).collect()
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).map_err(|error| {
-        let kind =
-            if error.kind() == std::io::ErrorKind::AddrInUse { ErrorKind::Conflict } else { ErrorKind::Unexpected };
-        Error::new(kind, format!("cannot listen on {address}: {error}")).with_source(error)
-    })?;
-    listener.set_nonblocking(true).map_err(|error| cannot("cannot listen", error))?;
-    Ok(listener)
-}
-
-fn tls(config: &Config) -> Result<Option<rustls::ServerConfig>> {
-    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
-    let unusable =
-        |field: &str, path: &Path, reason: String| Error::invalid(field, format!("{}: {reason}", path.display()));
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
-        .map_err(|error| unusable("tls_cert", cert, error.to_string()))?;
-    if chain.is_empty() {
-        return Err(unusable("tls_cert", cert, "holds no certificate".to_owned()));
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable("tls_key", key, error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| cannot("TLS cannot be set up", error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| unusable("tls_cert", cert, error.to_string()))?;
-    Ok(Some(server))
+fn url(address: SocketAddr, tls: bool) -> String {
+    format!("{}://{address}", if tls { "https" } else { "http" })
 }
 
 impl Running {
@@ -319,6 +248,11 @@ impl Running {
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         urls(&self.addresses, self.tls)
+    }
+
+    /// The dialects that have a listener of their own, and its URL.
+    pub fn dialect_urls(&self) -> impl Iterator<Item = (Dialect, String)> {
+        self.dialects.iter().map(|(dialect, address)| (*dialect, url(*address, self.tls)))
     }
 
     /// The admin token.
@@ -345,18 +279,18 @@ impl Running {
     /// When the server had failed.
     pub async fn shutdown(self) -> Result<()> {
         self.ending.send_replace(true);
-        self.handle.stop(true).await;
-        let ended = self.task.await;
+        join_all(self.handles.iter().map(|handle| handle.stop(true))).await;
+        let ended = join_all(self.tasks).await;
         // Workers may drop their share of the state after the server has ended, and the next server must not wait for that.
         self.app.fleet.leave().await;
         self.app.audit.close().await;
         let closed = self.app.records.close().await;
         self.app.state_dir.release();
         closed?;
-        match ended {
+        ended.into_iter().try_for_each(|ended| match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(cannot("the server failed", error)),
             Err(error) => Err(cannot("the server failed", error)),
-        }
+        })
     }
 }

@@ -11,6 +11,7 @@ use crate::audit::Audit;
 use crate::auth::Token;
 use crate::config::Config;
 use crate::containers::Bodies;
+use crate::dialects::{Dialect, DialectConfig};
 use crate::fleet::{Duty, Fleet};
 use crate::idempotency::Keys;
 use crate::journal::{Journal, Watching};
@@ -77,6 +78,12 @@ impl App {
     #[must_use]
     pub(crate) fn archive_deadline(&self) -> Duration {
         Duration::from_secs(self.config.archive_timeout_seconds.into())
+    }
+
+    /// How a dialect is switched on, if it is.
+    #[must_use]
+    pub(crate) fn dialect(&self, name: Dialect) -> Option<&DialectConfig> {
+        self.config.dialects.iter().find(|dialect| dialect.name == name)
     }
 
     /// The node with this name, connected.

@@ -37,6 +37,9 @@ const FOLLOW_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts.
 const FOLLOW_PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// The engine that serves when a machine has no other; it is never found by looking for engines.
+const PLACEHOLDER: &str = "memory";
+
 /// How long the calls on a node may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -195,6 +198,12 @@ impl Nodes {
         self.take_in(self.slot(&node, NodeSource::Discovered, Some(problem), None));
     }
 
+    /// Serves a simulation in memory, since there is no other engine: the API can be tried.
+    pub fn serve_placeholder(&self) {
+        let node = NewNode { name: PLACEHOLDER.to_owned(), uri: format!("{PLACEHOLDER}:"), ..NewNode::default() };
+        self.serve(&node, NodeSource::Discovered);
+    }
+
     fn take_in(&self, slot: Arc<NodeSlot>) {
         match self.get(slot.name()) {
             Ok(old) if old.source() != NodeSource::Added => {
@@ -230,6 +239,25 @@ impl Nodes {
         self.free(&node.name)?;
         let node = StoredNode { place: slot.place().cloned(), id: slot.id().to_owned(), ..node.into() };
         self.stored.insert(&node).await?;
+        self.insert(Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Keeps a node for good without connecting to it, in place of one that was added before under its name. Whether anybody answers at
+    /// its address, whoever needs it finds out.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `Conflict` for the name of a node that was not added, and those of the store; nothing is changed then.
+    pub(crate) async fn enrol(&self, node: NewNode) -> Result<Arc<NodeSlot>> {
+        self.check(&node)?;
+        let slot = self.slot(&node, NodeSource::Added, None, Some(&self.here));
+        let _changing = self.changing.lock().await;
+        if self.get(&node.name).is_ok_and(|old| old.source() != NodeSource::Added) {
+            let words = format!("node {} is this server's own: it was found here or is configured", node.name);
+            return Err(Error::new(ErrorKind::Conflict, words).with_operation("node.add").with_node(node.name));
+        }
+        let node = StoredNode { place: slot.place().cloned(), id: slot.id().to_owned(), ..node.into() };
+        self.stored.put(&node).await?;
         self.insert(Arc::clone(&slot));
         Ok(slot)
     }

@@ -111,6 +111,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl NodeSlot {
+    /// Whether it is the simulation that is served where no engine was found.
+    #[must_use]
+    pub fn is_placeholder(&self) -> bool {
+        self.source == NodeSource::Discovered && self.name == super::PLACEHOLDER
+    }
+
     /// Not connected yet. `problem` is what is wrong with it for as long as the server runs; `stored` is where it is kept.
     pub(super) fn new(
         id: String,

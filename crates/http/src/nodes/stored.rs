@@ -108,6 +108,14 @@ impl Stored {
         self.0.create(&node.name, node).await.map(drop).map_err(|error| error.with_operation("node.add"))
     }
 
+    /// Keeps a node, in place of what was kept by its name.
+    ///
+    /// # Errors
+    /// Those of the store; nothing is changed then.
+    pub(super) async fn put(&self, node: &StoredNode) -> Result<()> {
+        self.0.put(&node.name, node).await.map(drop).map_err(|error| error.with_operation("node.add"))
+    }
+
     /// Forgets a node; one that is not there is `Ok`.
     ///
     /// # Errors

@@ -1,0 +1,90 @@
+//! Dialects: the APIs of older systems, spoken over REST so that their clients keep working.
+//!
+//! A dialect is a router and pure translations (their words and ours), nothing else: what it tells comes from core and from the
+//! server's own rooms, and it runs over every engine. Here is what they share: which there are ([`Dialect`]), how one is switched on
+//! ([`DialectConfig`]), through which door a request came and who may come through it ([`Door`]), how an error looks ([`face`]), and
+//! the one way by which something is changed ([`changing`]).
+
+mod address;
+mod config;
+pub(crate) mod copa;
+mod deed;
+mod door;
+mod face;
+pub(crate) mod pharos;
+
+use std::sync::Arc;
+
+use actix_web::web;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use address::Address;
+pub use config::DialectConfig;
+pub(crate) use config::check;
+pub(crate) use deed::changing;
+pub(crate) use door::Door;
+pub(crate) use face::render;
+
+use crate::nodes::NodeSlot;
+use crate::state::App;
+
+/// An older API that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// The Docker monitoring of pharos.
+    Pharos,
+    /// The container pools of COPA.
+    Copa,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Dialect; 2] = [Dialect::Pharos, Dialect::Copa];
+
+    /// Its name: in the configuration, and as the first part of its paths on the main listener.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dialect::Pharos => "pharos",
+            Dialect::Copa => "copa",
+        }
+    }
+
+    /// Its first part of the path on the main listener.
+    pub(crate) const fn prefix(self) -> &'static str {
+        match self {
+            Dialect::Pharos => "/pharos",
+            Dialect::Copa => "/copa",
+        }
+    }
+
+    /// What its nodes are connected by when nothing else is said, with `{host}` for the address that a client gives. A client of
+    /// either system says an address and nothing else.
+    pub(crate) const fn default_node_uri(self) -> &'static str {
+        match self {
+            Dialect::Pharos => "docker+tcp://{host}:2375",
+            Dialect::Copa => "lxd+https://{host}:8443?trust=first-use",
+        }
+    }
+
+    /// Its routes, as they are at the root of a listener of its own.
+    pub(crate) fn routes(self, config: &mut web::ServiceConfig) {
+        match self {
+            Dialect::Pharos => pharos::routes(config),
+            Dialect::Copa => copa::routes(config),
+        }
+    }
+}
+
+impl std::fmt::Display for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The nodes that dialects show, by name: all but the simulation that the server serves when it finds no engine. Clients of an
+/// older API have no way to see that nothing on it is real.
+pub(crate) fn nodes(app: &App) -> Vec<Arc<NodeSlot>> {
+    app.nodes.all().into_iter().filter(|slot| !slot.is_placeholder()).collect()
+}
