@@ -16,6 +16,7 @@ pub mod engines;
 pub mod etcd;
 pub mod left_out;
 pub mod lxd;
+pub mod meddler;
 pub mod moves;
 pub mod outcomes;
 pub mod proxy;

@@ -1,0 +1,19 @@
+//! Dialects as their clients see them: black-box tests over HTTP, on every engine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a panic is how a test says that it failed, and what a trial prints is read when it does"
+)]
+
+mod copa;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    libtest_mimic::run(&Arguments::from_args(), copa::trials()).exit_code()
+}
