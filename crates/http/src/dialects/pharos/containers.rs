@@ -57,9 +57,9 @@ pub(super) async fn list(app: web::Data<App>, req: HttpRequest) -> Answer {
     }
     let found = part.of(found);
     let of_app = &app;
-    let asked = found.iter().map(|(slot, container)| async move {
-        (slot, container, shown(of_app, slot, container, all).await)
-    });
+    let asked = found
+        .iter()
+        .map(|(slot, container)| async move { (slot, container, shown(of_app, slot, container, all).await) });
     let asked: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
     let mut containers = Vec::with_capacity(asked.len());
     for (slot, container, shown) in asked {

@@ -27,7 +27,7 @@ fn wanted(query: &Query) -> Wanted {
 /// The event of an item, and where it stands.
 fn event_of(item: &Item) -> Option<(Event, String)> {
     match told(item.record()?, item.cursor()) {
-        Told::Event(JournalEvent { event, cursor, .. }) => Some((event, cursor)),
+        Told::Event(JournalEvent { event, .. }) => Some((event, item.cursor().to_string())),
         Told::NodeError(_) => None,
     }
 }

@@ -307,7 +307,11 @@ mod tests {
             let mut details = ContainerDetails::default();
             details.summary.state = state;
             let shown = inspect("h", "i", &details)["State"].clone();
-            assert_eq!(["Running", "Paused", "Restarting"].map(|member| shown[member].as_bool().unwrap()), told, "{state}");
+            assert_eq!(
+                ["Running", "Paused", "Restarting"].map(|member| shown[member].as_bool().unwrap()),
+                told,
+                "{state}"
+            );
         }
     }
 }

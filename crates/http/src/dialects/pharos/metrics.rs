@@ -6,7 +6,9 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, web};
 use futures_util::{StreamExt, stream};
 use roadstead_core::usage::{ContainerUsage, NodeUsage};
-use roadstead_core::{ContainerDetails, Error, ErrorKind, Node, Process, ProcessOptions, Result, Timestamp, UsageOptions};
+use roadstead_core::{
+    ContainerDetails, Error, ErrorKind, Node, Process, ProcessOptions, Result, Timestamp, UsageOptions,
+};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
@@ -68,7 +70,9 @@ fn told(app: &App, of: Of, made: Result<Value>) -> Answer {
     match error.kind() {
         _ if is_away(&error) => match kept.stale(&of) {
             Some(document) => Ok(answer::readable(&document)),
-            None => Err(missing(format!("there are no metrics yet, and the node does not answer: {}", error.message()))),
+            None => {
+                Err(missing(format!("there are no metrics yet, and the node does not answer: {}", error.message())))
+            }
         },
         // It has ended meanwhile.
         ErrorKind::NotFound | ErrorKind::Conflict => {
@@ -97,7 +101,7 @@ async fn find(app: &App, beginning: &str, on: Option<&str>) -> Result<Found, Pro
         found.extend(wanted.map(|container| Found {
             slot: Arc::clone(&listed.slot),
             id: container.id,
-            away: listed.away.clone(),
+            away: listed.away.as_ref().map(Error::repeated),
         }));
     }
     if found.iter().any(|one| one.id == beginning) {

@@ -113,7 +113,10 @@ mod tests {
         bare.open_files = Some(vec![file]);
         bare.connections = Some(vec![socket(ConnectionFamily::Unix, ConnectionKind::Stream, "", None)]);
         let told = process(&bare, Ten::default());
-        assert_eq!((told["open_files"].to_string().as_str(), told["connections"].to_string().as_str()), (r#"[["/var/log/x",4]]"#, "[]"));
+        assert_eq!(
+            (told["open_files"].to_string().as_str(), told["connections"].to_string().as_str()),
+            (r#"[["/var/log/x",4]]"#, "[]")
+        );
     }
 
     #[test]
