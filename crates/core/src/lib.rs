@@ -42,10 +42,11 @@ mod volume;
 
 pub use capabilities::{Capabilities, Capability};
 pub use container::{
-    AttachOptions, BackupOptions, CommitOptions, Container, ContainerDetails, ContainerExit, ContainerFilter,
-    ContainerSpec, ContainerState, ContainerSummary, ContainerUpdate, CopyInOptions, DeleteOptions, Dns, EngineSetting,
-    Health, HealthCheck, LabelSelector, Limits, LogOptions, Mount, MountKind, NetworkAttachment, NetworkEndpoint,
-    PortMapping, Protocol, RestartPolicy, RestoreOptions, Snapshot, SnapshotOptions, StopOptions, WaitFor,
+    AddressScope, AttachOptions, BackupOptions, CommitOptions, Container, ContainerDetails, ContainerExit,
+    ContainerFilter, ContainerInterface, ContainerSpec, ContainerState, ContainerSummary, ContainerUpdate,
+    CopyInOptions, DeleteOptions, Dns, EngineSetting, Health, HealthCheck, InterfaceAddress, LabelSelector, Limits,
+    LogOptions, Mount, MountKind, NetworkAttachment, NetworkEndpoint, PortMapping, Protocol, RestartPolicy,
+    RestoreOptions, Snapshot, SnapshotOptions, StopOptions, WaitFor,
 };
 pub use copy::{CopyOptions, CopyProgress, CopyTransport, CopyWay, NotCarried};
 pub use error::{Error, ErrorKind, ErrorRow, Result, Retry, TABLE as ERROR_TABLE};

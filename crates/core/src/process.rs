@@ -22,6 +22,12 @@ pub struct Process {
     pub state: ProcessState,
     /// Processor time used since its start, user and kernel together, in seconds.
     pub cpu_seconds: f64,
+    /// The part of it that was spent in user mode, in seconds: `utime` of the kernel's `/proc/PID/stat`, or what the engine tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_user_seconds: Option<f64>,
+    /// The part of it that the kernel spent for it, in seconds: `stime` of the kernel's `/proc/PID/stat`, or what the engine tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_system_seconds: Option<f64>,
     /// Resident memory in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rss_bytes: Option<u64>,

@@ -16,7 +16,7 @@ use crate::audit::Audit;
 use crate::auth::Token;
 use crate::config::Config;
 use crate::containers::Bodies;
-use crate::dialects::{Dialect, Door};
+use crate::dialects::{Dialect, Dialects, Door};
 use crate::fleet::Duty;
 use crate::journal::{Bounds as JournalBounds, follow_alerts};
 use crate::listener::{Listener, listen, tls};
@@ -174,6 +174,7 @@ impl Server {
             alerts: Arc::default(),
             bodies: Bodies::default(),
             machines: Mutex::default(),
+            dialects: Dialects::default(),
             token: Token::new(token.clone()),
             ending: ended,
         });

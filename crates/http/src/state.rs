@@ -11,7 +11,7 @@ use crate::audit::Audit;
 use crate::auth::Token;
 use crate::config::Config;
 use crate::containers::Bodies;
-use crate::dialects::{Dialect, DialectConfig};
+use crate::dialects::{Dialect, DialectConfig, Dialects};
 use crate::fleet::{Duty, Fleet};
 use crate::idempotency::Keys;
 use crate::journal::{Journal, Watching};
@@ -61,6 +61,8 @@ pub(crate) struct App {
     pub(crate) bodies: Bodies,
     /// How machines are called in the metrics.
     pub(crate) machines: Mutex<Names>,
+    /// What the dialects keep in memory.
+    pub(crate) dialects: Dialects,
     /// What a caller must show.
     pub(crate) token: Token,
     /// Becomes true when the server is to end.

@@ -33,8 +33,10 @@ pub(super) struct Counters {
     pub(super) limits: Limits,
     /// Of processor, memory and devices; in version 1 the kernel has none.
     pub(super) pressure: [Option<Pressure>; 3],
-    /// Its interfaces but the loopback; nothing where it uses the machine's own network.
+    /// Its interfaces, the loopback included; nothing where it uses the machine's own network.
     pub(super) nics: Option<Vec<Nic>>,
+    /// It uses the machine's own network.
+    pub(super) has_machine_network: bool,
 }
 
 /// What it may use at most.
@@ -54,7 +56,7 @@ pub(super) struct GroupFiles {
     io: Option<(Version, Kept)>,
     pids: Option<Kept>,
     pressure: [Option<Kept>; 3],
-    network: Option<Kept>,
+    network: Network,
     /// What was read of them last.
     limits: Option<Limits>,
     limit_paths: [Option<PathBuf>; 3],
@@ -134,7 +136,7 @@ impl GroupFiles {
             io,
             pids: file("pids", "pids.current", "pids.current"),
             pressure,
-            network: network(group.pid),
+            network: Network::of(group.pid),
             limits: None,
             limit_paths: [
                 path("memory", "memory.limit_in_bytes", "memory.max"),
@@ -158,7 +160,7 @@ impl GroupFiles {
             .as_ref()
             .map_or(0, |memory| 2 + usize::from(memory.swap.is_some()) + usize::from(memory.kills.is_some()));
         let one = |is_there: bool| usize::from(is_there);
-        let others = one(self.io.is_some()) + one(self.pids.is_some()) + one(self.network.is_some());
+        let others = one(self.io.is_some()) + one(self.pids.is_some()) + one(self.network.file().is_some());
         cpu + memory + others + self.pressure.iter().flatten().count()
     }
 
@@ -167,7 +169,8 @@ impl GroupFiles {
     /// # Errors
     /// `NotFound` when the container has ended.
     pub(super) fn read(&mut self, now: Instant, buffer: &mut Buffer) -> io::Result<Counters> {
-        let mut counters = Counters { cpu: self.cpu.read(buffer)?, ..Counters::default() };
+        let has_machine_network = matches!(self.network, Network::Machine);
+        let mut counters = Counters { cpu: self.cpu.read(buffer)?, has_machine_network, ..Counters::default() };
         if let Some(memory) = &self.memory {
             memory.read(&mut counters, buffer)?;
         }
@@ -237,9 +240,7 @@ impl GroupFiles {
 
     /// The process whose network this is may end before the container does.
     fn nics(&self, buffer: &mut Buffer) -> Option<Vec<Nic>> {
-        let mut all = nics(self.network.as_ref()?.read(buffer).ok()?);
-        all.retain(|nic| nic.name != "lo");
-        Some(all)
+        Some(nics(self.network.file()?.read(buffer).ok()?))
     }
 }
 
@@ -299,12 +300,34 @@ fn there(path: &Path) -> Option<Kept> {
     Kept::open(path, Comes::Whole).ok()
 }
 
-/// The counters of the interfaces in a process's network, unless that is the machine's own.
-fn network(pid: u32) -> Option<Kept> {
-    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    let theirs = namespace(&pid.to_string())?;
-    if namespace("self")? == theirs {
-        return None;
+/// Whose network a container uses.
+#[derive(Debug)]
+enum Network {
+    /// Its own: the counters of the interfaces in it.
+    Own(Kept),
+    /// The machine's, which is read with the machine.
+    Machine,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Network {
+    fn of(pid: u32) -> Self {
+        let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        match (namespace(&pid.to_string()), namespace("self")) {
+            (Some(theirs), Some(ours)) if theirs == ours => Network::Machine,
+            (Some(_), Some(_)) => match Kept::open(Path::new(&format!("/proc/{pid}/net/dev")), Comes::InShortLines) {
+                Ok(file) => Network::Own(file),
+                Err(_) => Network::Unknown,
+            },
+            _ => Network::Unknown,
+        }
     }
-    Kept::open(Path::new(&format!("/proc/{pid}/net/dev")), Comes::InShortLines).ok()
+
+    fn file(&self) -> Option<&Kept> {
+        match self {
+            Network::Own(file) => Some(file),
+            Network::Machine | Network::Unknown => None,
+        }
+    }
 }

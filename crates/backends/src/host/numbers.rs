@@ -1,5 +1,6 @@
 //! Counters of the kernel as the numbers of the core: seconds in place of ticks, absent where it does not tell.
 
+use roadstead_core::usage::NamespaceTraffic;
 use roadstead_core::{
     BlockIoStats, ContainerStats, NetworkStats, Pressure as PressureOf, PressureStats, ProcessState, Timestamp,
 };
@@ -9,7 +10,16 @@ use super::files::machine::Nic;
 use super::files::pid::Stat;
 use super::groups::Counters;
 
+/// The interface by which a machine, or a container, reaches itself.
+const LOOPBACK: &str = "lo";
+
 impl Counters {
+    /// What its own network carried.
+    pub(super) fn namespace(&self) -> Option<NamespaceTraffic> {
+        let bytes = self.nics.as_ref()?.iter().map(|nic| (nic.received_bytes, nic.sent_bytes));
+        Some(traffic(bytes))
+    }
+
     /// As they were read at this moment.
     pub(super) fn stats(self, observed_at: Timestamp) -> ContainerStats {
         let mut stats = ContainerStats::at(observed_at);
@@ -32,7 +42,8 @@ impl Counters {
             (io.read_bytes, io.written_bytes) = (read, written);
             io
         });
-        let mut networks: Vec<_> = self.nics.into_iter().flatten().map(network).collect();
+        let own = self.nics.into_iter().flatten().filter(|nic| nic.name != LOOPBACK);
+        let mut networks: Vec<_> = own.map(network).collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         stats.networks = networks;
         stats.pids.current = self.pids.unwrap_or(0);
@@ -40,6 +51,13 @@ impl Counters {
         stats.pressure = pressures(self.pressure);
         stats
     }
+}
+
+/// What interfaces carried, all together, by the bytes that each received and sent.
+pub(super) fn traffic(bytes: impl Iterator<Item = (u64, u64)>) -> NamespaceTraffic {
+    let (received, sent) =
+        bytes.fold((0_u64, 0_u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
+    NamespaceTraffic::new(received, sent)
 }
 
 /// Nanoseconds as seconds.
@@ -120,10 +138,37 @@ impl Clock {
         process.name = String::from_utf8_lossy(&stat.name).into_owned();
         process.state = ProcessState::from_letter(char::from(stat.state));
         process.cpu_seconds = self.seconds(stat.user_ticks.saturating_add(stat.system_ticks));
+        process.cpu_user_seconds = Some(self.seconds(stat.user_ticks));
+        process.cpu_system_seconds = Some(self.seconds(stat.system_ticks));
         process.rss_bytes = Some(stat.rss_pages.saturating_mul(self.page_bytes));
         process.vms_bytes = Some(stat.vms_bytes);
         process.started_at = self.moment(stat.start_ticks);
         process.threads = u32::try_from(stat.threads).ok();
         process
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_network_carried_is_that_of_all_interfaces_and_the_loopback_is_none_of_the_containers() {
+        let nic = |name: &str, received_bytes, sent_bytes| Nic {
+            name: name.to_owned(),
+            received_bytes,
+            sent_bytes,
+            ..Nic::default()
+        };
+        let own = Counters {
+            nics: Some(vec![nic("lo", 5, 5), nic("eth1", 7, 1), nic("eth0", 100, 20)]),
+            ..Counters::default()
+        };
+        assert_eq!(own.namespace(), Some(NamespaceTraffic::new(112, 26)));
+        let names: Vec<_> = own.stats(Timestamp::now()).networks.into_iter().map(|network| network.name).collect();
+        assert_eq!(names, ["eth0", "eth1"]);
+        assert_eq!(Counters::default().namespace(), None);
+        let full = traffic([(u64::MAX, 0), (1, 1)].into_iter());
+        assert_eq!(full, NamespaceTraffic::new(u64::MAX, 1));
     }
 }

@@ -145,6 +145,8 @@ mod tests {
         let (stat, process) = reader.read(std::process::id()).unwrap();
         assert_eq!((process.pid, stat.pid), (std::process::id(), std::process::id()));
         assert!(process.ppid > 0 && process.rss_bytes > Some(0) && process.vms_bytes > process.rss_bytes);
+        let both = process.cpu_user_seconds.unwrap() + process.cpu_system_seconds.unwrap();
+        assert!((process.cpu_seconds - both).abs() < 1e-9, "{process:?}");
         assert!(process.threads >= Some(1) && !process.user.is_empty());
         assert_eq!(process.cmdline, std::env::args().collect::<Vec<_>>());
         assert_eq!(process.exe.map(Into::into), std::env::current_exe().ok());

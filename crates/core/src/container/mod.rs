@@ -3,6 +3,7 @@
 //! [`Container`] is a handle. Making one ([`crate::Node::container`]) costs nothing and asks nobody; the first call on
 //! it finds out whether the container exists.
 
+mod interface;
 mod needs;
 mod options;
 mod snapshot;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use interface::{AddressScope, ContainerInterface, InterfaceAddress};
 pub use options::{
     AttachOptions, CommitOptions, ContainerExit, ContainerUpdate, CopyInOptions, DeleteOptions, LogOptions,
     StopOptions, WaitFor,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::interface::ContainerInterface;
 use super::spec::{ContainerSpec, PortMapping};
 use crate::error::Result;
 use crate::names;
@@ -147,6 +148,9 @@ pub struct ContainerDetails {
     /// The networks it is on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<NetworkEndpoint>,
+    /// The network interfaces that it sees, its loopback included; empty when the engine does not tell, or it has no processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<ContainerInterface>,
     /// Configuration of the engine's own that `spec` has no place for, sorted by name; what is the engine's default is left
     /// out. A copy by [`crate::migration`] as files and portable configuration does not have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -324,8 +324,13 @@ impl Process {
 
     /// Processor time: a start and every command cost a little.
     pub(super) fn cpu_seconds(&self) -> f64 {
+        START_USER_SECONDS + self.system_seconds()
+    }
+
+    /// That of the kernel: commands are calls of it.
+    fn system_seconds(&self) -> f64 {
         let steps = u32::try_from(self.steps.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        0.002 + f64::from(steps) * 0.000_01
+        f64::from(steps) * 0.000_01
     }
 
     /// As a list of processes shows it.
@@ -341,6 +346,8 @@ impl Process {
                 .unwrap_or_default(),
             state: if *self.frozen.borrow() { ProcessState::DiskSleep } else { ProcessState::Sleeping },
             cpu_seconds: self.cpu_seconds(),
+            cpu_user_seconds: Some(START_USER_SECONDS),
+            cpu_system_seconds: Some(self.system_seconds()),
             rss_bytes: Some(RESIDENT_BYTES),
             vms_bytes: Some(4 * RESIDENT_BYTES),
             started_at: Some(self.started_at),
@@ -350,6 +357,9 @@ impl Process {
         }
     }
 }
+
+/// What the start of every simulated process takes in user mode.
+const START_USER_SECONDS: f64 = 0.002;
 
 /// Resident memory of every simulated process: about what busybox takes.
 pub(super) const RESIDENT_BYTES: u64 = 512 * 1024;

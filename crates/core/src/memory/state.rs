@@ -162,6 +162,7 @@ impl Record {
 
     pub(super) fn details(&self, shared: &Shared) -> ContainerDetails {
         ContainerDetails {
+            interfaces: Vec::new(),
             beyond_spec: Vec::new(),
             summary: self.summary(&shared.name),
             spec: self.spec.clone(),

@@ -252,3 +252,15 @@ async fn a_secret_that_is_shown_is_found() {
     let without = Fixture::new(Arc::new(node(MemoryOptions::default())), PRESET_IMAGE);
     assert!(matches!(run(clause, &without).await, Outcome::Gated(_)));
 }
+
+#[tokio::test]
+async fn processor_time_of_a_process_is_told_in_both_modes() {
+    let node = node(MemoryOptions::default());
+    let container = running(&node, "for i in 1 2 3; do true; done; sleep 60").await;
+    let processes = container.processes().await.unwrap();
+    for process in &processes {
+        let (user, system) = (process.cpu_user_seconds.unwrap(), process.cpu_system_seconds.unwrap());
+        assert!(user > 0.0 && (process.cpu_seconds - user - system).abs() < 1e-9, "{process:?}");
+    }
+    assert!(!processes.is_empty());
+}

@@ -190,13 +190,36 @@ pub struct ContainerUsage {
     /// What they mean for the time since the sample before; absent at the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<Rates>,
+    /// What its network carried, where the kernel of the node is read; absent elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<NamespaceTraffic>,
+}
+
+/// What all interfaces of a network namespace carried since it began, the loopback included: the sums of `/proc/PID/net/dev` for the
+/// main process of a container. A container that uses the machine's network has the machine's numbers here, and so has each such one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct NamespaceTraffic {
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+}
+
+impl NamespaceTraffic {
+    /// So many bytes received and sent.
+    #[must_use]
+    pub const fn new(received_bytes: u64, sent_bytes: u64) -> Self {
+        NamespaceTraffic { received_bytes, sent_bytes }
+    }
 }
 
 impl ContainerUsage {
     /// Without rates.
     #[must_use]
     pub fn new(id: impl Into<String>, name: impl Into<String>, stats: ContainerStats) -> Self {
-        ContainerUsage { id: id.into(), name: name.into(), stats, rates: None }
+        ContainerUsage { id: id.into(), name: name.into(), stats, rates: None, namespace: None }
     }
 }
 

@@ -83,6 +83,13 @@ impl std::fmt::Display for Dialect {
     }
 }
 
+/// What the dialects keep in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Dialects {
+    /// The last metrics.
+    pub(crate) pharos: pharos::Kept,
+}
+
 /// The nodes that dialects show, by name: all but the simulation that the server serves when it finds no engine. Clients of an
 /// older API have no way to see that nothing on it is real.
 pub(crate) fn nodes(app: &App) -> Vec<Arc<NodeSlot>> {

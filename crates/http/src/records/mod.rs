@@ -15,6 +15,7 @@ use roadstead_core::{Error, ErrorKind, Result, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::dialects::pharos::Registered;
 use crate::fleet::Fleet;
 use crate::idempotency::Keys;
 use crate::journal::Journal;
@@ -209,6 +210,14 @@ impl Records {
     pub(crate) fn webhooks(&self) -> Result<Register> {
         let (webhooks, deliveries) = (self.table("webhooks/", "webhook")?, self.table("deliveries/", "delivery")?);
         Ok(Register::new(Arc::clone(&self.store), webhooks, deliveries))
+    }
+
+    /// What callers of the dialect pharos said of nodes when they registered them, by the names of these.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn pharos(&self) -> Result<Table<Registered>> {
+        self.table("pharos/nodes/", "registration")
     }
 
     /// The pools, by name.

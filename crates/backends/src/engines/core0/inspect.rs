@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use roadstead_core::{ContainerDetails, ContainerFilter, ContainerSummary, NetworkEndpoint, Result, Timestamp};
+use roadstead_core::{
+    ContainerDetails, ContainerFilter, ContainerInterface, ContainerSummary, InterfaceAddress, NetworkEndpoint, Result,
+    Timestamp,
+};
 
 use super::commands::corex::{Nic, NicState};
 use super::commands::info;
@@ -35,7 +38,7 @@ pub(super) async fn inspect(core0: &Arc<Core0>, id: &str) -> Result<ContainerDet
     details.spec.name = Some(found.name());
     details.started_at = found.run.begun_at.filter(|_| found.run.number > 0);
     details.pid = pid?;
-    details.endpoints = endpoints?;
+    (details.endpoints, details.interfaces) = endpoints?;
     if let Some(end) = &found.end {
         details.finished_at = end.finished_at;
         details.exit_code = end.exit_code;
@@ -62,18 +65,35 @@ fn summary(core0: &Core0, found: &Found) -> ContainerSummary {
     summary
 }
 
-/// The networks that it is on. Which addresses it has, it is asked itself.
-async fn endpoints(core0: &Core0, found: &Found) -> Result<Vec<NetworkEndpoint>> {
+/// The networks that it is on, and its interfaces. Which addresses it has, it is asked itself.
+async fn endpoints(core0: &Core0, found: &Found) -> Result<(Vec<NetworkEndpoint>, Vec<ContainerInterface>)> {
     let nics = &found.container.arguments.nics;
     let own = |nic: &&Nic| nic.state != NicState::Destroyed;
     if found.container.arguments.host_network || !nics.iter().any(|nic| own(&nic)) {
-        return Ok(Vec::new());
+        return Ok(Default::default());
     }
     let inside = core0.inside(found.container.id);
     let (info, ip) = (inside.info(), inside.ip());
     let (links, routes) = tokio::try_join!(info.nics(), ip.routes())?;
     let all = nics.iter().enumerate().filter(|(_, nic)| own(nic));
-    Ok(all.map(|(place, nic)| endpoint(place, nic, &links, &routes)).collect())
+    let endpoints = all.map(|(place, nic)| endpoint(place, nic, &links, &routes)).collect();
+    Ok((endpoints, links.iter().map(interface).collect()))
+}
+
+/// How far an address reaches the node does not tell; it follows from the address.
+fn interface(link: &info::Nic) -> ContainerInterface {
+    let has = |wanted: &str| link.flags.iter().any(|flag| flag == wanted);
+    let address = |cidr: &String| {
+        let (address, prefix) = cidr.split_once('/')?;
+        Some(InterfaceAddress::new(address.parse().ok()?, prefix.parse().ok()?))
+    };
+    let mut interface = ContainerInterface::default();
+    interface.name.clone_from(&link.name);
+    interface.mac_address = Some(link.mac.clone()).filter(|mac| !mac.is_empty());
+    interface.mtu = u32::try_from(link.mtu_bytes).ok().filter(|mtu| *mtu > 0);
+    (interface.up, interface.loopback) = (has("up"), has("loopback"));
+    interface.addresses = link.addresses.iter().filter_map(address).collect();
+    interface
 }
 
 fn endpoint(place: usize, nic: &Nic, links: &[info::Nic], routes: &[Route]) -> NetworkEndpoint {
@@ -91,4 +111,28 @@ fn endpoint(place: usize, nic: &Nic, links: &[info::Nic], routes: &[Route]) -> N
     endpoint.mac_address = link.map(|link| link.mac.clone()).filter(|mac| !mac.is_empty());
     endpoint.gateway = routes.iter().find(everywhere).and_then(|route| route.gateway.parse().ok());
     endpoint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_those_that_the_container_tells_of() {
+        let mut link = info::Nic::default();
+        "eth0".clone_into(&mut link.name);
+        "02:42:00:00:00:01".clone_into(&mut link.mac);
+        link.mtu_bytes = 1500;
+        link.flags = ["up", "broadcast"].map(str::to_owned).to_vec();
+        link.addresses = ["10.0.0.5/24", "fe80::1/64", "nonsense", "10.0.0.6/300"].map(str::to_owned).to_vec();
+        assert_eq!(
+            serde_json::to_value(interface(&link)).unwrap(),
+            serde_json::json!({"name": "eth0", "mac_address": "02:42:00:00:00:01", "mtu": 1500, "up": true, "loopback": false,
+                "addresses": [{"address": "10.0.0.5", "prefix": 24, "scope": "global"},
+                    {"address": "fe80::1", "prefix": 64, "scope": "link"}]})
+        );
+        let lo = info::Nic { name: "lo".to_owned(), flags: vec!["loopback".to_owned()], ..info::Nic::default() };
+        let lo = interface(&lo);
+        assert!(lo.loopback && !lo.up && lo.mac_address.is_none() && lo.mtu.is_none());
+    }
 }

@@ -52,6 +52,8 @@ fn process(listed: Listed, status: Status, words: Words) -> Process {
     process.name = listed.name;
     process.state = status.state;
     process.cpu_seconds = (listed.cpu.user + listed.cpu.system).as_secs_f64();
+    process.cpu_user_seconds = Some(listed.cpu.user.as_secs_f64());
+    process.cpu_system_seconds = Some(listed.cpu.system.as_secs_f64());
     process.rss_bytes = Some(listed.rss_bytes);
     process.vms_bytes = Some(listed.vms_bytes);
     process.started_at = listed.started_at;
@@ -242,6 +244,15 @@ mod tests {
         let all = vec![listed(9, 5), listed(1, 0), listed(5, 1), listed(7, 9), listed(6, 1), listed(5, 5)];
         let pids: Vec<u32> = family(all, 5).iter().map(|process| process.pid).collect();
         assert_eq!(pids, [5, 5, 7, 9]);
+    }
+
+    #[test]
+    fn processor_time_is_told_in_both_modes() {
+        let mut listed = Listed::default();
+        listed.cpu.user = std::time::Duration::from_millis(1500);
+        listed.cpu.system = std::time::Duration::from_millis(250);
+        let told = process(listed, Status::parse(""), None);
+        assert_eq!((told.cpu_seconds, told.cpu_user_seconds, told.cpu_system_seconds), (1.75, Some(1.5), Some(0.25)));
     }
 
     #[test]

@@ -81,6 +81,8 @@ fn processes(bytes: &[u8]) {
         )
         .unwrap();
         process.cpu_seconds = seconds(user + system);
+        process.cpu_user_seconds = Some(seconds(user));
+        process.cpu_system_seconds = Some(seconds(system));
         process.rss_bytes = Some(u64::from(rss) * 4096);
         let nanos = i128::from(boot) * 1_000_000_000 + i128::from(start) * 10_000_000;
         process.started_at = roadstead_core::Timestamp::from_unix_nanos(nanos);

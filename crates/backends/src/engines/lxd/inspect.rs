@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roadstead_core::{ContainerDetails, NetworkEndpoint, Result};
+use roadstead_core::{AddressScope, ContainerDetails, ContainerInterface, InterfaceAddress, NetworkEndpoint, Result};
 
-use super::instance::{Instance, Interface, Now};
+use super::instance::{Address, Instance, Interface, Now};
 use super::list::summary;
 use super::request::Request;
 use super::shared::Lxd;
@@ -28,6 +28,7 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
         let now = Now::read(lxd, id).await?;
         details.pid = now.pid();
         details.endpoints = endpoints(lxd, &instance, now.network.as_ref()).await;
+        details.interfaces = now.network.iter().flatten().map(|(name, told)| interface(name, told)).collect();
     } else if details.started_at.is_some() {
         let end = ended::stopped(lxd, id).await?;
         details.exit_code = end.map(|end| end.exit_code);
@@ -69,4 +70,64 @@ async fn endpoints(
         endpoints.push(endpoint);
     }
     endpoints
+}
+
+/// An interface as the state tells of it.
+fn interface(name: &str, told: &Interface) -> ContainerInterface {
+    let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let mut interface = ContainerInterface::default();
+    name.clone_into(&mut interface.name);
+    interface.host_name = some(&told.host_name);
+    interface.mac_address = some(&told.hwaddr);
+    interface.mtu = told.mtu.and_then(|mtu| u32::try_from(mtu).ok()).filter(|mtu| *mtu > 0);
+    interface.up = told.state.as_deref() == Some("up");
+    interface.loopback = told.kind.as_deref() == Some("loopback");
+    interface.addresses = told.addresses.iter().flatten().filter_map(address).collect();
+    interface
+}
+
+/// Nothing where it cannot be read.
+fn address(told: &Address) -> Option<InterfaceAddress> {
+    let mut address =
+        InterfaceAddress::new(told.address.as_deref()?.parse().ok()?, told.netmask.as_deref()?.parse().ok()?);
+    address.scope = match told.scope.as_deref() {
+        Some("global") => AddressScope::Global,
+        Some("link") => AddressScope::Link,
+        Some("local") => AddressScope::Local,
+        None | Some("") => address.scope,
+        Some(_) => AddressScope::Other,
+    };
+    Some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_those_of_the_state() {
+        let state = r#"{"eth0": {"addresses": [
+            {"family": "inet", "address": "10.1.2.3", "netmask": "24", "scope": "global"},
+            {"family": "inet6", "address": "fe80::1", "netmask": "64", "scope": "link"},
+            {"family": "inet", "address": "10.1.2.4", "netmask": null, "scope": "global"},
+            {"family": "inet", "address": "10.1.2.5", "netmask": "24", "scope": "site"}],
+            "hwaddr": "00:16:3e:00:00:01", "host_name": "veth1", "mtu": 1500, "state": "up", "type": "broadcast"},
+            "lo": {"addresses": [{"family": "inet", "address": "127.0.0.1", "netmask": "8", "scope": "local"}],
+            "hwaddr": "", "host_name": "", "mtu": 65536, "state": "down", "type": "loopback"}}"#;
+        let told: BTreeMap<String, Interface> = serde_json::from_str(state).unwrap();
+        let found: Vec<ContainerInterface> = told.iter().map(|(name, told)| interface(name, told)).collect();
+        let told = serde_json::to_value(&found).unwrap();
+        assert_eq!(
+            told,
+            serde_json::json!([
+                {"name": "eth0", "host_name": "veth1", "mac_address": "00:16:3e:00:00:01", "mtu": 1500, "up": true,
+                 "loopback": false, "addresses": [
+                    {"address": "10.1.2.3", "prefix": 24, "scope": "global"},
+                    {"address": "fe80::1", "prefix": 64, "scope": "link"},
+                    {"address": "10.1.2.5", "prefix": 24, "scope": "other"}]},
+                {"name": "lo", "mtu": 65536, "up": false, "loopback": true,
+                 "addresses": [{"address": "127.0.0.1", "prefix": 8, "scope": "local"}]}
+            ])
+        );
+    }
 }

@@ -149,6 +149,10 @@ pub(super) struct Interface {
     pub(super) addresses: Option<Vec<Address>>,
     pub(super) counters: Option<Counters>,
     pub(super) hwaddr: Option<String>,
+    pub(super) host_name: Option<String>,
+    pub(super) mtu: Option<i64>,
+    /// `up` or `down`.
+    pub(super) state: Option<String>,
     #[serde(rename = "type")]
     pub(super) kind: Option<String>,
 }
@@ -157,6 +161,8 @@ pub(super) struct Interface {
 #[serde(default)]
 pub(super) struct Address {
     pub(super) address: Option<String>,
+    /// The length of the prefix.
+    pub(super) netmask: Option<String>,
     pub(super) scope: Option<String>,
 }
 

@@ -117,7 +117,10 @@ fn stat(line: &str, boot: Option<u64>) -> Option<Process> {
     process.name = name.to_owned();
     process.state = ProcessState::from_letter(fields.first()?.chars().next()?);
     process.ppid = number(1).and_then(|ppid| u32::try_from(ppid).ok()).unwrap_or(0);
-    process.cpu_seconds = seconds(number(11)?.saturating_add(number(12)?));
+    let (user, system) = (number(11)?, number(12)?);
+    process.cpu_seconds = seconds(user.saturating_add(system));
+    process.cpu_user_seconds = Some(seconds(user));
+    process.cpu_system_seconds = Some(seconds(system));
     process.threads = number(17).and_then(|count| u32::try_from(count).ok());
     process.vms_bytes = number(20);
     process.rss_bytes = number(21).map(|pages| pages.saturating_mul(PAGE));
@@ -159,6 +162,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].state, found[0].ppid), ("a) b", ProcessState::Sleeping, 1));
         assert!((found[0].cpu_seconds - 3.0).abs() < 1e-9);
+        assert_eq!((found[0].cpu_user_seconds, found[0].cpu_system_seconds), (Some(2.5), Some(0.5)));
         assert_eq!((found[0].rss_bytes, found[0].started_at), (Some(8192), None));
     }
 

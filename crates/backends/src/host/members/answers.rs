@@ -177,6 +177,7 @@ fn of_group(sample: &Sample, path: &str, member: &Member) -> Option<ContainerUsa
     let group = sample.group(path)?;
     let mut usage = ContainerUsage::new(&member.id, &member.name, group.stats.clone());
     usage.rates = group.rates;
+    usage.namespace = group.namespace;
     Some(usage)
 }
 

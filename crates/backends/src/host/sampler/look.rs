@@ -15,7 +15,7 @@ use crate::host::groups::{Counters, GroupFiles};
 use crate::host::kept::Buffer;
 use crate::host::machine::Machine;
 use crate::host::named::{self, GroupName};
-use crate::host::numbers::Clock;
+use crate::host::numbers::{Clock, traffic};
 use crate::host::rest::Times;
 use crate::host::table::Table;
 
@@ -172,6 +172,10 @@ impl Looker {
         }
         let count = u64::try_from(processes.len()).unwrap_or(u64::MAX);
         let machine = self.machine.read(count, &mut self.buffer);
+        let of_machine = traffic(machine.nics.iter().map(|nic| (nic.received_bytes, nic.sent_bytes)));
+        for group in groups.iter_mut().filter(|group| group.has_machine_network && !machine.nics.is_empty()) {
+            group.namespace = Some(of_machine);
+        }
         Ok(Sample { observed_at, sampling: Sampling::default(), machine, groups, processes })
     }
 }
@@ -228,6 +232,8 @@ impl Watched {
                 (now, observed_at, self.read_all(now, anew, most, kept, buffer)?)
             }
         };
+        let has_machine_network = counters.has_machine_network;
+        let namespace = counters.namespace();
         let stats = counters.stats(observed_at);
         let rates = self.before.as_ref().and_then(|(then, before)| {
             // The clock on the wall may be set between the two.
@@ -241,6 +247,8 @@ impl Watched {
             origin: self.origin,
             stats,
             rates,
+            has_machine_network,
+            namespace,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roadstead_core::usage::{MachineUsage, Rates, Sampling};
+use roadstead_core::usage::{MachineUsage, NamespaceTraffic, Rates, Sampling};
 use roadstead_core::{ContainerStats, Timestamp};
 
 use crate::host::cgroup::{Cgroup, Origin};
@@ -75,6 +75,10 @@ pub struct GroupSample {
     pub(in crate::host) origin: Option<Origin>,
     pub(in crate::host) stats: ContainerStats,
     pub(in crate::host) rates: Option<Rates>,
+    /// It uses the machine's own network.
+    pub(in crate::host) has_machine_network: bool,
+    /// What its network carried, the loopback included; the machine's where it has none of its own.
+    pub(in crate::host) namespace: Option<NamespaceTraffic>,
 }
 
 impl GroupSample {

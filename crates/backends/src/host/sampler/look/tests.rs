@@ -209,6 +209,24 @@ fn the_network_is_that_of_the_process_which_began_first() {
 }
 
 #[test]
+fn who_uses_the_network_of_the_machine_has_its_traffic() {
+    let fixture = Fixture::new(Layout::Two);
+    let other = ID.replace('4', "5");
+    // This very process is in the machine's network for certain; of the other nothing can be told.
+    fixture.begin(std::process::id(), &format!("/docker/{ID}"), "");
+    fixture.begin(PID, &format!("/docker/{other}"), "");
+    let mut looker = fixture.looker(100);
+    for _ in 0..2 {
+        let sample = looker.look().unwrap();
+        let nics = &sample.machine.nics;
+        assert!(nics.iter().any(|nic| nic.name == "lo"));
+        let all = traffic(nics.iter().map(|nic| (nic.received_bytes, nic.sent_bytes)));
+        let told: Vec<_> = sample.groups.iter().map(|group| (group.namespace, group.stats.networks.len())).collect();
+        assert_eq!(told, [(Some(all), 0), (None, 0)]);
+    }
+}
+
+#[test]
 fn what_comes_and_goes_leaves_nothing() {
     for (layout, most) in [(Layout::One, 1000), (Layout::Two, 1000), (Layout::Two, 30)] {
         let fixture = Fixture::new(layout);
