@@ -82,6 +82,12 @@ pub struct MemoryStats {
     /// Bytes of the page cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_bytes: Option<u64>,
+    /// The most bytes that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+    /// The most bytes of swap that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_peak_bytes: Option<u64>,
     /// How often the kernel ended one of its processes for want of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,

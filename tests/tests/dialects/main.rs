@@ -9,11 +9,13 @@
 )]
 
 mod copa;
+mod fuzz;
 
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
-    libtest_mimic::run(&Arguments::from_args(), copa::trials()).exit_code()
+    let trials = copa::trials().into_iter().chain(fuzz::trials()).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -140,7 +140,9 @@ pub(super) struct Cpu {
 #[serde(default)]
 pub(super) struct Memory {
     pub(super) usage: Option<i64>,
+    pub(super) usage_peak: Option<i64>,
     pub(super) swap_usage: Option<i64>,
+    pub(super) swap_usage_peak: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -15,15 +15,24 @@ pub(super) async fn stats(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerStats> {
     instance.must_have_processes()?;
     let now = Now::read(lxd, id).await?;
     let pid = now.pid().ok_or_else(not_running)?;
-    if let Some(cgroup) = cgroup(lxd, pid, id) {
-        return cgroup.stats().map_err(ended);
+    let mut stats = match cgroup(lxd, pid, id) {
+        Some(cgroup) => cgroup.stats().map_err(ended)?,
+        None => numbers(&now, &spec::read_limits(instance.effective())),
+    };
+    if let Some(memory) = &now.memory {
+        stats.memory.peak_bytes = known(memory.usage_peak);
+        stats.memory.swap_peak_bytes = known(memory.swap_usage_peak);
     }
-    Ok(numbers(&now, &spec::read_limits(instance.effective())))
+    Ok(stats)
+}
+
+fn known(number: Option<i64>) -> Option<u64> {
+    // Below zero it says that it does not know.
+    number.and_then(|number| u64::try_from(number).ok())
 }
 
 fn count(number: Option<i64>) -> u64 {
-    // Below zero it says that it does not know.
-    number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+    known(number).unwrap_or(0)
 }
 
 #[allow(

@@ -1,8 +1,9 @@
 //! What one container uses, in the shape of the state that LXD tells.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use roadstead_core::{ContainerDetails, ContainerStats};
+use roadstead_core::{AddressScope, ContainerDetails, ContainerInterface, ContainerStats};
 use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
@@ -57,9 +58,9 @@ fn shape(details: &ContainerDetails, stats: Option<&ContainerStats>) -> Informat
         "disk": {},
         "memory": {
             "usage": bytes(memory.map(|memory| memory.usage_bytes)),
-            "usage_peak": 0,
+            "usage_peak": bytes(memory.and_then(|memory| memory.peak_bytes)),
             "swap_usage": bytes(memory.and_then(|memory| memory.swap_bytes)),
-            "swap_usage_peak": 0,
+            "swap_usage_peak": bytes(memory.and_then(|memory| memory.swap_peak_bytes)),
         },
         "network": stats.map_or(Value::Null, |stats| network(details, stats)),
     });
@@ -78,6 +79,12 @@ fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9).round() as u64
 }
 
+/// An address; the netmask is the length of its prefix, empty where that is not told.
+fn address(address: IpAddr, netmask: &str, scope: &str) -> Value {
+    let family = if address.is_ipv4() { "inet" } else { "inet6" };
+    json!({ "family": family, "address": address.to_string(), "netmask": netmask, "scope": scope })
+}
+
 fn network(details: &ContainerDetails, stats: &ContainerStats) -> Value {
     let counters: BTreeMap<_, _> = stats.networks.iter().map(|network| (network.name.as_str(), network)).collect();
     let told = |name: &str| {
@@ -89,18 +96,35 @@ fn network(details: &ContainerDetails, stats: &ContainerStats) -> Value {
             "packets_sent": network.map_or(0, |network| network.sent_packets),
         })
     };
+    let interface = |interface: &ContainerInterface| {
+        let addresses = interface.addresses.iter().map(|address| {
+            let scope = match address.scope {
+                AddressScope::Link => "link",
+                AddressScope::Local => "local",
+                _ => "global",
+            };
+            self::address(address.address, &address.prefix.to_string(), scope)
+        });
+        let value = json!({
+            "addresses": addresses.collect::<Vec<_>>(),
+            "counters": told(&interface.name),
+            "hwaddr": interface.mac_address.as_deref().unwrap_or_default(),
+            "host_name": interface.host_name.as_deref().unwrap_or_default(),
+            "mtu": interface.mtu.unwrap_or_default(),
+            "state": if interface.up { "up" } else { "down" },
+            "type": if interface.loopback { "loopback" } else { "broadcast" },
+        });
+        (interface.name.clone(), value)
+    };
+    if !details.interfaces.is_empty() {
+        return Value::Object(details.interfaces.iter().map(interface).collect());
+    }
     let mut interfaces = Map::new();
     // Which interface is on which network is not told: both are in the order in which they were made.
     let endpoints = details.endpoints.iter().map(Some).chain(std::iter::repeat(None));
     for (network, endpoint) in stats.networks.iter().filter(|network| network.name != "lo").zip(endpoints) {
-        let addresses = endpoint.iter().flat_map(|endpoint| &endpoint.addresses).map(|address| {
-            json!({
-                "family": if address.is_ipv4() { "inet" } else { "inet6" },
-                "address": address.to_string(),
-                "netmask": "",
-                "scope": "global",
-            })
-        });
+        let addresses = endpoint.iter().flat_map(|endpoint| &endpoint.addresses);
+        let addresses = addresses.map(|address| self::address(*address, "", "global"));
         let value = json!({
             "addresses": addresses.collect::<Vec<_>>(),
             "counters": told(&network.name),
