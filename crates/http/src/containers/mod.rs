@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use roadstead_core::mirror::{ItemKey, View};
+use roadstead_core::mirror::{Item, ItemKey, View};
 use roadstead_core::{ContainerFilter, Error, Result};
 
 pub(crate) use self::kept::Bodies;
@@ -94,6 +94,17 @@ pub(crate) async fn of_one(app: &App, req: &HttpRequest, slot: &Arc<NodeSlot>, q
         Some(views) => kept::answer(app, req, question, &views, now).await,
         None => body::answer_once(question, &listing),
     }
+}
+
+/// All containers of one node, in the order of lists, for whoever translates them.
+///
+/// # Errors
+/// What the node says, or `DeadlineExceeded`.
+pub(crate) async fn items(slot: &Arc<NodeSlot>, deadline: Duration) -> Result<Vec<Arc<Item>>> {
+    let filter = ContainerFilter::all();
+    let question = Question { filter, paging: Paging::default(), deadline, fresh: false, after: None };
+    let listing = parts::of_one(slot, &question).await?;
+    Ok(listing.items.iter().flat_map(|part| part.items(None)).cloned().collect())
 }
 
 /// What is in memory, if it is good for all nodes at this moment.

@@ -85,7 +85,8 @@ async fn no_pools(_: &Stage) -> Outcome {
     if !all.iter().all(is_placeholder) {
         return Outcome::NotOffered("this machine has engines of its own");
     }
-    let body = reqwest::get(format!("{}/REST/pools/", server.dialect("copa"))).await.expect("an answer");
+    let url = format!("{}/REST/pools/", server.dialect("copa"));
+    let body = super::doors::client().get(url).send().await.expect("an answer");
     assert_eq!(body.json::<Value>().await.expect("JSON"), json!({ "pools": [], "success": "pools" }));
     Outcome::Passed
 }
@@ -336,7 +337,7 @@ async fn dance(stage: &Stage) -> Outcome {
 }
 
 /// An alias of an image, as COPA's list of images tells it.
-async fn alias(stage: &Stage) -> String {
+pub(super) async fn alias(stage: &Stage) -> String {
     let images = stage.get("/REST/image/").await;
     let wanted = stage.image("server1");
     let bare = wanted.trim_end_matches(":latest");
@@ -500,7 +501,7 @@ async fn json_off(stage: &Stage) -> Outcome {
         .start();
     let body = json!({ "container_name": "x", "container_pool": "server1", "operation": "start" });
     let url = format!("{}/REST/container/", server.dialect("copa"));
-    let request = reqwest::Client::new().post(url).json(&body);
+    let request = super::doors::client().post(url).json(&body);
     assert_eq!(stage.send(request).await, (200, missing("container_name")));
     // Where it is on, which is the default, the members are those of the form; so are those of a multipart form.
     assert_eq!(stage.post_json("/REST/container/", &body).await, no_container());

@@ -28,6 +28,13 @@ fn server(door: &str) -> Server {
     ServerOptions::default().node("server1", "memory:").argument(&format!("--dialect=copa=127.0.0.1:0{door}")).start()
 }
 
+/// Without a token, and without the proxies of this machine.
+pub(super) fn client() -> reqwest::Client {
+    // Nobody's certificate is looked at here, but the library wants to know who would.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}
+
 async fn ask(request: reqwest::RequestBuilder) -> (u16, Value) {
     let answer = request.send().await.expect("an answer");
     (answer.status().as_u16(), answer.json().await.expect("JSON"))
@@ -38,7 +45,7 @@ const START: &str = "operation=start&container_pool=server1&container_name=ghost
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 async fn roles() {
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = client();
     for (door, may) in
         [("", [401, 401, 401]), (",anonymous=read", [200, 403, 403]), (",anonymous=operate", [200, 200, 403])]
     {
@@ -74,7 +81,7 @@ async fn session() {
     let _cleaners = stage.cleaners();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dialects/copa_session.py");
     let base = format!("{}/REST/", stage.server.dialect("copa"));
-    let image = stage.image("server1").trim_end_matches(":latest").to_owned();
+    let image = super::cases::alias(&stage).await;
     let mut command = tokio::process::Command::new("/usr/bin/python3");
     command.arg(script).arg(base).arg(image).arg(stage.name("session")).kill_on_drop(true);
     let ended = tokio::time::timeout(std::time::Duration::from_secs(300), command.output())
@@ -89,7 +96,7 @@ async fn pages_of_others() {
     let server = server(",anonymous=admin");
     let base = server.dialect("copa");
     let host = base.trim_start_matches("http://").to_owned();
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = client();
     let post = || client.post(format!("{base}/REST/pools")).header(FORM.0, FORM.1).body(ADD);
     for foreign in ["http://evil.example", "null", "http://127.0.0.1:1"] {
         assert_eq!(ask(post().header("origin", foreign)).await.0, 403, "{foreign}");
@@ -111,7 +118,7 @@ async fn pages_of_others() {
 async fn audited() {
     let server = server(",anonymous=operate");
     let base = server.dialect("copa");
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = client();
     let spec = json!({ "name": "web", "image": roadstead_core::memory::PRESET_IMAGE });
     let _ = server.post_json("/v1/nodes/server1/containers", &spec).await.expect(201);
     let form = "operation=start&container_pool=server1&container_name=web";
@@ -157,14 +164,13 @@ pub(super) async fn without_cpu(stage: &Stage) {
     });
     let server = behind(stage, &meddler);
     let target = format!("/REST/container/?operation=information&container_name={name}&container_pool=server1");
-    let (status, body) = ask(reqwest::Client::new().get(format!("{}{target}", server.dialect("copa")))).await;
+    let (status, body) = ask(client().get(format!("{}{target}", server.dialect("copa")))).await;
     assert_eq!(status, 200);
     assert_eq!(body["warning"], "'ContainerState' object has no attribute 'cpu'", "{body}");
     assert!(body.get("cpu").is_none() && body["memory"]["usage"].as_u64() > Some(0), "{body}");
     // The command API has no warnings: there it is an error.
     let command = json!({ "operation": "information", "container_pool": "server1", "container_name": name });
-    let request =
-        reqwest::Client::new().post(format!("{}/core/containers_list/api/", server.dialect("copa"))).json(&command);
+    let request = client().post(format!("{}/core/containers_list/api/", server.dialect("copa"))).json(&command);
     let (_, body) = ask(request).await;
     assert_eq!(body["message"], "COPA API error: 'ContainerState' object has no attribute 'cpu'", "{body}");
     stage.verb("server1", &name, "stop").await;
@@ -183,13 +189,13 @@ pub(super) async fn refused_delete(stage: &Stage) {
     let server = behind(stage, &meddler);
     let base = server.dialect("copa");
     let form = format!("container_name={name}&container_pool=server1&destination_pool=server2&operation=migrate");
-    let request = reqwest::Client::new().post(format!("{base}/REST/container/")).header(FORM.0, FORM.1).body(form);
+    let request = client().post(format!("{base}/REST/container/")).header(FORM.0, FORM.1).body(form);
     let (_, body) = ask(request).await;
     assert_eq!(body["success"], "Container migrated successfully.", "{body}");
     assert!(body["warning"].as_str().is_some_and(|text| text.contains("Instance is protected")), "{body}");
     let list = |pool: &str| format!("{base}/REST/container/?container_pool={pool}&operation=list_containers");
     let has = async |pool: &str| {
-        let (_, body) = ask(reqwest::Client::new().get(list(pool))).await;
+        let (_, body) = ask(client().get(list(pool))).await;
         body["containers"].as_array().expect("names").iter().any(|known| *known == json!(name))
     };
     assert!(has("server2").await && !has("server1").await);

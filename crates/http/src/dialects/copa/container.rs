@@ -11,8 +11,9 @@ use super::form::{Body, Form};
 use super::image::Images;
 use super::verbs::{self, Verb};
 use super::{information, pool};
+use crate::containers;
 use crate::nodes::NodeSlot;
-use crate::state::{App, within};
+use crate::state::App;
 
 /// A container of a pool.
 pub(super) struct Known {
@@ -43,8 +44,7 @@ impl Known {
 
 /// The containers of a pool.
 async fn list(app: &App, slot: &Arc<NodeSlot>) -> Result<Vec<ContainerSummary>, Refusal> {
-    let view = within(app.deadline(), slot.mirror().read(app.deadline())).await?;
-    Ok(view.snapshot.iter().map(|item| item.summary().clone()).collect())
+    Ok(containers::items(slot, app.deadline()).await?.iter().map(|item| item.summary().clone()).collect())
 }
 
 pub(super) async fn get(app: web::Data<App>, req: HttpRequest) -> HttpResponse {
