@@ -9,11 +9,13 @@
 )]
 
 mod copa;
+mod pharos;
 
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
-    libtest_mimic::run(&Arguments::from_args(), copa::trials()).exit_code()
+    libtest_mimic::run(&Arguments::from_args(), copa::trials().into_iter().chain(pharos::trials()).collect())
+        .exit_code()
 }
