@@ -2,8 +2,8 @@
 
 Usage: pharos_client.py URL CONTAINER-ID CONTAINER-NAME
 
-The commands are those of the old client: nodes, add_node, remove_node, containers, events, top_node and top_container. Each
-prints what the old one would, in its order of members; a member that is missing ends the session.
+The commands are those of the old client: nodes, add_node, remove_node, containers, events, top_node and
+top_container. Each prints what the old one would, in its order of members; a member that is missing ends the session.
 """
 
 import json

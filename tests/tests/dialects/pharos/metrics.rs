@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::nodes::is_id;
 use super::scene::{Engine, HOST, Made, Scene, WAITS};
 
+/// What is told of nothing.
+const ZEROS: [f64; 10] = [0.0; 10];
+
 /// Numbers of an array.
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().expect("an array").iter().map(|number| number.as_f64().expect("a number")).collect()
@@ -130,13 +133,13 @@ pub(super) async fn of_nothing(engine: Engine) -> Outcome {
     .await;
     let document = scene.read(&format!("/nodes/{HOST}/metrics")).await;
     assert_eq!(document["Containers"], json!([]));
-    assert_eq!(document["Metrics"], json!([0.0; 10]));
+    assert_eq!(document["Metrics"], json!(ZEROS));
     assert!(document["Metrics"].as_array().expect("numbers").iter().all(Value::is_f64), "{document}");
     // What runs on the engine itself is as many as there are.
     let own = scene.read("/nodes/engine/metrics").await;
     let all = own["Containers"].as_array().expect("containers");
     if all.is_empty() {
-        assert_eq!(own["Metrics"], json!([0.0; 10]));
+        assert_eq!(own["Metrics"], json!(ZEROS));
     }
     Outcome::Shown
 }
