@@ -4,7 +4,7 @@
 //! over the same interval, to 2 %; where others take the machine at that moment, over the next one.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use procfs::Current;
 use procfs::process::Process;
@@ -16,6 +16,10 @@ use super::scene::{Engine, HOST, Made, Scene};
 
 /// How far a percentage may be off.
 const OFF: f64 = 0.02;
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(5);
+/// A sample comes within this time.
+const SAMPLE: Duration = Duration::from_secs(60);
 
 /// Refuses where the kernel of the engine's machine is not this one's, or is not read.
 async fn is_read_here(engine: &Engine) -> Option<Outcome> {
@@ -116,15 +120,19 @@ fn process(document: &Value, pid: i32) -> Option<Value> {
 /// The percentage of the main process equals what the kernel counted between two samples.
 async fn percentage(scene: &Scene, made: &Made, pid: i32) {
     let path = format!("/nodes/{HOST}/metrics");
+    // Looked at often, so that little is done between a sample and our look at the kernel.
     let next = async |after: Option<Timestamp>| {
-        scene
-            .soon("there is another sample", async || {
-                let document = scene.read(&path).await;
-                let (user, system) = times(pid).expect("it runs");
-                let now = Instant::now();
-                (Some(sampled_at(&document)) != after).then_some((document, user + system, now))
-            })
-            .await
+        let end = Instant::now() + SAMPLE;
+        loop {
+            let document = scene.read(&path).await;
+            let (user, system) = times(pid).expect("it runs");
+            let now = Instant::now();
+            if Some(sampled_at(&document)) != after {
+                return (document, user + system, now);
+            }
+            assert!(now < end, "no sample within {} s", SAMPLE.as_secs());
+            tokio::time::sleep(LOOK).await;
+        }
     };
     let (document, mut before, mut then) = next(None).await;
     let mut last = sampled_at(&document);

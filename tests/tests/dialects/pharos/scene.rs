@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// What the node is called, as in the reference.
 pub(super) const HOST: &str = "ubuntu-dev";
 /// What becomes so by itself, becomes so within this time.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 /// A listener of its own where everybody may do everything; nobody answers where nodes are added.
 const OPEN: &str = "--dialect=pharos=127.0.0.1:0,anonymous=admin,node_uri=docker+tcp://{host}:1";
 /// A main process that runs until it is told to end.
@@ -311,11 +311,6 @@ impl Scene {
     /// What `/v1` tells of a container.
     pub(super) async fn inspect(&self, made: &Made) -> Value {
         self.server.get(&Scene::path(&format!("/{}?fresh=true", made.id))).await.expect(200).json()
-    }
-
-    /// The same of the processes.
-    pub(super) async fn processes(&self, made: &Made) -> Value {
-        self.server.get(&Scene::path(&format!("/{}/processes", made.id))).await.expect(200).json()
     }
 
     /// Deletes what was made.
