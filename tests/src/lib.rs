@@ -11,6 +11,7 @@
 
 pub mod core0;
 pub mod cut;
+pub mod dialects;
 mod died;
 pub mod engines;
 pub mod etcd;

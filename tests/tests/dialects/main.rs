@@ -10,12 +10,13 @@
 
 mod copa;
 mod fuzz;
+mod pharos;
 
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
-    let trials = copa::trials().into_iter().chain(fuzz::trials()).collect();
+    let trials = copa::trials().into_iter().chain(pharos::trials()).chain(fuzz::trials()).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -8,11 +8,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use roadstead_core::usage::NamespaceTraffic;
+
 use super::cgroup::{Cgroup, Version};
 use super::files::group::{Cpu, Memory, Pressure, io_of_one, io_of_two, limit, oom_kills, processors};
 use super::files::machine::{Nic, nics};
 use super::files::scan::whole;
 use super::kept::{Buffer, Comes, Kept};
+use super::numbers::traffic;
 use super::rest::{Rest, Times, is_written, spread};
 
 /// Limits are read once in so many reads.
@@ -309,6 +312,19 @@ enum Network {
     Machine,
     /// It cannot be told.
     Unknown,
+}
+
+impl Cgroup {
+    /// What the network of its main process carried, the loopback included; nothing when that has ended.
+    pub(super) fn traffic(&self) -> Option<NamespaceTraffic> {
+        let mut buffer = Buffer::default();
+        let all = match Network::of(self.pid) {
+            Network::Own(file) => nics(file.read(&mut buffer).ok()?),
+            Network::Machine => nics(&std::fs::read("/proc/self/net/dev").ok()?),
+            Network::Unknown => return None,
+        };
+        Some(traffic(all.iter().map(|nic| (nic.received_bytes, nic.sent_bytes))))
+    }
 }
 
 impl Network {

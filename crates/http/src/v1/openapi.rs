@@ -15,6 +15,7 @@ use utoipa::openapi::{
 };
 use utoipa_actix_web::AppExt;
 
+use crate::dialects::Door;
 use crate::extract::{Nothing, Query};
 use crate::idempotency::KEY_NAME;
 use crate::precondition::{IF_MATCH, IF_NONE_MATCH, takes_if_match, takes_if_none_match};
@@ -130,7 +131,9 @@ fn add_headers(operation: &mut Operation, method: &Method) {
 
 /// What no route took: 405 when the path has other methods, otherwise 404.
 pub(crate) async fn no_route(req: HttpRequest) -> Answer {
-    match methods(req.path()) {
+    // A listener of a dialect's own has none of these paths.
+    let is_dialect = req.app_data::<Door>().is_some_and(|door| door.own().is_some());
+    match methods(req.path()).filter(|_| !is_dialect) {
         Some(methods) => Err(Problem::method_not_allowed(methods)),
         None => Err(roadstead_core::Error::not_found("route", req.path()).into()),
     }

@@ -59,7 +59,11 @@ impl Members {
                 Some(told) => all.push((told, origin)),
                 None => {
                     let stats = now(owner, &member.id).await?;
-                    all.push((ContainerUsage::new(&member.id, &member.name, stats), None));
+                    let mut told = ContainerUsage::new(&member.id, &member.name, stats);
+                    // The engine does not tell of it, and a number that only grows must not begin with less.
+                    let group = owner.cgroup(&member.id).await.ok().flatten();
+                    told.namespace = group.and_then(|group| group.traffic());
+                    all.push((told, None));
                 }
             }
         }

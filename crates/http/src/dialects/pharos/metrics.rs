@@ -175,7 +175,7 @@ async fn node_document(app: &App, slot: &Arc<NodeSlot>) -> Result<Value> {
         all.push(ten);
         containers.push((details.details().summary.created_at, Value::Object(members)));
     }
-    containers.sort_by(|a, b| a.0.cmp(&b.0));
+    containers.sort_by_key(|(created_at, _)| *created_at);
     let containers: Vec<Value> = containers.into_iter().map(|(_, container)| container).collect();
     let mut document = Map::new();
     document.insert("Containers".to_owned(), containers.into());

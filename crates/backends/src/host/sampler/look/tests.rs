@@ -223,6 +223,9 @@ fn who_uses_the_network_of_the_machine_has_its_traffic() {
         let all = traffic(nics.iter().map(|nic| (nic.received_bytes, nic.sent_bytes)));
         let told: Vec<_> = sample.groups.iter().map(|group| (group.namespace, group.stats.networks.len())).collect();
         assert_eq!(told, [(Some(all), 0), (None, 0)]);
+        // Read once, of a process that is there and of one that is not.
+        let once: Vec<_> = sample.groups.iter().map(|group| group.cgroup.traffic().is_some()).collect();
+        assert_eq!(once, [true, false]);
     }
 }
 
