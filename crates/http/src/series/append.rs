@@ -219,13 +219,19 @@ fn some() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().1
 }
 
+/// To the microsecond, so that a time which a client was told, and gives again, is the same one.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_unix_nanos(now.unix_nanos().div_euclid(1000) * 1000).unwrap_or(now)
+}
+
 async fn attempt<T: Document>(lane: &Lane<T>, batch: &[Pending<T>], until: Instant) -> Result<Written> {
     let known = lane.queue().head.take();
     let (head, revision) = match known {
         Some(known) => known,
         None => lane.place.head(&*lane.store).await?,
     };
-    let (by, at, first) = (some(), Timestamp::now(), head.next);
+    let (by, at, first) = (some(), now(), head.next);
     let documents = batch.iter().flat_map(|pending| &pending.documents);
     let (next, write) = planned(lane, head, revision, documents, by, at)?;
     let (mut unsure, mut pause) = (false, PAUSE_MIN);
