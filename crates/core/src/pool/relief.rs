@@ -139,7 +139,6 @@ async fn one(
     until: Instant,
 ) -> Result<PlannedMove, String> {
     let choices = outlook.choices(node)?;
-    let ways = choices.iter().flat_map(|choice| choice.targets.iter().map(move |target| (choice, target)));
     let mut refused = Vec::new();
     let mut barred = Vec::new();
     for member in members.iter().filter(|member| member.name() != node) {
@@ -150,8 +149,12 @@ async fn one(
             barred.push(member.name());
         }
     }
-    let ways = ways.filter(|(_, (target, _))| !barred.contains(&target.as_str()));
-    for (choice, (target, reason)) in ways.take(TRIES) {
+    let mut ways = Vec::new();
+    for choice in &choices {
+        let may_go = choice.targets.iter().filter(|(target, _)| !barred.contains(&target.as_str()));
+        ways.extend(may_go.map(|target| (choice, target)));
+    }
+    for (choice, (target, reason)) in ways.into_iter().take(TRIES) {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             refused.push(format!("nothing was planned within {} s", options.deadline.as_secs_f64()));

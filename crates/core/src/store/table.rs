@@ -150,6 +150,15 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.store.commit(&Transaction::new().put(self.key(name)?, self.encode(value)?)).await
     }
 
+    /// Writes one, in place of what is there, only while this holds: a claim, say.
+    ///
+    /// # Errors
+    /// `Conflict` with the guard's key as its resource when it does not hold, and those of the store.
+    pub async fn put_while(&self, name: &str, guard: Guard, value: &T) -> Result<Revision> {
+        let put = Transaction::new().when(guard).put(self.key(name)?, self.encode(value)?);
+        self.store.commit(&put).await
+    }
+
     /// Writes one in place of that of this revision.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use roadstead_core::{Error, ErrorKind, Result, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::dialects::Dialect;
 use crate::dialects::pharos::Registered;
 use crate::fleet::Fleet;
 use crate::idempotency::Keys;
@@ -249,6 +250,19 @@ impl Records {
         let deadline = Duration::from_secs(config.request_timeout_seconds.into());
         let head = below.key(&format!("{kind}/head"))?;
         Ok(Series::new(Arc::clone(&self.store), head, chunks, noun, bounds, deadline))
+    }
+
+    /// What a dialect remembers of this kind, of which one is called `noun` in errors.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn of_dialect<T: Serialize + serde::de::DeserializeOwned>(
+        &self,
+        dialect: Dialect,
+        kind: &str,
+        noun: &'static str,
+    ) -> Result<Table<T>> {
+        self.table(&format!("dialects/{dialect}/{kind}/"), noun)
     }
 
     /// The keys of requests that may come again, and what was answered.
