@@ -311,7 +311,7 @@ mod tests {
             (vec!["a 80/-/1 x=50", "b 10/-/1"], vec![]),
             // 95 has to come below 72.
             (
-                vec!["a 95/-/1 small=5 enough=25 large=60", "b 10/-/1", "c 5/-/1"],
+                vec!["a 95/-/1 small=5 enough=25 large=65", "b 10/-/1", "c 5/-/1"],
                 vec!["enough>c,b", "large>c", "small>c,b"],
             ),
             // No single one is enough: the largest goes.
