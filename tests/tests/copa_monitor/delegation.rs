@@ -50,6 +50,39 @@ async fn measured_until(copa: &Copa, busy: &[(&str, &str)], is_so: impl Fn(&Valu
     }
 }
 
+/// Each of two servers that share a store tells what one of them looks for, and that one is followed when it dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_several_servers_looks() {
+    let Some(uri) = roadstead_tests::etcd::shared("copa-delegation") else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut servers = vec![crate::member(&uri, directory.path(), "one"), crate::member(&uri, directory.path(), "two")];
+    configure(&Copa::of(&servers[0]), &[("auto_delegation_type", "threshold_cpu")]).await;
+    let looks = async |server: &Server| {
+        let told = measured_until(&Copa::of(server), &[("server1", "95"), ("server2", "5")], |told| {
+            !told["strained"].as_array().unwrap().is_empty()
+        });
+        let told = told.await;
+        assert_eq!(told["strained"][0]["container_pool"], "server1");
+        assert!(told["strained"][0]["reason"].as_str().unwrap().contains("no container that could go"), "{told}");
+        told["server"].as_str().unwrap().to_owned()
+    };
+    let first = looks(&servers[0]).await;
+    assert_eq!(looks(&servers[1]).await, first);
+    let own = async |server: &Server| {
+        let told = server.get("/v1/servers").await.expect(200).json();
+        let id = |item: &Value| {
+            item["urls"].to_string().contains(server.address()).then(|| item["id"].as_str().unwrap().to_owned())
+        };
+        told["items"].as_array().unwrap().iter().find_map(id).expect("it is one of them")
+    };
+    let looking = if own(&servers[0]).await == first { 0 } else { 1 };
+    assert_eq!(own(&servers[looking]).await, first);
+    servers[looking].kill();
+    let other = Copa::of(&servers[1 - looking]);
+    let told = measured_until(&other, &[("server1", "95")], |told| told["server"] != json!(first)).await;
+    assert_eq!(told["server"], json!(own(&servers[1 - looking]).await));
+}
+
 async fn configure(copa: &Copa, fields: &[(&str, &str)]) {
     assert_eq!(copa.form("/REST/network/configuration/", fields).await, json!({"success": "update_configuration"}));
 }
@@ -87,13 +120,13 @@ async fn a_pool_that_bears_too_much_is_relieved() {
     assert_eq!(proposes["proposals"].as_array().unwrap().len(), 1, "one of each pool at a time");
     assert_eq!(proposes["moves"], json!([]));
 
-    // A target that bears too much itself is none.
-    let full = measured_until(&copa, &[("server1", "95"), ("server2", "95")], |told| {
-        told["proposals"] == json!([]) && !told["strained"].as_array().unwrap().is_empty()
-    })
-    .await;
+    // Where no other pool stays far enough below the threshold, nothing is.
+    configure(&copa, &[("threshold_margin_percent", "99")]).await;
+    let full = measured_until(&copa, &loads, |told| !told["strained"].as_array().unwrap().is_empty()).await;
+    assert_eq!(full["proposals"], json!([]));
     assert!(full["strained"][0]["reason"].as_str().unwrap().contains("no other member"), "{full}");
     assert_eq!(status(from, &busy).as_deref(), Some("Running"), "a proposal moves nothing");
+    configure(&copa, &[("threshold_margin_percent", "10")]).await;
 
     // By itself.
     configure(&copa, &[("delegation_mode", "a")]).await;
