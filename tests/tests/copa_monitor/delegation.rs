@@ -102,6 +102,15 @@ async fn a_pool_that_bears_too_much_is_relieved() {
     let copa = Copa::of(&server);
     let loads = [("server1", "95"), ("server2", "5")];
 
+    // Where no agent measures, the server shows what it sees of the machine itself.
+    crate::until("the machine is told", async || {
+        let shown = copa.get("/REST/network/dashboard/").await["data"][0].clone();
+        assert_eq!((&shown["name"], &shown["throughput"]), (&json!("server1"), &Value::Null));
+        let percent = |name: &str| shown[name].as_f64().is_some_and(|value| (0.0..=100.0).contains(&value));
+        percent("cpu") && percent("mem") && shown["mem"] != json!(0.0)
+    })
+    .await;
+
     // Nobody has chosen a criterion: nothing is proposed however much a pool bears.
     let nothing = measured_until(&copa, &loads, |told| !told["looked_at"].is_null()).await;
     assert_eq!((&nothing["does"], &nothing["proposals"]), (&json!("nothing"), &json!([])));

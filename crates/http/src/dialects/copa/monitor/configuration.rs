@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::super::answer::{Answer, object, respond};
 use super::super::form::{Body, Form};
-use super::Monitor;
 use super::fields::Fields;
+use super::{Monitor, stored};
 use crate::auth::Role;
 use crate::dialects::changing;
-use crate::state::{App, within};
+use crate::state::App;
 
 /// The only one.
 const NAME: &str = "default";
@@ -159,7 +159,7 @@ struct Shown {
 
 pub(super) async fn get(app: web::Data<App>) -> HttpResponse {
     let read = async {
-        let configuration = within(app.deadline(), current(&Monitor::of(&app).configurations)).await?;
+        let configuration = stored(&app, current(&Monitor::of(&app).configurations)).await?;
         Ok(HttpResponse::Ok().json(json!({ "configuration": [Shown { name: NAME, configuration }] })))
     };
     respond(read.await)
@@ -174,7 +174,7 @@ async fn change(app: &web::Data<App>, req: &HttpRequest, payload: web::Payload) 
     // What is wrong is refused before it is written down that something is done.
     Configuration::default().change(&form)?;
     let of_app = app.clone();
-    let work = async move { within(of_app.deadline(), store(&Monitor::of(&of_app).configurations, &form)).await };
+    let work = async move { stored(&of_app, store(&Monitor::of(&of_app).configurations, &form)).await };
     changing(app, req, Role::Operate, "copa.network.configuration", &[("configuration", NAME)], work).await?;
     Ok(object(&json!({ "success": "update_configuration" })))
 }

@@ -13,9 +13,9 @@ use super::super::form::Form;
 use super::measure::{Row, not_registered};
 use super::measured::{RECENT, ago};
 use super::records::{Kind, KpiLink, KpiWireless};
-use super::{Monitor, is_locus};
+use super::{Monitor, is_locus, stored};
 use crate::series::{Record, Wanted};
-use crate::state::{App, within};
+use crate::state::App;
 
 /// No further back than this.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -85,7 +85,7 @@ async fn read(app: &App, form: &Form) -> Answer {
     let links = Wanted { since, above, filter: &of_locus, ..Wanted::default() };
     let wireless = Wanted { since, ..Wanted::default() };
     let read = async { tokio::try_join!(monitor.links.newest(&links), monitor.wireless.newest(&wireless)) };
-    let (links, wireless) = within(app.deadline(), read).await?;
+    let (links, wireless) = stored(app, read).await?;
     let last = match links.first() {
         Some(newest) => json!(newest.id),
         // As it was given, where there is nothing new.

@@ -8,10 +8,10 @@ use super::super::answer::{Answer, Refusal, object, respond};
 use super::super::form::{Body, Form};
 use super::fields::{Window, iso};
 use super::records::{Kind, KpiCommand, KpiLink, KpiResource, KpiWireless, present};
-use super::{Monitor, is_locus};
+use super::{Monitor, is_locus, stored};
 use crate::auth::{Role, require};
 use crate::series::{APPEND_MAX, Record, Wanted};
-use crate::state::{App, within};
+use crate::state::App;
 
 /// A measurement as it is shown.
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ async fn list<K: Kind>(app: &App, form: &Form) -> Result<HttpResponse, Refusal> 
         filter: &|measured: &K| measured.locus() == locus,
         ..Wanted::default()
     };
-    let records = within(app.deadline(), K::series(Monitor::of(app)).newest(&wanted)).await?;
+    let records = stored(app, K::series(Monitor::of(app)).newest(&wanted)).await?;
     let measurements = records.iter().map(Row::of).collect();
     Ok(HttpResponse::Ok().json(Measurements { measurements, success: K::WORD }))
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use roadstead_core::{Result, Timestamp, UsageOptions};
 use tokio::time::Instant;
 
-use super::Monitor;
 use super::records::{KpiLink, KpiResource};
+use super::{Monitor, stored};
 use crate::nodes::NodeSlot;
 use crate::series::{Record, Wanted};
 use crate::state::{App, within};
@@ -106,7 +106,7 @@ pub(super) async fn loads(app: &App) -> Result<BTreeMap<String, Load>> {
     let since = Some(ago(RECENT));
     let (resources, links) = (Wanted { since, ..Wanted::default() }, Wanted { since, ..Wanted::default() });
     let read = async { tokio::try_join!(monitor.resources.newest(&resources), monitor.links.newest(&links)) };
-    let (resources, links) = within(app.deadline(), read).await?;
+    let (resources, links) = stored(app, read).await?;
     Ok(averages(&resources, &links))
 }
 

@@ -11,7 +11,7 @@ mod measured;
 mod records;
 
 use actix_web::{HttpResponse, web};
-use roadstead_core::Result;
+use roadstead_core::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use self::configuration::{Configuration, Configurations};
@@ -121,6 +121,18 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .service(at("dashboard").route(web::get().to(dashboard::get)))
         .service(at("dashboardlinks").route(web::get().to(links::get)))
         .service(at("delegation").route(web::get().to(delegation::get)));
+}
+
+/// Waits for the store no longer than requests may take.
+///
+/// # Errors
+/// What the call says, or `DeadlineExceeded`.
+async fn stored<T>(app: &App, call: impl Future<Output = Result<T>>) -> Result<T> {
+    let deadline = app.deadline();
+    tokio::time::timeout(deadline, call).await.unwrap_or_else(|_| {
+        let words = format!("the store did not answer within {} s", deadline.as_secs_f64());
+        Err(Error::new(ErrorKind::DeadlineExceeded, words))
+    })
 }
 
 /// Whether a pool has this name.

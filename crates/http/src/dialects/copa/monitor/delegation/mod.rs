@@ -19,7 +19,7 @@ use self::book::{Delegated, Found, Look};
 use super::super::answer::{object, respond};
 use super::configuration::{Mode, current};
 use super::fields::iso;
-use super::{Monitor, configuration};
+use super::{Monitor, configuration, stored};
 use crate::state::{App, within};
 
 pub(crate) use self::book::Book;
@@ -82,7 +82,7 @@ pub(super) async fn get(app: web::Data<App>) -> HttpResponse {
     let read = async {
         let read =
             async { tokio::try_join!(current(&monitor.configurations), monitor.book.look(), monitor.book.moves()) };
-        let (configuration, look, moves) = within(app.deadline(), read).await?;
+        let (configuration, look, moves) = stored(&app, read).await?;
         let configuration::Configuration { delegation_mode, auto_delegation_type, .. } = configuration;
         let (looked_at, server, found) = match look {
             Some(Look { at, server, found }) => (Some(iso(at)), Some(server), found),
