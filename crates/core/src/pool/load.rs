@@ -271,12 +271,12 @@ mod tests {
         let mut words = text.split_whitespace();
         let (node, measured) = (words.next().unwrap(), words.next().unwrap());
         let number = |text: &str| text.parse::<f64>().ok();
-        let measured: Vec<_> = measured.split('/').map(number).collect();
+        let measured: Vec<_> = measured.split('/').collect();
         MemberLoad {
             node: node.to_owned(),
-            cpu_percent: measured[0],
-            latency_ms: measured[1],
-            cpus: measured[2].map(|cores| cores as u32),
+            cpu_percent: number(measured[0]),
+            latency_ms: number(measured[1]),
+            cpus: measured[2].parse().ok(),
             containers: words
                 .map(|word| {
                     let (name, percent) = word.split_once('=').unwrap();
