@@ -58,10 +58,9 @@ async fn one_of_several_servers_looks() {
     let mut servers = vec![crate::member(&uri, directory.path(), "one"), crate::member(&uri, directory.path(), "two")];
     configure(&Copa::of(&servers[0]), &[("auto_delegation_type", "threshold_cpu")]).await;
     let looks = async |server: &Server| {
-        let told = measured_until(&Copa::of(server), &[("server1", "95"), ("server2", "5")], |told| {
-            !told["strained"].as_array().unwrap().is_empty()
-        });
-        let told = told.await;
+        let copa = Copa::of(server);
+        let is_strained = |told: &Value| !told["strained"].as_array().unwrap().is_empty();
+        let told = measured_until(&copa, &[("server1", "95"), ("server2", "5")], is_strained).await;
         assert_eq!(told["strained"][0]["container_pool"], "server1");
         assert!(told["strained"][0]["reason"].as_str().unwrap().contains("no container that could go"), "{told}");
         told["server"].as_str().unwrap().to_owned()
