@@ -14,7 +14,7 @@ const KIND: Option<&str> = Some("application/x-www-form-urlencoded");
 
 /// The number that a measurement bears as its throughput, and its id.
 fn numbered(measurements: &[Value]) -> Vec<(u64, u64)> {
-    let number = |one: &Value| one["throughput"].as_f64().unwrap() as u64;
+    let number = |one: &Value| one["throughput"].to_string().trim_end_matches(".0").parse::<u64>().unwrap();
     measurements.iter().map(|one| (number(one), one["id"].as_u64().unwrap())).collect()
 }
 
