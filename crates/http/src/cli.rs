@@ -143,6 +143,12 @@ pub struct Serve {
     /// How many events of all nodes are kept at most.
     #[arg(long, value_name = "COUNT", env = "ROADSTEAD_KEEP_EVENTS_COUNT")]
     pub keep_events_count: Option<u32>,
+    /// How long measurements that clients post are kept.
+    #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_KEEP_MEASUREMENTS_SECONDS")]
+    pub keep_measurements_seconds: Option<u32>,
+    /// How many measurements of each kind are kept at most.
+    #[arg(long, value_name = "COUNT", env = "ROADSTEAD_KEEP_MEASUREMENTS_COUNT")]
+    pub keep_measurements_count: Option<u32>,
     /// Time for the receiver of a webhook to answer.
     #[arg(long, value_name = "SECONDS", env = "ROADSTEAD_WEBHOOK_TIMEOUT_SECONDS")]
     pub webhook_timeout_seconds: Option<u32>,
@@ -235,6 +241,8 @@ impl Serve {
             keep_audit_seconds: self.keep_audit_seconds,
             keep_events_seconds: self.keep_events_seconds,
             keep_events_count: self.keep_events_count,
+            keep_measurements_seconds: self.keep_measurements_seconds,
+            keep_measurements_count: self.keep_measurements_count,
             webhook_timeout_seconds: self.webhook_timeout_seconds,
             webhook_retry_seconds: self.webhook_retry_seconds,
             webhook_allow_http: self.webhook_allow_http,

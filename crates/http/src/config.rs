@@ -65,6 +65,10 @@ pub struct Config {
     pub keep_events_seconds: u32,
     /// How many of them are kept at most.
     pub keep_events_count: u32,
+    /// How long measurements that clients post are kept, in seconds.
+    pub keep_measurements_seconds: u32,
+    /// How many of each kind are kept at most.
+    pub keep_measurements_count: u32,
     /// Time for a webhook's receiver to answer, in seconds.
     pub webhook_timeout_seconds: u32,
     /// How long a delivery is tried before its webhook is disabled, in seconds.
@@ -252,6 +256,8 @@ pub struct Layer {
     pub keep_audit_seconds: Option<u32>,
     pub keep_events_seconds: Option<u32>,
     pub keep_events_count: Option<u32>,
+    pub keep_measurements_seconds: Option<u32>,
+    pub keep_measurements_count: Option<u32>,
     pub webhook_timeout_seconds: Option<u32>,
     pub webhook_retry_seconds: Option<u32>,
     pub webhook_allow_http: Option<bool>,
@@ -314,6 +320,8 @@ impl Default for Config {
             keep_audit_seconds: 90 * 86_400,
             keep_events_seconds: 86_400,
             keep_events_count: 100_000,
+            keep_measurements_seconds: 86_400,
+            keep_measurements_count: 100_000,
             webhook_timeout_seconds: 10,
             webhook_retry_seconds: 86_400,
             webhook_allow_http: false,
@@ -379,6 +387,8 @@ impl Config {
             keep_audit_seconds,
             keep_events_seconds,
             keep_events_count,
+            keep_measurements_seconds,
+            keep_measurements_count,
             webhook_timeout_seconds,
             webhook_retry_seconds,
             webhook_allow_http,
@@ -434,6 +444,8 @@ impl Config {
             ("keep_history_seconds", self.keep_history_seconds.into(), 1.0, 31.0 * 86_400.0),
             ("keep_events_seconds", self.keep_events_seconds.into(), 60.0, 31.0 * 86_400.0),
             ("keep_events_count", self.keep_events_count.into(), 1000.0, 10_000_000.0),
+            ("keep_measurements_seconds", self.keep_measurements_seconds.into(), 1.0, 31.0 * 86_400.0),
+            ("keep_measurements_count", self.keep_measurements_count.into(), 100.0, 10_000_000.0),
             ("webhook_timeout_seconds", self.webhook_timeout_seconds.into(), 1.0, 300.0),
             ("webhook_retry_seconds", self.webhook_retry_seconds.into(), 1.0, 31.0 * 86_400.0),
         ] {
@@ -501,6 +513,8 @@ mod tests {
             ("keep_history_seconds = 4294967295", "keep_history_seconds"),
             ("keep_events_seconds = 59", "keep_events_seconds"),
             ("keep_events_count = 999", "keep_events_count"),
+            ("keep_measurements_seconds = 0", "keep_measurements_seconds"),
+            ("keep_measurements_count = 99", "keep_measurements_count"),
             ("webhook_timeout_seconds = 0", "webhook_timeout_seconds"),
             ("webhook_retry_seconds = 0", "webhook_retry_seconds"),
             ("sample_interval_seconds = 0.1\nkeep_samples_seconds = 86400", "keep_samples_seconds"),

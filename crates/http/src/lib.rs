@@ -33,6 +33,7 @@ mod precondition;
 mod problem;
 mod records;
 mod routes;
+mod series;
 mod server;
 mod state;
 mod state_dir;

@@ -156,6 +156,7 @@ impl Server {
         let drain = config.drain_timeout_seconds;
         let journal = Arc::new(records.journal().await?);
         let webhooks = Arc::new(Webhooks::new(records.webhooks()?, Arc::clone(&journal), &config)?);
+        let kept = Dialects::new(&records, &config)?;
         let app = web::Data::new(App {
             config,
             nodes,
@@ -173,8 +174,8 @@ impl Server {
             pools,
             alerts: Arc::default(),
             bodies: Bodies::default(),
+            dialects: kept,
             machines: Mutex::default(),
-            dialects: Dialects::default(),
             token: Token::new(token.clone()),
             ending: ended,
         });
@@ -198,6 +199,7 @@ impl Server {
         alerts::watch(&app)?;
         Moves::resume(app.clone()).await;
         Works::keep_going(&app);
+        Dialects::keep(&app);
         Ok(Running { addresses, tls: tls.is_some(), token, token_path, app, ending, handles, tasks, dialects })
     }
 }

@@ -59,10 +59,10 @@ pub(crate) struct App {
     pub(crate) alerts: Arc<Alerts>,
     /// Lists of containers as they were sent last.
     pub(crate) bodies: Bodies,
+    /// What the dialects keep.
+    pub(crate) dialects: Dialects,
     /// How machines are called in the metrics.
     pub(crate) machines: Mutex<Names>,
-    /// What the dialects keep in memory.
-    pub(crate) dialects: Dialects,
     /// What a caller must show.
     pub(crate) token: Token,
     /// Becomes true when the server is to end.

@@ -13,8 +13,8 @@ use crate::capabilities::Capability;
 use crate::container::{ContainerFilter, ContainerSummary, DeleteOptions, LabelSelector, StopOptions};
 use crate::error::ErrorKind;
 use crate::pool::{
-    ActionOutcome, ContainerAction, DrainOptions, Listing, ManyOptions, Member, Placement, Pool, PoolExt, StaticPool,
-    Strategy,
+    ActionOutcome, ContainerAction, ContainerLoad, Criterion, DrainOptions, Listing, ManyOptions, Member, MemberLoad,
+    Placement, Pool, PoolExt, ReliefOptions, StaticPool, Strategy,
 };
 use crate::signal::Signal;
 
@@ -34,6 +34,7 @@ declare! {
     P11 "no member is chosen that may not be" [Create] not_chosen;
     P12 "a container is made on one member, which is told" [Create] made_on_one;
     P13 "of a drained member every container goes or stays" [Create] drained;
+    P14 "a member that bears too much is told once, with what goes or why nothing does" [Create] relieved;
 }
 
 const REFUSES: &str = "sick-and-refusing";
@@ -286,6 +287,39 @@ async fn drained(scene: &Scene) -> Check {
         equal("the members that were looked at", stays.rejected.len(), 1)?;
     }
     Ok(())
+}
+
+async fn relieved(scene: &Scene) -> Check {
+    let (one, two) = (scene.created("one").await?, scene.created("two").await?);
+    let fleet = pool_that_answers(scene);
+    let node = scene.node().name();
+    let load = |node: &str, cpu_percent: f64| MemberLoad {
+        cpu_percent: Some(cpu_percent),
+        containers: [(&one, "one"), (&two, "two")]
+            .map(|(container, name)| ContainerLoad::new(container.id(), scene.name(name), Some(30.0)))
+            .to_vec(),
+        ..MemberLoad::new(node)
+    };
+    let options = || ReliefOptions { deadline: LONG, ..ReliefOptions::by(Criterion::Cpu) };
+    let mut bad = options();
+    bad.cpu_percent = f64::NAN;
+    let error = refused("a threshold that is none", fleet.plan_relief(&[], &bad).await, ErrorKind::InvalidInput)?;
+    equal("its field", error.field(), Some("cpu_percent"))?;
+    let calm = fleet.plan_relief(&[load(node, 80.0), load("no-such-node", 99.0)], &options()).await.during("plan")?;
+    equal("what is told of members that bear little, or are none", calm.moves.len() + calm.strained.len(), 0)?;
+    // The other member does not answer, so nothing can go there; and where nobody measures it, it is not even asked.
+    for loads in [vec![load(node, 95.0), load(REFUSES, 5.0)], vec![load(node, 95.0)]] {
+        let relief = fleet.plan_relief(&loads, &options()).await.during("plan")?;
+        equal("what goes", relief.moves.len(), 0)?;
+        let told: Vec<_> = relief.strained.iter().map(|strained| strained.node.as_str()).collect();
+        equal("the members that bear too much", told, [node])?;
+        ensure(relief.strained.iter().all(|strained| strained.reason.contains("95.0 %")), format!("{relief:?}"))?;
+    }
+    let mut resting = options();
+    resting.resting = [one.id().to_owned(), scene.name("two")].into();
+    let relief = fleet.plan_relief(&[load(node, 95.0), load(REFUSES, 5.0)], &resting).await.during("plan")?;
+    let why = relief.strained.first().map(|strained| strained.reason.clone()).unwrap_or_default();
+    ensure(why.contains("moved lately"), format!("what rests would go: {why}"))
 }
 
 /// Which one it is in, if any: engines that the suite is tried with are mostly in none.

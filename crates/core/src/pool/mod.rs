@@ -2,16 +2,19 @@
 //!
 //! [`Pool`] is what a kind of pool has to tell: its members, and their containers. What can be done with any pool is built on
 //! top of that in [`PoolExt`]: verbs over many containers ([`many`](ManyOptions)), sums ([`PoolTotals`]), the choice of a member
-//! for a new container ([`Placement`]), and what it takes to empty a member ([`DrainPlan`]).
+//! for a new container ([`Placement`]), what it takes to empty a member ([`DrainPlan`]), and what it takes to relieve those that bear
+//! too much ([`Relief`]).
 
 mod capacity;
 mod drain;
 mod fixed;
 mod gather;
+mod load;
 mod many;
 mod member;
 mod outline;
 mod place;
+mod relief;
 #[cfg(all(test, feature = "memory"))]
 mod tests;
 
@@ -25,10 +28,12 @@ pub use capacity::{NodeCapacity, PoolTotals};
 pub use drain::{DrainOptions, DrainPlan, PlannedMove, Staying};
 pub use fixed::StaticPool;
 pub use gather::{Listing, NodeAnswer, NodeError, gather};
+pub use load::{ContainerLoad, Criterion, MemberLoad};
 pub use many::{ActLog, Acted, ActedItem, ActionOutcome, ContainerAction, ManyOptions};
 pub use member::Member;
 pub use outline::{Outline, outlined};
 pub use place::{Candidate, Decision, PlacedContainer, Placement, Strategy};
+pub use relief::{Relief, ReliefOptions, Strained};
 
 use crate::container::{ContainerFilter, ContainerSpec, ContainerSummary};
 use crate::error::{Error, ErrorKind, Result};
@@ -128,6 +133,16 @@ pub trait PoolExt: Pool {
     ///   cordoned. `NotFound` when there is no such member.
     async fn plan_drain(&self, node: &str, options: &DrainOptions) -> Result<DrainPlan> {
         drain::plan(&self.members(), node, options).await
+    }
+
+    /// What it takes to relieve the members that bear too much, as `loads` tells it: for each of them one move of a container to a
+    /// member that can take it, or why there is none. Nothing is changed.
+    ///
+    /// * **P14**: every member over a threshold is told once: as the source of one move, or as strained with a reason; others are not
+    ///   told. Nothing that rests goes, and nothing goes to a member that is not measured, is cordoned, or would come within the margin
+    ///   of a threshold with it. `InvalidInput` that names the field when the options make no sense.
+    async fn plan_relief(&self, loads: &[MemberLoad], options: &ReliefOptions) -> Result<Relief> {
+        relief::plan(&self.members(), loads, options).await
     }
 }
 

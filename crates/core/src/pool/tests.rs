@@ -302,3 +302,99 @@ async fn sums_are_those_of_all() {
     assert_eq!(fleet.pool.act(&stop, &ManyOptions::default()).await.unwrap().items.len(), 3);
     assert_eq!(fleet.pool.totals(SOON).await.running, 0);
 }
+
+fn bears(node: &str, cpu_percent: f64, containers: &[(&str, f64)]) -> MemberLoad {
+    MemberLoad {
+        cpu_percent: Some(cpu_percent),
+        containers: containers.iter().map(|(name, cpu)| ContainerLoad::new(*name, *name, Some(*cpu))).collect(),
+        ..MemberLoad::new(node)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn relief_takes_one_container_of_each_member_and_can_be_carried_out() {
+    let fleet = Fleet::new(&["a", "b", "c", "cordoned", "away"]);
+    fleet.fill(0, &["a1", "a2", "taken"]).await;
+    fleet.fill(1, &["b1"]).await;
+    fleet.fill(2, &["taken"]).await;
+    fleet.pool.cordon("cordoned", Some("it is next")).unwrap();
+    fleet.nodes[4].faults().leave();
+    let before = [fleet.names(0).await, fleet.names(1).await, fleet.names(2).await];
+    let id = async |node: usize, name: &str| {
+        let listed = fleet.nodes[node].list_containers(&ContainerFilter::all()).await.unwrap();
+        listed.into_iter().find(|container| container.name == name).unwrap().id
+    };
+    let mut loads = vec![
+        bears("a", 95.0, &[("taken", 25.0), ("a1", 30.0), ("a2", 50.0), ("gone", 24.0)]),
+        bears("b", 85.0, &[("b1", 20.0)]),
+        bears("c", 20.0, &[]),
+        bears("cordoned", 0.0, &[]),
+        bears("away", 0.0, &[]),
+        bears("no-member", 99.0, &[("x", 50.0)]),
+    ];
+    for (load, node) in loads.iter_mut().take(2).zip(0..) {
+        for container in load.containers.iter_mut().filter(|container| container.name != "gone") {
+            container.id = id(node, &container.name).await;
+        }
+    }
+    let relief = fleet.pool.plan_relief(&loads, &ReliefOptions::by(Criterion::Cpu)).await.unwrap();
+    let told: Vec<_> = relief
+        .moves
+        .iter()
+        .map(|planned| (planned.plan.container.as_str(), planned.plan.source.as_str(), planned.plan.target.as_str()))
+        .collect();
+    // What is called `taken` cannot go to c; with a1 on it c has 50 %, and with b1, too, 70.
+    assert_eq!(told, [("a1", "a", "c"), ("b1", "b", "c")], "{relief:?}");
+    assert!(relief.strained.is_empty(), "{relief:?}");
+    let reason = &relief.moves[0].reason;
+    assert_eq!(reason, "a: cpu 95.0 % is over cpu 80.0 %; a1 goes to c, which will have cpu 50.0 %");
+    let after = [fleet.names(0).await, fleet.names(1).await, fleet.names(2).await];
+    assert_eq!(before, after, "a plan changes nothing");
+    for planned in relief.moves {
+        let (source, target) = (&planned.plan.source, &planned.plan.target);
+        let (source, target) = (fleet.pool.node(source).unwrap(), fleet.pool.node(target).unwrap());
+        Mover::new(source, target, Arc::new(MemoryLog::default())).apply(MoveRecord::new(planned.plan)).await.unwrap();
+    }
+    assert_eq!(fleet.names(2).await, ["a1", "b1", "taken"]);
+    assert_eq!(fleet.names(0).await, ["a2", "taken"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn relief_answers_by_its_deadline_and_one_sick_member_hides_no_other() {
+    let fleet = Fleet::new(&["a", "b", "c"]);
+    fleet.fill(0, &["a1"]).await;
+    fleet.fill(1, &["b1"]).await;
+    fleet.nodes[0].faults().always("node.list_containers", Fault::Delay(Duration::from_secs(3600))).unwrap();
+    let id = fleet.nodes[1].list_containers(&ContainerFilter::all()).await.unwrap().remove(0).id;
+    let mut loads = vec![bears("a", 95.0, &[("a1", 30.0)]), bears("b", 90.0, &[("b1", 30.0)]), bears("c", 0.0, &[])];
+    loads[1].containers[0].id = id;
+    let options = ReliefOptions { deadline: SOON, ..ReliefOptions::by(Criterion::Cpu) };
+    let begun = Instant::now();
+    let relief = fleet.pool.plan_relief(&loads, &options).await.unwrap();
+    assert!(begun.elapsed() <= SOON);
+    assert_eq!(relief.moves.iter().map(|planned| planned.plan.container.as_str()).collect::<Vec<_>>(), ["b1"]);
+    assert_eq!(relief.strained.iter().map(|strained| strained.node.as_str()).collect::<Vec<_>>(), ["a"]);
+}
+
+#[tokio::test]
+async fn relief_that_makes_no_sense_names_the_field() {
+    let fleet = Fleet::new(&["a"]);
+    for (field, value) in [
+        ("cpu_percent", 0.0),
+        ("cpu_percent", 100.1),
+        ("cpu_percent", f64::NAN),
+        ("latency_ms", -1.0),
+        ("latency_ms", f64::INFINITY),
+        ("margin_percent", -0.1),
+        ("margin_percent", 100.0),
+    ] {
+        let mut options = ReliefOptions::default();
+        match field {
+            "cpu_percent" => options.cpu_percent = value,
+            "latency_ms" => options.latency_ms = value,
+            _ => options.margin_percent = value,
+        }
+        let refused = fleet.pool.plan_relief(&[], &options).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.field()), (ErrorKind::InvalidInput, Some(field)), "{value}");
+    }
+}

@@ -150,6 +150,15 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.store.commit(&Transaction::new().put(self.key(name)?, self.encode(value)?)).await
     }
 
+    /// Writes one, in place of what is there, only while this holds: a claim, say.
+    ///
+    /// # Errors
+    /// `Conflict` with the guard's key as its resource when it does not hold, and those of the store.
+    pub async fn put_while(&self, name: &str, guard: Guard, value: &T) -> Result<Revision> {
+        let put = Transaction::new().when(guard).put(self.key(name)?, self.encode(value)?);
+        self.store.commit(&put).await
+    }
+
     /// Writes one in place of that of this revision.
     ///
     /// # Errors
@@ -236,19 +245,23 @@ mod tests {
         assert_eq!(numbers.replace("one", first, &4).await.unwrap_err().kind(), ErrorKind::Conflict);
         assert_eq!(numbers.get("one").await.unwrap(), Some(Kept { value: 3, revision: second }));
         assert_eq!(numbers.remove_unchanged("one", first).await.unwrap_err().kind(), ErrorKind::Conflict);
+        let held = |revision| Guard::Unchanged(numbers.key("one").unwrap(), revision);
+        let lost = numbers.put_while("two", held(first), &5).await.unwrap_err();
+        assert_eq!((lost.kind(), lost.resource()), (ErrorKind::Conflict, Some("numbers/one")));
+        numbers.put_while("two", held(second), &5).await.unwrap();
         numbers.remove_unchanged("one", second).await.unwrap();
         numbers.remove("one").await.unwrap();
         assert_eq!(numbers.get("one").await.unwrap(), None);
         let mut watch = numbers.watch(from).await.unwrap();
         let mut told = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             told.push(match watch.next().await.unwrap().unwrap() {
                 TableChange::Put(name, kept) => format!("{name}={}", kept.unwrap().value),
                 TableChange::Deleted(name) => format!("-{name}"),
                 TableChange::Resync => "?".to_owned(),
             });
         }
-        assert_eq!(told, ["one=1", "one=3", "-one"]);
+        assert_eq!(told, ["one=1", "one=3", "two=5", "-one"]);
         assert_eq!(numbers.key("no name").unwrap_err().field(), Some("number"));
     }
 

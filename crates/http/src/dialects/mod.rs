@@ -25,7 +25,11 @@ pub(crate) use deed::changing;
 pub(crate) use door::Door;
 pub(crate) use face::render;
 
+use roadstead_core::Result;
+
+use crate::config::Config;
 use crate::nodes::NodeSlot;
+use crate::records::Records;
 use crate::state::App;
 
 /// An older API that is spoken.
@@ -83,11 +87,36 @@ impl std::fmt::Display for Dialect {
     }
 }
 
-/// What the dialects keep in memory.
-#[derive(Debug, Default)]
+/// What the dialects keep.
+#[derive(Debug)]
 pub(crate) struct Dialects {
     /// The last metrics.
     pub(crate) pharos: pharos::Kept,
+    /// What is measured for COPA.
+    pub(crate) copa: copa::Monitor,
+}
+
+impl Dialects {
+    /// In this store.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn new(records: &Records, config: &Config) -> Result<Self> {
+        Ok(Dialects { pharos: pharos::Kept::default(), copa: copa::Monitor::new(records, config)? })
+    }
+
+    /// Begins what dialects do by themselves, until the server ends.
+    pub(crate) fn keep(app: &web::Data<App>) {
+        copa::keep(app);
+    }
+
+    /// A node was removed: what is kept of it goes, too.
+    ///
+    /// # Errors
+    /// Those of the store; it can be done again.
+    pub(crate) async fn forget(&self, node: &str) -> Result<()> {
+        self.copa.forget(node).await
+    }
 }
 
 /// The nodes that dialects show, by name: all but the simulation that the server serves when it finds no engine. Clients of an

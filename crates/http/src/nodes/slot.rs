@@ -199,7 +199,7 @@ impl NodeSlot {
     }
 
     /// By which it is told from another one of its name.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 

@@ -7,6 +7,7 @@ mod import;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use roadstead_backends::stores::StoreUri;
 use roadstead_backends::stores::sealed::{SealKeys, SealedStore};
@@ -15,6 +16,7 @@ use roadstead_core::{Error, ErrorKind, Result, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::dialects::Dialect;
 use crate::dialects::pharos::Registered;
 use crate::fleet::Fleet;
 use crate::idempotency::Keys;
@@ -22,6 +24,7 @@ use crate::journal::Journal;
 use crate::moves::StoreLog;
 use crate::nodes::StoredNode;
 use crate::pools::StoredPool;
+use crate::series::{Bounds, Document, Series};
 use crate::state_dir::StateDir;
 use crate::webhooks::Register;
 use crate::work::Book;
@@ -226,6 +229,40 @@ impl Records {
     /// None, unless this program is wrong.
     pub(crate) fn pools(&self) -> Result<Table<StoredPool>> {
         self.table("pools/", "pool")
+    }
+
+    /// What is measured of this kind, of which one document is called `noun` in errors, within the bounds of the configuration.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn measurements<T: Document>(
+        &self,
+        kind: &str,
+        noun: &'static str,
+        config: &Config,
+    ) -> Result<Series<T>> {
+        let below = Prefix::new("measurements/")?;
+        let chunks = Prefix::new(format!("{}{kind}/chunks/", below.as_str()))?;
+        let bounds = Bounds {
+            age: Duration::from_secs(config.keep_measurements_seconds.into()),
+            count: config.keep_measurements_count.into(),
+        };
+        let deadline = Duration::from_secs(config.request_timeout_seconds.into());
+        let head = below.key(&format!("{kind}/head"))?;
+        Ok(Series::new(Arc::clone(&self.store), head, chunks, noun, bounds, deadline))
+    }
+
+    /// What a dialect remembers of this kind, of which one is called `noun` in errors.
+    ///
+    /// # Errors
+    /// None, unless this program is wrong.
+    pub(crate) fn of_dialect<T: Serialize + serde::de::DeserializeOwned>(
+        &self,
+        dialect: Dialect,
+        kind: &str,
+        noun: &'static str,
+    ) -> Result<Table<T>> {
+        self.table(&format!("dialects/{dialect}/{kind}/"), noun)
     }
 
     /// The keys of requests that may come again, and what was answered.

@@ -114,6 +114,26 @@ impl Body {
         payload: &mut Payload,
     ) -> std::result::Result<Self, Problem> {
         let body = read_body(payload, req.headers(), app.config.max_body_bytes).await?.freeze();
+        Self::of(app, req, body).await
+    }
+
+    /// Reads a body that is JSON in COPA, too, or a form: what it is called does not matter, since its clients call JSON what they like.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub(in crate::dialects) async fn read_lenient(
+        app: &App,
+        req: &HttpRequest,
+        payload: &mut Payload,
+    ) -> std::result::Result<Self, Problem> {
+        let body = read_body(payload, req.headers(), app.config.max_body_bytes).await?.freeze();
+        match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'[' | b'{') => Ok(Body::Json(parse_json(&body)?)),
+            _ => Self::of(app, req, body).await,
+        }
+    }
+
+    async fn of(app: &App, req: &HttpRequest, body: Bytes) -> std::result::Result<Self, Problem> {
         let kind = req.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {

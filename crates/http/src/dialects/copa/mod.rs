@@ -6,6 +6,7 @@ mod container;
 mod form;
 mod image;
 mod information;
+mod monitor;
 mod pools;
 mod verbs;
 
@@ -16,6 +17,7 @@ use actix_web::{HttpResponse, Resource, web};
 use serde_json::json;
 
 use self::answer::Refusal;
+pub(crate) use self::monitor::{Monitor, keep};
 use super::nodes;
 use crate::nodes::NodeSlot;
 use crate::state::App;
@@ -26,7 +28,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .service(view("/REST/pools").route(web::get().to(pools::get)).route(web::post().to(pools::post)))
         .service(view("/REST/container").route(web::get().to(container::get)).route(web::post().to(container::post)))
         .service(view("/REST/image").route(web::get().to(image::get)).route(web::post().to(image::post)))
-        .service(view("/core/containers_list/api").route(web::post().to(command::post)));
+        .service(view("/core/containers_list/api").route(web::post().to(command::post)))
+        .configure(monitor::routes);
 }
 
 /// A view, which has an answer of its own for methods that it does not have.
