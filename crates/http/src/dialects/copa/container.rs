@@ -43,7 +43,7 @@ impl Known {
 }
 
 /// The containers of a pool.
-async fn list(app: &App, slot: &Arc<NodeSlot>) -> Result<Vec<ContainerSummary>, Refusal> {
+pub(super) async fn list(app: &App, slot: &Arc<NodeSlot>) -> Result<Vec<ContainerSummary>, Refusal> {
     Ok(containers::items(slot, app.deadline()).await?.iter().map(|item| item.summary().clone()).collect())
 }
 

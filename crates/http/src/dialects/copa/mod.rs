@@ -1,6 +1,7 @@
 //! The dialect of COPA, which drives container pools and collects measurements of them. A pool of COPA is a node here.
 
 mod answer;
+mod browser;
 mod command;
 mod container;
 mod form;
@@ -29,7 +30,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .service(view("/REST/container").route(web::get().to(container::get)).route(web::post().to(container::post)))
         .service(view("/REST/image").route(web::get().to(image::get)).route(web::post().to(image::post)))
         .service(view("/core/containers_list/api").route(web::post().to(command::post)))
-        .configure(monitor::routes);
+        .configure(monitor::routes)
+        .configure(browser::routes);
 }
 
 /// A view, which has an answer of its own for methods that it does not have.
