@@ -1,10 +1,11 @@
 //! Delegation on two real LXD servers: what is measured makes it propose, and, where that is wished, move.
 //!
-//! The server that bears too much is one of the test's own: whatever runs on it may be moved.
+//! All engines are of the test's own. Delegation moves whatever runs on a pool that bears too much, and on an engine that others use, too,
+//! that would be theirs.
 
 use std::time::Duration;
 
-use roadstead_tests::engines::{OwnEngine, TestEngine, lxd_second};
+use roadstead_tests::engines::{OwnEngine, TestEngine};
 use roadstead_tests::{Server, ServerOptions};
 use serde_json::{Value, json};
 
@@ -92,12 +93,11 @@ fn serve(from: &TestEngine, to: &TestEngine) -> ServerOptions {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_that_bears_too_much_is_relieved() {
-    let Some(own) = OwnEngine::lxd("copadelg") else { return };
-    let (from, Some(to)) = (own.engine(), lxd_second()) else { return };
-    let _cleaner = to.cleaner();
+    let (Some(own), Some(other)) = (OwnEngine::lxd("copadelg"), OwnEngine::lxd("copadelh")) else { return };
+    let (from, to) = (own.engine(), other.engine());
     let busy = start(from, "busy", &["sh", "-c", BUSY]);
     let idle = start(from, "idle", &["sh", "-c", IDLE]);
-    let server = serve(from, &to).start();
+    let server = serve(from, to).start();
     let copa = Copa::of(&server);
     let loads = [("server1", "95"), ("server2", "5")];
 
@@ -143,7 +143,7 @@ async fn a_pool_that_bears_too_much_is_relieved() {
     let moved = &done["moves"][0];
     assert_eq!((&moved["container"], &moved["destination_pool"]), (&json!(busy), &json!("server2")));
     assert!(moved["ended_at"].is_string() && moved["error"].is_null(), "{moved}");
-    assert_eq!((status(from, &busy), status(&to, &busy).as_deref()), (None, Some("Running")));
+    assert_eq!((status(from, &busy), status(to, &busy).as_deref()), (None, Some("Running")));
     assert_eq!(status(from, &idle).as_deref(), Some("Running"), "what uses nothing is no relief");
     is_told_elsewhere(&server, moved).await;
 
@@ -152,7 +152,7 @@ async fn a_pool_that_bears_too_much_is_relieved() {
     let rests = measured_until(&copa, &swapped, |told| !told["strained"].as_array().unwrap().is_empty()).await;
     assert_eq!(rests["strained"][0]["container_pool"], "server2");
     assert_eq!(rests["moves"].as_array().unwrap().len(), 1, "{rests}");
-    assert_eq!(status(&to, &busy).as_deref(), Some("Running"));
+    assert_eq!(status(to, &busy).as_deref(), Some("Running"));
 }
 
 /// The move is one like all others, and the server's own deed.
@@ -176,12 +176,11 @@ async fn is_told_elsewhere(server: &Server, moved: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_that_answers_late_is_relieved_and_a_killed_server_is_followed() {
-    let Some(own) = OwnEngine::lxd("copadell") else { return };
-    let (from, Some(to)) = (own.engine(), lxd_second()) else { return };
-    let _cleaner = to.cleaner();
+    let (Some(own), Some(other)) = (OwnEngine::lxd("copadell"), OwnEngine::lxd("copadelm")) else { return };
+    let (from, to) = (own.engine(), other.engine());
     let only = start(from, "only", &["sh", "-c", IDLE]);
     let state = tempfile::tempdir().expect("a directory");
-    let mut server = serve(from, &to).start_in(state.path());
+    let mut server = serve(from, to).start_in(state.path());
     let fields = [("delegation_mode", "a"), ("auto_delegation_type", "threshold_lat"), ("threshold_latency_ms", "50")];
     configure(&Copa::of(&server), &fields).await;
     // A third pool, which is far from the first and near to the second.
@@ -212,7 +211,7 @@ async fn a_pool_that_answers_late_is_relieved_and_a_killed_server_is_followed() 
     };
     // Whatever the move has done by now, the next server goes on with it, and tells its end.
     server.kill();
-    let server = serve(from, &to).start_in(state.path());
+    let server = serve(from, to).start_in(state.path());
     let copa = Copa::of(&server);
     let done = measured_until(&copa, &[], |told| !told["moves"][0]["ended_at"].is_null()).await;
     assert_eq!(
@@ -220,5 +219,5 @@ async fn a_pool_that_answers_late_is_relieved_and_a_killed_server_is_followed() 
         (&begun["moves"][0]["id"], &json!("done")),
         "{done}"
     );
-    assert_eq!((status(from, &only), status(&to, &only).as_deref()), (None, Some("Running")));
+    assert_eq!((status(from, &only), status(to, &only).as_deref()), (None, Some("Running")));
 }

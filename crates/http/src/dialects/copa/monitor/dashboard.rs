@@ -13,6 +13,7 @@ use serde_json::json;
 use super::super::answer::{object, respond};
 use super::Monitor;
 use super::measured::{Load, loads};
+use crate::containers;
 use crate::dialects::nodes;
 use crate::nodes::NodeSlot;
 use crate::state::{App, within};
@@ -52,10 +53,9 @@ fn status(state: ContainerState) -> &'static str {
     }
 }
 
-async fn containers(slot: &Arc<NodeSlot>) -> Result<Vec<ShownContainer>> {
-    let view = within(WAIT, slot.mirror().read(WAIT)).await?;
-    let mut containers: Vec<_> = view
-        .snapshot
+async fn shown(slot: &Arc<NodeSlot>) -> Result<Vec<ShownContainer>> {
+    let items = within(WAIT, containers::items(slot, WAIT)).await?;
+    let mut containers: Vec<_> = items
         .iter()
         .map(|item| item.summary())
         .map(|container| ShownContainer { name: container.name.clone(), status: status(container.state) })
@@ -72,7 +72,7 @@ async fn one(app: &App, slot: &Arc<NodeSlot>, loads: &BTreeMap<String, Load>) ->
             Some(_) => None,
         }
     };
-    let (containers, machine) = tokio::join!(containers(slot), machine);
+    let (containers, machine) = tokio::join!(shown(slot), machine);
     let (containers, error) = match containers {
         Ok(containers) => (containers, None),
         Err(error) => (Vec::new(), Some(error.message().to_owned())),
