@@ -106,6 +106,12 @@ impl Kept {
         Some(document)
     }
 
+    /// The containers of a node of which metrics are kept.
+    pub(super) fn containers(&self, node: &str) -> Vec<String> {
+        let last = lock(&self.last);
+        last.documents.keys().filter(|of| of.node == node).filter_map(|of| of.container.clone()).collect()
+    }
+
     /// Forgets a container that has ended.
     pub(super) fn forget_container(&self, of: &Of) {
         lock(&self.last).remove(of);
@@ -151,6 +157,7 @@ mod tests {
         kept.put(container.clone(), &Arc::new(json!({"Id": "c", "Stale": false})));
         kept.put(Of::node("lake"), &Arc::new(json!({})));
         assert_eq!(kept.stale(&node).unwrap().to_string(), r#"{"Host":"sea","Stale":true}"#);
+        assert_eq!((kept.containers("sea"), kept.containers("lake")), (vec!["c".to_owned()], Vec::new()));
         kept.forget_container(&container);
         assert_eq!(kept.stale(&container), None);
         kept.forget("sea");

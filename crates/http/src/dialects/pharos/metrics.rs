@@ -19,7 +19,7 @@ use super::inspect::runs;
 use super::kept::Of;
 use super::numbers::Ten;
 use super::processes::process;
-use super::running::{details, is_away, listed};
+use super::running::{Listed, details, is_away, listed};
 use crate::auth::{Role, require};
 use crate::dialects::nodes;
 use crate::nodes::NodeSlot;
@@ -96,13 +96,17 @@ async fn find(app: &App, beginning: &str, on: Option<&str>) -> Result<Found, Pro
     let mut slots = nodes(app);
     slots.retain(|slot| on.is_none_or(|wanted| wanted == host(slot)));
     let mut found: Vec<Found> = Vec::new();
-    for listed in listed(app, slots).await {
-        let wanted = listed.containers.into_iter().filter(|one| runs(one.state) && one.id.starts_with(beginning));
-        found.extend(wanted.map(|container| Found {
-            slot: Arc::clone(&listed.slot),
-            id: container.id,
-            away: listed.away.as_ref().map(Error::repeated),
-        }));
+    for Listed { slot, containers, away } in listed(app, slots).await {
+        let mut ids: Vec<String> = Vec::new();
+        if away.is_some() {
+            // What was told of it goes on being told, also where its engine's list is not followed.
+            ids = app.dialects.pharos.containers(slot.name());
+            ids.retain(|id| containers.iter().all(|one| one.id != *id));
+        }
+        ids.extend(containers.into_iter().filter(|one| runs(one.state)).map(|one| one.id));
+        let wanted = ids.into_iter().filter(|id| id.starts_with(beginning));
+        let away = away.as_ref();
+        found.extend(wanted.map(|id| Found { slot: Arc::clone(&slot), id, away: away.map(Error::repeated) }));
     }
     if found.iter().any(|one| one.id == beginning) {
         found.retain(|one| one.id == beginning);
@@ -148,7 +152,11 @@ async fn memory(app: &App, node: &dyn Node, usage: Option<&NodeUsage>) -> Option
     if let Some(bytes) = kept.memory(node.name()) {
         return Some(bytes);
     }
-    let bytes = node.info().await.ok()?.memory_bytes?;
+    // What the kernel has is less than what the machine was built with, which is what some engines tell.
+    let bytes = match node.capabilities().host {
+        true => node.host().await.ok()?.memory_bytes,
+        false => node.info().await.ok()?.memory_bytes?,
+    };
     kept.put_memory(node.name(), bytes);
     Some(bytes)
 }
