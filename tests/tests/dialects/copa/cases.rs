@@ -461,7 +461,7 @@ async fn delete_container(stage: &Stage) -> Outcome {
 async fn aliases(stage: &Stage) -> Outcome {
     if !stage.can("server1", "images").await {
         let body = stage.get("/REST/image/").await;
-        assert!(is_error(&body), "{body}");
+        assert_eq!(body, json!({ "images": {}, "success": "Operation successful" }));
         return Outcome::NotOffered("the engine has no images by name".to_owned());
     }
     let first = alias(stage).await;

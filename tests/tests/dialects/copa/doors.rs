@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::stage::Stage;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&tokio::runtime::Runtime)); 4] = [
+    let tests: [(&str, fn(&tokio::runtime::Runtime)); 5] = [
         ("copa::roles", |runtime| runtime.block_on(roles())),
         ("copa::pages_of_others", |runtime| runtime.block_on(pages_of_others())),
         ("copa::session", |runtime| runtime.block_on(session())),
+        ("copa::browser", |runtime| runtime.block_on(browser())),
         ("copa::audited", |runtime| runtime.block_on(audited())),
     ];
     let run = |(name, test): (&str, fn(&tokio::runtime::Runtime))| {
@@ -113,6 +114,54 @@ async fn pages_of_others() {
     assert_eq!(pools["pools"].as_array().map(Vec::len), Some(1), "nothing was added: {pools}");
     assert_eq!(ask(post().header("origin", format!("http://{host}"))).await.0, 200);
     assert_eq!(ask(post().header("origin", "http://evil.example").bearer_auth(server.token())).await.0, 200);
+}
+
+async fn browser() {
+    let server = server(",anonymous=operate");
+    let base = server.dialect("copa");
+    let page = async |method: &str, path: &str| {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let answer = client().request(method, format!("{base}{path}")).send().await.expect("an answer");
+        let kind = answer.headers()["content-type"].to_str().expect("text").to_owned();
+        (answer.status().as_u16(), kind, answer.text().await.expect("a body"))
+    };
+    for path in
+        ["/core", "/core/", "/core/welcome", "/core/welcome/", "/core/containers_list", "/core/containers_list/new/"]
+    {
+        let (status, kind, text) = page("GET", path).await;
+        assert!(status == 200 && kind.starts_with("text/html") && text.contains("<html"), "{path}: {status} {kind}");
+    }
+    let spec = json!({ "name": "web", "image": roadstead_core::memory::PRESET_IMAGE });
+    let _ = server.post_json("/v1/nodes/server1/containers", &spec).await.expect(201);
+    let state = async || server.get("/v1/nodes/server1/containers/web").await.expect(200).json()["state"].clone();
+    let (_, _, text) = page("GET", "/core/containers_list/").await;
+    assert!(text.contains("href=\"../../core/containers_list/start/server1/web\""), "{text}");
+    // A link that is opened does nothing; the button does.
+    let (_, _, text) = page("GET", "/core/containers_list/start/server1/web").await;
+    assert!(text.contains("<button>start</button>"), "{text}");
+    assert_eq!(state().await, "created");
+    let acts = [
+        ("start", "Container started successful.", "running"),
+        ("freeze", "Container frozen successful.", "frozen"),
+        ("unfreeze", "Container unfreeze successful", "running"),
+        ("stop", "Container stopped successful.", "stopped"),
+    ];
+    for (verb, words, wanted) in acts {
+        let (status, _, text) = page("POST", &format!("/core/containers_list/{verb}/server1/web/")).await;
+        assert!(status == 200 && text.contains(words), "{verb}: {status} {text}");
+        assert_eq!(state().await, wanted, "{verb}");
+    }
+    let (_, _, text) = page("GET", "/core/containers_list/info/server1/web").await;
+    assert!(text.contains("&quot;memory&quot;"), "{text}");
+    assert_eq!(page("POST", "/core/containers_list/dance/server1/web").await.0, 404);
+    let (_, _, text) = page("POST", "/core/containers_list/start/server1/%3Cghost%3E").await;
+    assert!(text.contains("Container matching query does not exist."), "{text}");
+    let (_, _, text) = page("POST", "/core/containers_list/delete/server1/web").await;
+    assert!(text.contains("Container deleted successfully."), "{text}");
+    let form = format!("name=made&server=server1&image={}&profile=x&wait=on", roadstead_core::memory::PRESET_IMAGE);
+    let request = client().post(format!("{base}/core/containers_list/add/")).header(FORM.0, FORM.1).body(form);
+    let text = request.send().await.expect("an answer").text().await.expect("a body");
+    assert!(text.contains("Container created successfully."), "{text}");
 }
 
 async fn audited() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use roadstead_core::ImageSummary;
+use roadstead_core::{ErrorKind, ImageSummary};
 use serde_json::json;
 
 use super::answer::{Answer, Refusal, object, respond};
@@ -69,6 +69,8 @@ impl Images {
         for (slot, listed) in futures_util::future::join_all(slots.into_iter().map(ask)).await {
             match listed {
                 Ok(listed) => images.add(&slot, &listed),
+                // It has none.
+                Err(error) if error.kind() == ErrorKind::Unsupported => {}
                 Err(error) if only => return Err(error.into()),
                 Err(error) => tracing::info!(node = slot.name(), %error, "its images are not offered"),
             }
