@@ -121,6 +121,9 @@ async fn send(address: &str, request: &[u8]) -> Option<u16> {
             break;
         }
     }
+    // What goes on is no answer yet.
+    let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let answer = answer.strip_prefix(interim).unwrap_or(&answer);
     let line = String::from_utf8_lossy(answer.get(..answer.len().min(64))?).into_owned();
     line.split(' ').nth(1)?.parse().ok()
 }

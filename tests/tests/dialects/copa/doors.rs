@@ -131,7 +131,7 @@ async fn browser() {
         let (status, kind, text) = page("GET", path).await;
         assert!(status == 200 && kind.starts_with("text/html") && text.contains("<html"), "{path}: {status} {kind}");
     }
-    let spec = json!({ "name": "web", "image": roadstead_core::memory::PRESET_IMAGE });
+    let spec = json!({ "name": "web", "image": roadstead_core::memory::PRESET_IMAGE, "command": ["sleep", "3600"] });
     let _ = server.post_json("/v1/nodes/server1/containers", &spec).await.expect(201);
     let state = async || server.get("/v1/nodes/server1/containers/web").await.expect(200).json()["state"].clone();
     let (_, _, text) = page("GET", "/core/containers_list/").await;
