@@ -56,7 +56,7 @@ async fn measured_until(copa: &Copa, busy: &[(&str, &str)], is_so: impl Fn(&Valu
 async fn one_of_several_servers_looks() {
     let Some(uri) = roadstead_tests::etcd::shared("copa-delegation") else { return };
     let directory = tempfile::tempdir().expect("a directory");
-    let mut servers = vec![crate::member(&uri, directory.path(), "one"), crate::member(&uri, directory.path(), "two")];
+    let mut servers = [crate::member(&uri, directory.path(), "one"), crate::member(&uri, directory.path(), "two")];
     configure(&Copa::of(&servers[0]), &[("auto_delegation_type", "threshold_cpu")]).await;
     let looks = async |server: &Server| {
         let copa = Copa::of(server);
