@@ -141,7 +141,7 @@ impl Dice {
     }
 
     fn below(&mut self, end: usize) -> usize {
-        (self.roll() % end as u64) as usize
+        usize::try_from(self.roll() % end as u64).expect("below the length of something")
     }
 
     fn one_in(&mut self, times: usize) -> bool {
@@ -153,7 +153,7 @@ impl Dice {
     }
 
     fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most + 1)).map(|_| (self.roll() & 0xff) as u8).collect()
+        (0..self.below(most + 1)).map(|_| self.roll().to_le_bytes()[0]).collect()
     }
 }
 
@@ -301,8 +301,8 @@ fn json(dice: &mut Dice, depth: usize) -> serde_json::Value {
     match dice.below(if depth > 3 { 5 } else { 8 }) {
         0 => serde_json::Value::Null,
         1 => dice.one_in(2).into(),
-        2 => (dice.roll() as i64).into(),
-        3 => (dice.roll() as f64 / 1e9).into(),
+        2 => dice.roll().cast_signed().into(),
+        3 => f64::from_bits(dice.roll()).into(),
         4 => text(dice),
         5 => (0..dice.below(4)).map(|_| json(dice, depth + 1)).collect(),
         _ => (0..dice.below(9))

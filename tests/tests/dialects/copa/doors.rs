@@ -7,15 +7,17 @@ use serde_json::{Value, json};
 
 use super::stage::Stage;
 
+type Test = fn(&tokio::runtime::Runtime);
+
 pub(super) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&tokio::runtime::Runtime)); 5] = [
+    let tests: [(&str, Test); 5] = [
         ("copa::roles", |runtime| runtime.block_on(roles())),
         ("copa::pages_of_others", |runtime| runtime.block_on(pages_of_others())),
         ("copa::session", |runtime| runtime.block_on(session())),
         ("copa::browser", |runtime| runtime.block_on(browser())),
         ("copa::audited", |runtime| runtime.block_on(audited())),
     ];
-    let run = |(name, test): (&str, fn(&tokio::runtime::Runtime))| {
+    let run = |(name, test): (&str, Test)| {
         Trial::test(name, move || {
             test(&tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?);
             Ok(())

@@ -18,7 +18,7 @@ pub(super) struct Deed<'a> {
     pub(super) to: Option<&'a str>,
 }
 
-fn page(up: &str, title: &str, content: Markup) -> Markup {
+fn page(up: &str, title: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -37,7 +37,7 @@ fn page(up: &str, title: &str, content: Markup) -> Markup {
 }
 
 pub(super) fn welcome(up: &str) -> Markup {
-    page(up, "Container Orchestration and Provisioning Architecture", html! { p { "Served by Roadstead." } })
+    page(up, "Container Orchestration and Provisioning Architecture", &html! { p { "Served by Roadstead." } })
 }
 
 /// A word as a part of a path.
@@ -87,7 +87,7 @@ pub(super) fn containers(up: &str, rows: &[Rows], alert: Option<&str>) -> Markup
             }
         }
     };
-    page(up, "Containers", content)
+    page(up, "Containers", &content)
 }
 
 pub(super) fn confirm(up: &str, deed: &Deed<'_>) -> Markup {
@@ -100,12 +100,12 @@ pub(super) fn confirm(up: &str, deed: &Deed<'_>) -> Markup {
         // Where it is: the same path is what does it.
         form method="post" { button { (deed.verb) } }
     };
-    page(up, "Are you sure?", content)
+    page(up, "Are you sure?", &content)
 }
 
 pub(super) fn information(up: &str, pool: &str, container: &str, state: &Value) -> Markup {
     let text = serde_json::to_string_pretty(state).unwrap_or_default();
-    page(up, "Information", html! { h2 { (container) " of " (pool) } pre { (text) } })
+    page(up, "Information", &html! { h2 { (container) " of " (pool) } pre { (text) } })
 }
 
 pub(super) fn console(up: &str, node: &str, id: &str) -> Markup {
@@ -114,7 +114,7 @@ pub(super) fn console(up: &str, node: &str, id: &str) -> Markup {
         p { "A terminal is not served here: the old one ran a shell with the rights of the server for everybody." }
         p { "With the admin token, " code { "POST " (path) } " with " code { r#"{"command":["bash"],"tty":true,"stdin":true}"# } " begins one." }
     };
-    page(up, "Console", content)
+    page(up, "Console", &content)
 }
 
 pub(super) fn new(up: &str, pools: &[String], images: &[&str]) -> Markup {
@@ -128,11 +128,11 @@ pub(super) fn new(up: &str, pools: &[String], images: &[&str]) -> Markup {
             button { "create" }
         }
     };
-    page(up, "New container", content)
+    page(up, "New container", &content)
 }
 
 pub(super) fn refused(up: &str, words: &str) -> Markup {
-    page(up, "Refused", html! { p role="alert" { strong { (words) } } })
+    page(up, "Refused", &html! { p role="alert" { strong { (words) } } })
 }
 
 #[cfg(test)]
