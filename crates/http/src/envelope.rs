@@ -83,7 +83,9 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Without any referrer a browser would not say either from where the buttons of a dialect's own pages are pressed.
+    let referrer = if dialect.is_some() { "same-origin" } else { "no-referrer" };
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(if documentation {
@@ -144,7 +146,10 @@ fn in_dialect(dialect: Dialect, response: ServiceResponse<BoxBody>) -> ServiceRe
     let bare = failed && !response.headers().contains_key(header::CONTENT_TYPE);
     let problem = match known {
         Some(problem) => problem,
-        None if bare => Problem::from_status(response.status(), ""),
+        None if bare => {
+            let words = response.status().canonical_reason().unwrap_or("The request was refused");
+            Problem::from_status(response.status(), words)
+        }
         None => return response,
     };
     let (request, old) = response.into_parts();

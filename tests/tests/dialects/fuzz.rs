@@ -49,6 +49,11 @@ async fn run(seed: u64, all: u64) -> Result<(), Failed> {
         .argument("--dialect=pharos=127.0.0.1:0,anonymous=admin,node_uri=memory://pharos@{host}")
         .argument("--dialect=copa=127.0.0.1:0,anonymous=admin,node_uri=memory://copa@{host}")
         .start();
+    // Something that verbs can be done to, on both.
+    for node in ["server1", "server2"] {
+        let spec = serde_json::json!({ "name": "web", "image": roadstead_core::memory::PRESET_IMAGE, "command": ["sleep", "3600"] });
+        let _ = server.post_json(&format!("/v1/nodes/{node}/containers"), &spec).await.expect(201);
+    }
     let host = |url: String| url.trim_start_matches("http://").to_owned();
     let own = |name: &str| Target { address: host(server.dialect(name)), prefix: "", token: None };
     let main = |prefix| Target { address: server.address().to_owned(), prefix, token: Some(server.token().to_owned()) };
@@ -66,14 +71,17 @@ async fn run(seed: u64, all: u64) -> Result<(), Failed> {
                 }
                 let mut dice = Dice(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 let target = &targets[dice.below(targets.len())];
-                let request = request(&mut dice, target);
+                let (request, is_whole) = request(&mut dice, target);
                 let shown = String::from_utf8_lossy(&request[..request.len().min(600)]).into_owned();
-                let answer = tokio::time::timeout(DEADLINE, send(&target.address, &request)).await;
+                let answer = tokio::time::timeout(DEADLINE, send(&target.address, &request, is_whole)).await;
                 let status = match answer {
                     Err(_) => return Err(format!("no answer within {DEADLINE:?} to number {number}: {shown}")),
                     // The server may close a connection of which the head is no HTTP.
                     Ok(status) => status.unwrap_or(0),
                 };
+                if status == 0 && is_whole {
+                    return Err(format!("no status to number {number}: {shown}"));
+                }
                 if status == 500 {
                     return Err(format!("500 to number {number}: {shown}"));
                 }
@@ -106,11 +114,14 @@ async fn alive(server: &Server) {
 }
 
 /// Sends a request and gives the status of the answer, which is read to its end, unless it is a stream.
-async fn send(address: &str, request: &[u8]) -> Option<u16> {
+async fn send(address: &str, request: &[u8], is_whole: bool) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(request).await;
-    let _ = stream.shutdown().await;
+    if !is_whole {
+        // Nobody waits for the rest. Of a whole request the side stays open: a client that closes it is taken as gone.
+        let _ = stream.shutdown().await;
+    }
     let mut answer = Vec::new();
     loop {
         match stream.read_buf(&mut answer).await {
@@ -159,7 +170,13 @@ impl Dice {
 
 const METHODS: [&str; 12] =
     ["GET", "GET", "GET", "POST", "POST", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "BREW"];
-const PATHS: [&str; 24] = [
+const PATHS: [&str; 30] = [
+    "/core/",
+    "/core/containers_list/",
+    "/core/containers_list/new",
+    "/core/containers_list/add",
+    "/core/containers_list/start/server1/web",
+    "/core/containers_list/migrate/server1/web/server2",
     "/nodes",
     "/nodes/",
     "/nodes/server1/metrics",
@@ -271,7 +288,7 @@ const VALUES: [&str; 40] = [
     "v",
     "threshold_cpu",
     "2026-11-28T00:00:00Z",
-    "registry.example/roadstead/tool:1",
+    "roadstead/busybox:latest",
 ];
 
 fn value(dice: &mut Dice) -> Vec<u8> {
@@ -347,7 +364,8 @@ fn body(dice: &mut Dice) -> (Vec<u8>, &'static str) {
     }
 }
 
-fn request(dice: &mut Dice, target: &Target) -> Vec<u8> {
+/// A request, and whether it is one to its end.
+fn request(dice: &mut Dice, target: &Target) -> (Vec<u8>, bool) {
     let mut path = dice.pick(&PATHS).to_owned();
     if path.contains("{}") {
         let junk = value(dice);
@@ -386,21 +404,23 @@ fn request(dice: &mut Dice, target: &Target) -> Vec<u8> {
             "X-Request-Id: \u{7f}\r\n",
         ]));
     }
-    let mut request;
     if dice.one_in(12) {
         head.push_str("Transfer-Encoding: chunked\r\n\r\n");
-        request = head.into_bytes();
+        let mut request = head.into_bytes();
         for piece in body.chunks(97) {
             request.extend(format!("{:x}\r\n", piece.len()).as_bytes());
             request.extend(piece);
             request.extend(b"\r\n");
         }
-        request.extend(dice.pick(&["0\r\n\r\n", "zz\r\n", ""]).as_bytes());
+        let end = dice.pick(&["0\r\n\r\n", "zz\r\n", ""]);
+        request.extend(end.as_bytes());
+        (request, !end.is_empty())
     } else {
-        let length = if dice.one_in(40) { body.len() / 2 } else { body.len() };
+        let length = if dice.one_in(40) { body.len() * 2 + 7 } else { body.len() };
+        let is_whole = length == body.len();
         head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
-        request = head.into_bytes();
+        let mut request = head.into_bytes();
         request.extend(body);
+        (request, is_whole)
     }
-    request
 }

@@ -96,13 +96,13 @@ pub(crate) async fn of_one(app: &App, req: &HttpRequest, slot: &Arc<NodeSlot>, q
     }
 }
 
-/// All containers of one node, in the order of lists, for whoever translates them.
+/// All containers of one node, in the order of lists, for whoever translates them; asked of the engine where `fresh` says so.
 ///
 /// # Errors
 /// What the node says, or `DeadlineExceeded`.
-pub(crate) async fn items(slot: &Arc<NodeSlot>, deadline: Duration) -> Result<Vec<Arc<Item>>> {
+pub(crate) async fn items(slot: &Arc<NodeSlot>, deadline: Duration, fresh: bool) -> Result<Vec<Arc<Item>>> {
     let filter = ContainerFilter::all();
-    let question = Question { filter, paging: Paging::default(), deadline, fresh: false, after: None };
+    let question = Question { filter, paging: Paging::default(), deadline, fresh, after: None };
     let listing = parts::of_one(slot, &question).await?;
     Ok(listing.items.iter().flat_map(|part| part.items(None)).cloned().collect())
 }

@@ -82,7 +82,9 @@ impl Door {
                 "give the admin token as Authorization: Bearer, or as the password of Basic",
             ));
         };
-        if door.loopback && !is_own_name(host(req.headers()).unwrap_or("localhost")) {
+        // Programs of old say no name at all, and a browser always does.
+        let named = req.headers().contains_key(header::HOST);
+        if door.loopback && named && !host(req.headers()).is_some_and(is_own_name) {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
                 "whoever gives no token must ask for this listener by its IP address or as localhost",
@@ -100,8 +102,9 @@ impl Door {
             return Ok(());
         }
         let headers = req.headers();
-        let elsewhere = match headers.get(header::ORIGIN) {
-            Some(origin) => !host(headers).is_some_and(|host| is_origin(origin.as_bytes(), host)),
+        let mut origins = headers.get_all(header::ORIGIN).peekable();
+        let elsewhere = match origins.peek() {
+            Some(_) => !host(headers).is_some_and(|host| origins.all(|origin| is_origin(origin.as_bytes(), host))),
             None => {
                 headers.get("sec-fetch-site").is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
             }

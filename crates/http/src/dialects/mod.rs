@@ -25,7 +25,7 @@ pub(crate) use deed::changing;
 pub(crate) use door::Door;
 pub(crate) use face::render;
 
-use roadstead_core::Result;
+use roadstead_core::{ErrorKind, Result};
 
 use crate::config::Config;
 use crate::nodes::NodeSlot;
@@ -114,7 +114,13 @@ impl Dialects {
     ///
     /// # Errors
     /// Those of the store; it can be done again.
-    pub(crate) async fn forget(&self, node: &str) -> Result<()> {
+    pub(crate) async fn forget(&self, records: &Records, node: &str) -> Result<()> {
+        self.pharos.forget(node);
+        match records.pharos()?.remove(node).await {
+            // Nothing was said of one that was added otherwise.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed?,
+        }
         self.copa.forget(node).await
     }
 }

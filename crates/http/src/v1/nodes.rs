@@ -124,7 +124,7 @@ pub(crate) async fn remove(
     _: Query<Nothing>,
 ) -> Answer {
     app.nodes.remove(&node, &preconditions.if_match).await?;
-    if let Err(error) = app.dialects.forget(&node).await {
+    if let Err(error) = app.dialects.forget(&app.records, &node).await {
         tracing::warn!(node = node.as_str(), %error, "what was measured of a node that is removed stays until it is too old");
     }
     Ok(HttpResponse::NoContent().finish())

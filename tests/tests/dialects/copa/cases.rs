@@ -305,10 +305,17 @@ async fn start(stage: &Stage) -> Outcome {
 async fn stop_and_freeze(stage: &Stage) -> Outcome {
     let name = stage.make("stop", "server1").await;
     stage.verb("server1", &name, "start").await;
+    stage.reaches("server1", &name, Some("running")).await;
+    let again = stage.verb("server1", &name, "start").await;
+    assert_eq!(again, json!({ "error": "The container is already running" }));
+    let running = stage.verb("server1", &name, "delete").await;
+    assert!(is_error(&running), "{running}");
     assert_eq!(stage.verb("server1", &name, "stop").await, done());
     stage.reaches("server1", &name, Some("stopped")).await;
     let body = stage.verb("server1", &name, "freeze").await;
     assert!(is_error(&body), "{body}");
+    let again = stage.verb("server1", &name, "stop").await;
+    assert_eq!(again, json!({ "error": "The container is already stopped" }));
     stage.verb("server1", &name, "delete").await;
     Outcome::Shown
 }
@@ -370,10 +377,8 @@ async fn create(stage: &Stage) -> Outcome {
     Outcome::Shown
 }
 
-/// A pool that does not have the image gets it from the one that images are taken from.
+/// Images of one pool make containers of the other.
 async fn on_the_other(stage: &Stage, form: &str, name: &str) {
-    let fingerprint = stage.get("/REST/image/").await["images"].as_object().expect("images").values().next().cloned();
-    assert!(fingerprint.is_some());
     assert_eq!(stage.post("/REST/container/", form).await, json!({ "success": "Container created successfully." }));
     assert!(stage.state("server2", name).await.is_some());
     stage.verb("server2", name, "stop").await;
@@ -480,7 +485,9 @@ async fn aliases(stage: &Stage) -> Outcome {
     };
     assert_eq!(of(&a1), of(&first));
     assert_eq!(of(&a2), of(&first));
+    another_image(stage, &first).await;
     // By the pool's name, by its address, and by what is no pool's.
+    assert_eq!(stage.get("/REST/image/?image_pool=127.0.0.1").await["success"], "Operation successful");
     assert_eq!(stage.get("/REST/image/?image_pool=server1").await["images"][&first], of(&first));
     assert_eq!(stage.get("/REST/image/?image_pool=10.0.0.1").await, no_pool());
     for alias in [&a1, &a2] {
@@ -545,6 +552,36 @@ async fn configuration(stage: &Stage) -> Outcome {
     // Nothing is to be moved behind the back of the cases that follow.
     post("delegation_mode=m").await;
     Outcome::Shown
+}
+
+/// A second image, which has a fingerprint of its own; a pool that does not have it gets it for a container.
+async fn another_image(stage: &Stage, first: &str) {
+    if !stage.can("server1", "commit").await {
+        return;
+    }
+    let (name, b) = (stage.make("committed", "server1").await, stage.name("b"));
+    let body = json!({ "image": b });
+    let path = format!("/v1/nodes/server1/containers/{name}/commit");
+    let committed = stage.server.post_json(&path, &body).await;
+    assert_eq!(committed.status, 201, "{}", committed.text());
+    let images = stage.get("/REST/image").await["images"].as_object().expect("images").clone();
+    let known = images.iter().find(|(alias, _)| alias.as_str() == b || alias.ends_with(&format!("{b}:latest")));
+    let (alias, fingerprint) = known.unwrap_or_else(|| panic!("{b} in {images:?}"));
+    assert_ne!(fingerprint, &images[first]);
+    if stage.pair == Pair::Lxd {
+        let there = format!("/1.0/images/{}", fingerprint.as_str().expect("text"));
+        assert_eq!(stage.engine(1).ask("GET", &there, None).status, 404, "the other pool does not have it");
+        let made = stage.name("brought");
+        let form = format!("container_name={made}&container_pool=server2&operation=create&image_type={alias}");
+        let answer = stage.post("/REST/container/", &form).await;
+        assert_eq!(answer, json!({ "success": "Container created successfully." }));
+        assert_eq!(stage.engine(1).ask("GET", &there, None).status, 200, "it was brought");
+        stage.verb("server2", &made, "stop").await;
+        assert_eq!(stage.verb("server2", &made, "delete").await, done());
+        let _ = stage.server.delete(&format!("/v1/nodes/server2/image?reference={alias}")).await;
+    }
+    assert_eq!(stage.verb("server1", &name, "delete").await, done());
+    assert!(stage.server.delete(&format!("/v1/nodes/server1/image?reference={alias}")).await.status < 300);
 }
 
 const COMMANDS: &str = "/core/containers_list/api/";

@@ -28,7 +28,8 @@ pub(super) fn trials() -> Vec<Trial> {
 
 /// A server with one pool in memory, whose door is opened so far.
 fn server(door: &str) -> Server {
-    ServerOptions::default().node("server1", "memory:").argument(&format!("--dialect=copa=127.0.0.1:0{door}")).start()
+    let options = ServerOptions::default().node("server1", "memory:").node("server2", "memory:");
+    options.argument(&format!("--dialect=copa=127.0.0.1:0{door}")).start()
 }
 
 /// Without a token, and without the proxies of this machine.
@@ -44,7 +45,6 @@ async fn ask(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 const ADD: &str = "operation=add&container_pool=p&ip=box.invalid:1";
-const START: &str = "operation=start&container_pool=server1&container_name=ghost";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 async fn roles() {
@@ -56,15 +56,37 @@ async fn roles() {
         let base = server.dialect("copa");
         let (pools, container) = (format!("{base}/REST/pools"), format!("{base}/REST/container"));
         let command = format!("{base}/core/containers_list/api");
-        let post = |url: &str, form: &'static str| client.post(url).header(FORM.0, FORM.1).body(form);
+        let spec =
+            json!({ "name": "web", "image": roadstead_core::memory::PRESET_IMAGE, "command": ["sleep", "3600"] });
+        let _ = server.post_json("/v1/nodes/server1/containers", &spec).await.expect(201);
+        let post = |url: &str, form: String| client.post(url).header(FORM.0, FORM.1).body(form);
         assert_eq!(ask(client.get(&pools)).await.0, may[0], "{door}");
-        let name = if may[1] == 200 { START } else { ADD };
-        let url = if may[1] == 200 { &container } else { &pools };
-        assert_eq!(ask(post(url, name)).await.0, may[1], "{door}");
-        assert_eq!(ask(post(&pools, ADD)).await.0, may[2], "{door}");
-        // The verb is in the body, and it is what counts.
-        let body = json!({ "operation": "start", "container_pool": "server1", "container_name": "ghost" });
-        assert_eq!(ask(client.post(&command).json(&body)).await.0, may[0], "nothing is there to be started");
+        assert_eq!(ask(post(&pools, ADD.to_owned())).await.0, may[2], "{door}");
+        // The verb is in the body, and it is what counts: each does something to a container that is there.
+        let image = roadstead_core::memory::PRESET_IMAGE;
+        for verb in ["start", "freeze", "unfreeze", "stop", "create", "migrate", "delete"] {
+            let name = if verb == "create" { "made" } else { "web" };
+            let form = format!(
+                "operation={verb}&container_pool=server1&container_name={name}&image_type={image}&destination_pool=server2"
+            );
+            let (status, body) = ask(post(&container, form)).await;
+            assert_eq!(status, may[1], "{door} {verb}: {body}");
+            if status == 200 && verb != "migrate" && verb != "delete" {
+                assert!(body["success"].is_string(), "{door} {verb}: {body}");
+            }
+            let body = json!({ "operation": verb, "container_pool": "server1", "container_name": "made", "image_type": "0",
+                "destination_pool": "server2", "cmd": ["true"] });
+            let status = ask(client.post(&command).json(&body)).await.0;
+            // What is not there is told to everybody who may look.
+            assert!(status == may[1] || status == may[0], "{door} {verb}: {status}");
+        }
+        let body = json!({ "operation": "command_execution", "container_pool": "server1", "container_name": "web", "cmd": ["true"] });
+        let is_there = server.get("/v1/nodes/server1/containers/web").await.status == 200;
+        assert_eq!(ask(client.post(&command).json(&body)).await.0, if is_there { may[1] } else { may[0] }, "{door}");
+        if may[1] != 200 {
+            let web = server.get("/v1/nodes/server1/containers/web").await.expect(200).json();
+            assert_eq!(web["state"], "created", "nothing was done: {web}");
+        }
         // A token opens every door, as Bearer or as the password of Basic; a wrong one opens none.
         assert_eq!(ask(client.get(&pools).bearer_auth(server.token())).await.0, 200);
         assert_eq!(ask(client.get(&pools).basic_auth("anybody", Some(server.token()))).await.0, 200);
@@ -113,7 +135,7 @@ async fn pages_of_others() {
     assert_eq!(ask(post().header("host", "evil.example")).await.0, 403);
     assert_eq!(ask(client.get(format!("{base}/REST/pools")).header("host", "evil.example")).await.0, 403);
     let pools = ask(client.get(format!("{base}/REST/pools"))).await.1;
-    assert_eq!(pools["pools"].as_array().map(Vec::len), Some(1), "nothing was added: {pools}");
+    assert_eq!(pools["pools"].as_array().map(Vec::len), Some(2), "nothing was added: {pools}");
     assert_eq!(ask(post().header("origin", format!("http://{host}"))).await.0, 200);
     assert_eq!(ask(post().header("origin", "http://evil.example").bearer_auth(server.token())).await.0, 200);
 }
@@ -123,7 +145,10 @@ async fn browser() {
     let base = server.dialect("copa");
     let page = async |method: &str, path: &str| {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
-        let answer = client().request(method, format!("{base}{path}")).send().await.expect("an answer");
+        // As a browser that presses a button of the page.
+        let request = client().request(method, format!("{base}{path}")).header("origin", base.clone());
+        let answer = request.header("sec-fetch-site", "same-origin").send().await.expect("an answer");
+        assert_eq!(answer.headers()["referrer-policy"], "same-origin", "with less a browser tells no origin");
         let kind = answer.headers()["content-type"].to_str().expect("text").to_owned();
         (answer.status().as_u16(), kind, answer.text().await.expect("a body"))
     };

@@ -33,6 +33,11 @@ impl Refusal {
         self.status
     }
 
+    /// No container of the pool has this name.
+    pub(in crate::dialects) fn no_container() -> Self {
+        Refusal::new("Container matching query does not exist.")
+    }
+
     /// No pool has this name.
     pub(in crate::dialects) fn no_pool() -> Self {
         Refusal::new("Pool matching query does not exist.")
@@ -46,12 +51,8 @@ impl From<Error> for Refusal {
             ErrorKind::PermissionDenied if error.node().is_none() => StatusCode::FORBIDDEN,
             _ => StatusCode::OK,
         };
-        let words = error.message().replace(['\r', '\n'], " ");
-        let text = match error.field() {
-            Some(field) => format!("{field}: {words}"),
-            None => words,
-        };
-        Refusal { text, status }
+        // What is wrong with the input is named in the message.
+        Refusal { text: error.message().replace(['\r', '\n'], " "), status }
     }
 }
 

@@ -25,11 +25,17 @@ impl Known {
     /// The container of this name. As in COPA it is looked up before anything is done to it.
     pub(super) async fn find(app: &App, pool_name: &str, name: &str) -> Result<Self, Refusal> {
         let slot = pool(app, pool_name)?;
-        let mut found: Vec<_> =
-            list(app, &slot).await?.into_iter().filter(|container| container.name == name).collect();
+        let named = |containers: Vec<ContainerSummary>| -> Vec<_> {
+            containers.into_iter().filter(|container| container.name == name).collect()
+        };
+        let mut found = named(list(app, &slot, false).await?);
+        if found.is_empty() {
+            // It may have been made a moment ago, by somebody else than the server.
+            found = named(list(app, &slot, true).await?);
+        }
         match (found.pop(), found.len()) {
             (Some(summary), 0) => Ok(Known { slot, summary }),
-            (None, _) => Err(Refusal::new("Container matching query does not exist.")),
+            (None, _) => Err(Refusal::no_container()),
             (Some(_), more) => {
                 Err(Refusal::new(format!("get() returned more than one Container -- it returned {}!", more + 1)))
             }
@@ -42,9 +48,9 @@ impl Known {
     }
 }
 
-/// The containers of a pool.
-pub(super) async fn list(app: &App, slot: &Arc<NodeSlot>) -> Result<Vec<ContainerSummary>, Refusal> {
-    Ok(containers::items(slot, app.deadline()).await?.iter().map(|item| item.summary().clone()).collect())
+/// The containers of a pool; asked of the engine anew where that is wanted.
+pub(super) async fn list(app: &App, slot: &Arc<NodeSlot>, fresh: bool) -> Result<Vec<ContainerSummary>, Refusal> {
+    Ok(containers::items(slot, app.deadline(), fresh).await?.iter().map(|item| item.summary().clone()).collect())
 }
 
 pub(super) async fn get(app: web::Data<App>, req: HttpRequest) -> HttpResponse {
@@ -56,7 +62,7 @@ async fn tell(app: &App, form: &Form) -> Answer {
     match operation {
         "list_containers" => {
             let mut names: Vec<_> =
-                list(app, &pool(app, pool_name)?).await?.into_iter().map(|container| container.name).collect();
+                list(app, &pool(app, pool_name)?, false).await?.into_iter().map(|container| container.name).collect();
             names.sort_unstable();
             Ok(object(&json!({ "containers": names })))
         }
@@ -82,7 +88,7 @@ async fn act(app: &web::Data<App>, req: &HttpRequest, payload: web::Payload) -> 
         "create" => {
             let alias = form.required("image_type")?;
             let slot = pool(app, pool_name)?;
-            let image = Images::offered(app).await?.aliased(alias)?.clone();
+            let image = Images::offered_for(app, &slot).await?.aliased(alias)?.clone();
             let made = verbs::create(app, req, &slot, name, alias, image, verbs::Start::Yes).await?;
             Ok(object(&with_warning(json!({ "success": "Container created successfully." }), made)))
         }

@@ -59,6 +59,20 @@ impl Images {
         }
     }
 
+    /// Those that a container of `target` can be made of. Where none is configured to have them, its own go first: an alias may mean
+    /// another image on each node, and an image of another kind of engine is of no use there.
+    ///
+    /// # Errors
+    /// As [`Images::offered`].
+    pub(super) async fn offered_for(app: &App, target: &Arc<NodeSlot>) -> Result<Self, Refusal> {
+        if app.dialect(Dialect::Copa).is_some_and(|config| config.image_node.is_some()) {
+            return Images::offered(app).await;
+        }
+        let mut slots = nodes(app);
+        slots.sort_by_key(|slot| slot.name() != target.name());
+        Images::of(app, slots).await
+    }
+
     async fn of(app: &App, slots: Vec<Arc<NodeSlot>>) -> Result<Self, Refusal> {
         let ask = |slot: Arc<NodeSlot>| async move {
             let listed = within(app.deadline(), async { slot.node(app.deadline()).await?.list_images().await }).await;

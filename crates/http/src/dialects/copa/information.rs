@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
 use super::container::Known;
+use super::verbs::of_container;
 use crate::state::{App, within};
 
 /// What COPA says of an engine that does not tell how much processor time a container used.
@@ -47,7 +48,7 @@ pub(super) async fn told(app: &App, known: &Known) -> Result<Information, Refusa
         };
         Ok((details, stats))
     };
-    let (details, stats) = within(app.deadline(), read).await?;
+    let (details, stats) = within(app.deadline(), read).await.map_err(of_container)?;
     Ok(shape(&details, stats.as_ref()))
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use actix_web::{HttpRequest, web};
 use roadstead_core::migration::{MoveSpec, MoveState, Step};
 use roadstead_core::{
-    ContainerSpec, DeleteOptions, Error, ErrorKind, JobSpec, OutputKind, OutputOptions, Result, StopOptions,
+    ContainerSpec, ContainerState, DeleteOptions, Error, ErrorKind, JobSpec, OutputKind, OutputOptions, Result,
+    StopOptions,
 };
 
 use super::answer::Refusal;
@@ -62,10 +63,31 @@ fn target(known: &Known) -> [(&'static str, &str); 2] {
     [("node", known.slot.name()), ("container", known.summary.name.as_str())]
 }
 
+/// What LXD says of a container that is as the verb would leave it, or is in its way. Core's verbs do nothing then, and COPA's clients
+/// are used to being told.
+const fn refused(verb: Verb, state: ContainerState) -> Option<&'static str> {
+    match (verb, state) {
+        (Verb::Start | Verb::Unfreeze, ContainerState::Running) => Some("The container is already running"),
+        (Verb::Stop, ContainerState::Stopped | ContainerState::Created) => Some("The container is already stopped"),
+        (Verb::Freeze, ContainerState::Frozen) => Some("The container is already frozen"),
+        (Verb::Delete, ContainerState::Running | ContainerState::Frozen) => Some("The container is currently running"),
+        _ => None,
+    }
+}
+
+/// A container that went away meanwhile is one that is not there.
+pub(super) fn of_container(error: Error) -> Refusal {
+    if error.kind() == ErrorKind::NotFound { Refusal::no_container() } else { error.into() }
+}
+
 /// Does it.
 pub(super) async fn act(app: &web::Data<App>, req: &HttpRequest, known: &Known, verb: Verb) -> Result<(), Refusal> {
     let container = known.handle(app).await?;
+    let refused = refused(verb, known.summary.state);
     let work = async move {
+        if let Some(words) = refused {
+            return Err(Error::new(ErrorKind::Conflict, words));
+        }
         match verb {
             Verb::Start => container.start().await,
             // COPA's stops are by force.
@@ -75,7 +97,7 @@ pub(super) async fn act(app: &web::Data<App>, req: &HttpRequest, known: &Known, 
             Verb::Delete => container.delete(&DeleteOptions::default()).await,
         }
     };
-    Ok(changing(app, req, Role::Operate, verb.operation(), &target(known), work).await?)
+    changing(app, req, Role::Operate, verb.operation(), &target(known), work).await.map_err(of_container)
 }
 
 /// Makes a container of an image, which is brought to the node where that does not have it. Gives what went wrong after it was made.
@@ -158,6 +180,8 @@ pub(super) struct Ran {
     pub(super) exit_code: i32,
     pub(super) stdout: String,
     pub(super) stderr: String,
+    /// So much of the beginning of both is not there any more.
+    pub(super) dropped_bytes: u64,
 }
 
 /// Runs a command in a container and waits for its end.
@@ -180,14 +204,15 @@ pub(super) async fn run(
         };
         let (stdout, stderr) = within(Duration::from_secs(30), output(&*job)).await?;
         match status.exit_code {
-            Some(exit_code) => Ok(Ran { exit_code, stdout, stderr }),
+            Some(exit_code) => Ok(Ran { exit_code, stdout, stderr, dropped_bytes: status.output_dropped_bytes }),
             None => {
                 let words = format!("the command ended without a code: {}", status.state.name());
                 Err(Error::new(ErrorKind::Unexpected, status.error.unwrap_or(words)))
             }
         }
     };
-    Ok(changing(app, req, Role::Operate, "copa.container.command_execution", &target(known), work).await?)
+    let operation = "copa.container.command_execution";
+    changing(app, req, Role::Operate, operation, &target(known), work).await.map_err(of_container)
 }
 
 async fn output(job: &dyn roadstead_core::Job) -> Result<(String, String)> {

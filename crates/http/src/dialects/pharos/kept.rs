@@ -118,7 +118,7 @@ impl Kept {
     }
 
     /// Forgets a node that was removed, and its containers.
-    pub(super) fn forget(&self, node: &str) {
+    pub(in crate::dialects) fn forget(&self, node: &str) {
         let mut last = lock(&self.last);
         let gone: Vec<Of> = last.documents.keys().filter(|of| of.node == node).cloned().collect();
         for of in gone {

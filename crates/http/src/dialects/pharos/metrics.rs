@@ -174,10 +174,18 @@ async fn node_document(app: &App, slot: &Arc<NodeSlot>) -> Result<Value> {
     }
     let asked = usage.containers.iter().map(|one| async move { (one, details(app, slot, &one.id).await) });
     let asked: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
-    let (mut containers, mut all) = (Vec::new(), Vec::new());
+    let (mut containers, mut all, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (one, details) in asked {
-        // What cannot be told of now has ended, or its node is away, of which the next answer tells.
-        let Ok(details) = details else { continue };
+        let details = match details {
+            // It has ended since the sample, which still has it.
+            Ok(details) if !runs(details.details().summary.state) => continue,
+            Ok(details) => details,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                errors.push(json!({ "Id": one.id, "message": error.message() }));
+                continue;
+            }
+        };
         let own = processes.as_ref().map(|_| by_container.get(one.id.as_str()).map_or(&[][..], Vec::as_slice));
         let (ten, members) = container(host(slot), details.details(), one, own, memory);
         all.push(ten);
@@ -187,6 +195,10 @@ async fn node_document(app: &App, slot: &Arc<NodeSlot>) -> Result<Value> {
     let containers: Vec<Value> = containers.into_iter().map(|(_, container)| container).collect();
     let mut document = Map::new();
     document.insert("Containers".to_owned(), containers.into());
+    if !errors.is_empty() {
+        // An addition: the sums are without these.
+        document.insert("errors".to_owned(), errors.into());
+    }
     document.insert("Host".to_owned(), host(slot).into());
     document.insert("Metrics".to_owned(), all.into_iter().sum::<Ten>().of_many());
     document.insert("_id".to_owned(), id(Kind::NodeMetrics, &[slot.name()]).into());

@@ -149,12 +149,7 @@ pub(super) async fn remove(app: web::Data<App>, req: HttpRequest, payload: web::
             ErrorKind::NotFound => Error::new(ErrorKind::NotFound, NO_RECORD),
             _ => storing(error),
         })?;
-        of_app.dialects.pharos.forget(name);
-        match of_app.records.pharos()?.remove(name).await {
-            // Nothing was said of one that was added otherwise.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            removed => removed.map_err(storing)?,
-        }
+        of_app.dialects.forget(&of_app.records, name).await.map_err(storing)?;
         let members = kept.remove(name).unwrap_or_default();
         Ok(document(host(&slot), &id(Kind::Node, &[name]), members))
     };

@@ -28,7 +28,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(page("/core/welcome").route(web::get().to(welcome)))
         .service(page(LIST).route(web::get().to(overview)))
         .service(page(&format!("{LIST}/new")).route(web::get().to(new)))
-        .service(page(&format!("{LIST}/add")).route(web::post().to(add)))
+        .service(page(&format!("{LIST}/add")).route(web::get().to(new)).route(web::post().to(add)))
         .service(page(&format!("{LIST}/info/{{pool}}/{{container}}")).route(web::get().to(info)))
         .service(page(&format!("{LIST}/console/{{pool}}/{{container}}")).route(web::get().to(console)))
         .service(
@@ -75,7 +75,7 @@ async fn welcome(req: HttpRequest) -> HttpResponse {
 /// The list, with what came of something above it.
 async fn listed(app: &App, req: &HttpRequest, alert: Option<&str>) -> HttpResponse {
     let ask = |slot: std::sync::Arc<NodeSlot>| async move {
-        let containers = list(app, &slot).await.map_err(|refusal| refusal.text().to_owned());
+        let containers = list(app, &slot, false).await.map_err(|refusal| refusal.text().to_owned());
         Rows { pool: slot.name().to_owned(), containers }
     };
     let rows = futures_util::future::join_all(nodes(app).into_iter().map(ask)).await;
@@ -188,7 +188,7 @@ async fn add(app: web::Data<App>, req: HttpRequest, payload: web::Payload) -> Ht
         let form = Body::read(&app, &req, &mut payload.into_inner()).await?.form()?;
         let [name, server, alias] = form.all(["name", "server", "image"])?;
         let slot = pool(&app, server)?;
-        let image = Images::offered(&app).await?.aliased(alias)?.clone();
+        let image = Images::offered_for(&app, &slot).await?.aliased(alias)?.clone();
         let warning = verbs::create(&app, &req, &slot, name, alias, image, Start::Yes).await?;
         Ok(warning.unwrap_or_else(|| "Container created successfully.".to_owned()))
     };

@@ -54,7 +54,7 @@ fn status(state: ContainerState) -> &'static str {
 }
 
 async fn shown(slot: &Arc<NodeSlot>) -> Result<Vec<ShownContainer>> {
-    let items = within(WAIT, containers::items(slot, WAIT)).await?;
+    let items = within(WAIT, containers::items(slot, WAIT, false)).await?;
     let mut containers: Vec<_> = items
         .iter()
         .map(|item| item.summary())

@@ -13,10 +13,11 @@ impl<'a> Fields<'a> {
         self.0.get(name).unwrap_or_default()
     }
 
-    /// A number that is finite.
+    /// A number that is finite, and small enough for sums of it to be so, too.
     pub(super) fn number(self, name: &str) -> Result<f64> {
-        let number = self.given(name).trim().parse::<f64>().ok().filter(|number| number.is_finite());
-        number.ok_or_else(|| Error::invalid(name, "must be a finite number"))
+        const MAX: f64 = 1e15;
+        let number = self.given(name).trim().parse::<f64>().ok().filter(|number| number.abs() <= MAX);
+        number.ok_or_else(|| Error::invalid(name, "must be a finite number, of at most 1e15"))
     }
 
     /// A whole number that is not negative.
