@@ -414,7 +414,7 @@ fn request(dice: &mut Dice, target: &Target) -> (Vec<u8>, bool) {
         }
         let end = dice.pick(&["0\r\n\r\n", "zz\r\n", ""]);
         request.extend(end.as_bytes());
-        (request, !end.is_empty())
+        (request, end.starts_with("0\r"))
     } else {
         let length = if dice.one_in(40) { body.len() * 2 + 7 } else { body.len() };
         let is_whole = length == body.len();
