@@ -317,12 +317,8 @@ enum Network {
 impl Cgroup {
     /// What the network of its main process carried, the loopback included; nothing when that has ended.
     pub(super) fn traffic(&self) -> Option<NamespaceTraffic> {
-        let mut buffer = Buffer::default();
-        let all = match Network::of(self.pid) {
-            Network::Own(file) => nics(file.read(&mut buffer).ok()?),
-            Network::Machine => nics(&std::fs::read("/proc/self/net/dev").ok()?),
-            Network::Unknown => return None,
-        };
+        // The file is that of the namespace that the process is in, whose ever it is.
+        let all = nics(&std::fs::read(format!("/proc/{}/net/dev", self.pid)).ok()?);
         Some(traffic(all.iter().map(|nic| (nic.received_bytes, nic.sent_bytes))))
     }
 }

@@ -84,6 +84,8 @@ families! {
     C_SWAP Gauge "container_memory_swap_bytes" "bytes": "Swap.";
     C_RSS Gauge "container_memory_rss_bytes" "bytes": "Memory that no file backs.";
     C_CACHE Gauge "container_memory_cache_bytes" "bytes": "Page cache.";
+    C_PEAK Gauge "container_memory_peak_bytes" "bytes": "The most memory that it had.";
+    C_SWAP_PEAK Gauge "container_memory_swap_peak_bytes" "bytes": "The most swap that it had.";
     C_OOM Counter "container_oom_kills": "Processes that the kernel ended for want of memory.";
     C_READ Counter "container_block_read_bytes" "bytes": "Read from block devices.";
     C_WRITTEN Counter "container_block_written_bytes" "bytes": "Written to block devices.";

@@ -95,7 +95,7 @@ fn of_container(node: &str, id: &str, container: &ContainerUsage) -> Vec<Sample>
         let all = stats.networks.iter().map(of).fold(0_u64, u64::saturating_add);
         (!stats.networks.is_empty()).then_some(Number::Whole(all))
     };
-    let told: [(&'static Family, Option<Number>); 25] = [
+    let told: [(&'static Family, Option<Number>); 27] = [
         (&of::C_CPU, real(Some(stats.cpu.total_seconds))),
         (&of::C_CPU_USER, real(stats.cpu.user_seconds)),
         (&of::C_CPU_SYSTEM, real(stats.cpu.system_seconds)),
@@ -108,6 +108,8 @@ fn of_container(node: &str, id: &str, container: &ContainerUsage) -> Vec<Sample>
         (&of::C_SWAP, whole(stats.memory.swap_bytes)),
         (&of::C_RSS, whole(stats.memory.rss_bytes)),
         (&of::C_CACHE, whole(stats.memory.cache_bytes)),
+        (&of::C_PEAK, whole(stats.memory.peak_bytes)),
+        (&of::C_SWAP_PEAK, whole(stats.memory.swap_peak_bytes)),
         (&of::C_OOM, whole(stats.memory.oom_kills)),
         (&of::C_READ, whole(io.map(|io| io.read_bytes))),
         (&of::C_WRITTEN, whole(io.map(|io| io.written_bytes))),

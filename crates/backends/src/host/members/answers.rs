@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use roadstead_core::usage::{self, ContainerUsage, HistoryOf, HistoryOptions, UsageHistory, UsageSeries};
+use roadstead_core::usage::{
+    self, ContainerUsage, HistoryOf, HistoryOptions, NamespaceTraffic, UsageHistory, UsageSeries,
+};
 use roadstead_core::{
     Capability, ContainerStats, Error, ErrorKind, NodeUsage, Process, ProcessOptions, Result, UsageOptions,
 };
@@ -14,6 +16,11 @@ use crate::host::process::Reader;
 use crate::host::sampler::Sample;
 
 pub(super) type Ours = HashMap<Arc<str>, Arc<Member>>;
+
+/// What the network of a container carried, by the kernel's own file.
+async fn traffic_of(owner: &impl Owner, id: &str) -> Option<NamespaceTraffic> {
+    owner.cgroup(id).await.ok().flatten()?.traffic()
+}
 
 impl Members {
     /// U10 to U14.
@@ -30,7 +37,14 @@ impl Members {
         sample: &Sample,
         options: &UsageOptions,
     ) -> Result<NodeUsage> {
-        let Some(ours) = self.ours(owner, sample).await? else { return self.polled.usage(owner, options).await };
+        let Some(ours) = self.ours(owner, sample).await? else {
+            // None of its containers is in the sample: the engine is asked, which does not tell of the loopback.
+            let mut usage = self.polled.usage(owner, options).await?;
+            for told in &mut usage.containers {
+                told.namespace = traffic_of(owner, &told.id).await;
+            }
+            return Ok(usage);
+        };
         let mut usage = NodeUsage::at(owner.name(), sample.observed_at);
         usage.sampling = Some(sample.sampling);
         if options.containers.is_empty() {
@@ -61,8 +75,7 @@ impl Members {
                     let stats = now(owner, &member.id).await?;
                     let mut told = ContainerUsage::new(&member.id, &member.name, stats);
                     // The engine does not tell of it, and a number that only grows must not begin with less.
-                    let group = owner.cgroup(&member.id).await.ok().flatten();
-                    told.namespace = group.and_then(|group| group.traffic());
+                    told.namespace = traffic_of(owner, &member.id).await;
                     all.push((told, None));
                 }
             }

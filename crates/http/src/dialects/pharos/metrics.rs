@@ -181,6 +181,8 @@ async fn node_document(app: &App, slot: &Arc<NodeSlot>) -> Result<Value> {
             Ok(details) if !runs(details.details().summary.state) => continue,
             Ok(details) => details,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            // The numbers are the kernel's, and the engine is away: what was told last is whole.
+            Err(error) if is_away(&error) => return Err(error),
             Err(error) => {
                 errors.push(json!({ "Id": one.id, "message": error.message() }));
                 continue;
