@@ -91,6 +91,8 @@ families! {
     C_WRITTEN Counter "container_block_written_bytes" "bytes": "Written to block devices.";
     C_RECEIVED Counter "container_network_received_bytes" "bytes": "Received by all interfaces.";
     C_SENT Counter "container_network_sent_bytes" "bytes": "Sent by all interfaces.";
+    C_NAMESPACE_RECEIVED Counter "container_network_namespace_received_bytes" "bytes": "Received in the network namespace, the loopback included.";
+    C_NAMESPACE_SENT Counter "container_network_namespace_sent_bytes" "bytes": "Sent in the network namespace, the loopback included.";
     C_PACKETS_RECEIVED Counter "container_network_received_packets": "Packets received by all interfaces.";
     C_PACKETS_SENT Counter "container_network_sent_packets": "Packets sent by all interfaces.";
     C_RECEIVE_ERRORS Counter "container_network_receive_errors": "Errors of all interfaces on receiving.";

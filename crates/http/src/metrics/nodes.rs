@@ -95,7 +95,7 @@ fn of_container(node: &str, id: &str, container: &ContainerUsage) -> Vec<Sample>
         let all = stats.networks.iter().map(of).fold(0_u64, u64::saturating_add);
         (!stats.networks.is_empty()).then_some(Number::Whole(all))
     };
-    let told: [(&'static Family, Option<Number>); 27] = [
+    let told: [(&'static Family, Option<Number>); 29] = [
         (&of::C_CPU, real(Some(stats.cpu.total_seconds))),
         (&of::C_CPU_USER, real(stats.cpu.user_seconds)),
         (&of::C_CPU_SYSTEM, real(stats.cpu.system_seconds)),
@@ -115,6 +115,8 @@ fn of_container(node: &str, id: &str, container: &ContainerUsage) -> Vec<Sample>
         (&of::C_WRITTEN, whole(io.map(|io| io.written_bytes))),
         (&of::C_RECEIVED, sum(|network| network.received_bytes)),
         (&of::C_SENT, sum(|network| network.sent_bytes)),
+        (&of::C_NAMESPACE_RECEIVED, whole(container.namespace.map(|namespace| namespace.received_bytes))),
+        (&of::C_NAMESPACE_SENT, whole(container.namespace.map(|namespace| namespace.sent_bytes))),
         (&of::C_PACKETS_RECEIVED, sum(|network| network.received_packets)),
         (&of::C_PACKETS_SENT, sum(|network| network.sent_packets)),
         (&of::C_RECEIVE_ERRORS, sum(|network| network.receive_errors)),
