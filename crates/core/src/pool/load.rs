@@ -52,6 +52,29 @@ impl MemberLoad {
     pub fn new(node: impl Into<String>) -> Self {
         MemberLoad { node: node.into(), ..MemberLoad::default() }
     }
+
+    /// Whether it bears too much. What makes no sense counts as not measured.
+    #[must_use]
+    pub fn is_over(&self, options: &ReliefOptions) -> bool {
+        self.strain(options).is_some()
+    }
+
+    fn value(&self, measure: Measure) -> Option<f64> {
+        let value = match measure {
+            Measure::Cpu => self.cpu_percent,
+            Measure::Latency => self.latency_ms,
+        };
+        value.filter(|value| value.is_finite() && *value >= 0.0)
+    }
+
+    /// The first measure that it is over, and by what.
+    fn strain(&self, options: &ReliefOptions) -> Option<(Measure, f64)> {
+        let over = |measure: &Measure| {
+            let value = self.value(*measure).filter(|value| *value > measure.threshold(options))?;
+            Some((*measure, value))
+        };
+        options.criterion.measures().iter().find_map(over)
+    }
 }
 
 /// What a container uses.
@@ -83,7 +106,24 @@ enum Measure {
     Latency,
 }
 
+impl Criterion {
+    fn measures(self) -> &'static [Measure] {
+        match self {
+            Criterion::Cpu => &[Measure::Cpu],
+            Criterion::Latency => &[Measure::Latency],
+            Criterion::CpuOrLatency => &[Measure::Cpu, Measure::Latency],
+        }
+    }
+}
+
 impl Measure {
+    fn threshold(self, options: &ReliefOptions) -> f64 {
+        match self {
+            Measure::Cpu => options.cpu_percent,
+            Measure::Latency => options.latency_ms,
+        }
+    }
+
     fn told(self, value: f64) -> String {
         match self {
             Measure::Cpu => format!("cpu {value:.1} %"),
@@ -120,10 +160,7 @@ impl<'a> Outlook<'a> {
     }
 
     fn threshold(&self, measure: Measure) -> f64 {
-        match measure {
-            Measure::Cpu => self.options.cpu_percent,
-            Measure::Latency => self.options.latency_ms,
-        }
+        measure.threshold(self.options)
     }
 
     /// What a member may bear with something more: enough below the threshold that it is not over it in a moment.
@@ -132,27 +169,11 @@ impl<'a> Outlook<'a> {
     }
 
     fn measures(&self) -> &'static [Measure] {
-        match self.options.criterion {
-            Criterion::Cpu => &[Measure::Cpu],
-            Criterion::Latency => &[Measure::Latency],
-            Criterion::CpuOrLatency => &[Measure::Cpu, Measure::Latency],
-        }
-    }
-
-    fn value(load: &MemberLoad, measure: Measure) -> Option<f64> {
-        match measure {
-            Measure::Cpu => load.cpu_percent,
-            Measure::Latency => load.latency_ms,
-        }
+        self.options.criterion.measures()
     }
 
     fn strain(&self, node: &str) -> Option<(Measure, f64)> {
-        let load = self.loads.get(node)?;
-        let over = |measure: &Measure| {
-            let value = Self::value(load, *measure).filter(|value| *value > self.threshold(*measure))?;
-            Some((*measure, value))
-        };
-        self.measures().iter().find_map(over)
+        self.loads.get(node)?.strain(self.options)
     }
 
     /// Why a member is over its measure; none when it is not.
@@ -251,7 +272,7 @@ impl<'a> Outlook<'a> {
             Measure::Cpu => cores_percent / f64::from(load.cpus.unwrap_or(1).max(1)),
             Measure::Latency => 0.0,
         };
-        Some(Self::value(load, measure)? + more)
+        Some(load.value(measure)? + more)
     }
 
     /// What comes is counted before it is there, so that not all go to the same member.

@@ -107,8 +107,8 @@ pub struct Strained {
 pub(super) async fn plan(members: &[Member], loads: &[MemberLoad], options: &ReliefOptions) -> Result<Relief> {
     options.validate()?;
     let until = until(options.deadline);
-    let loads: Vec<_> = loads.iter().filter(|load| members.iter().any(|member| member.name() == load.node)).collect();
-    let loads: Vec<MemberLoad> = loads.into_iter().cloned().collect();
+    let is_member = |load: &&MemberLoad| members.iter().any(|member| member.name() == load.node);
+    let loads: Vec<MemberLoad> = loads.iter().filter(is_member).cloned().collect();
     let mut outlook = Outlook::new(&loads, options);
     let mut relief = Relief::default();
     let strained: Vec<_> =

@@ -123,11 +123,7 @@ async fn relief(
     }));
     let mut loads = loads.await;
     let options = configuration.options(criterion);
-    let is_over = |load: &MemberLoad| {
-        load.cpu_percent.is_some_and(|cpu| criterion != Criterion::Latency && cpu > options.cpu_percent)
-            || load.latency_ms.is_some_and(|latency| criterion != Criterion::Cpu && latency > options.latency_ms)
-    };
-    if !loads.iter().any(is_over) {
+    if !loads.iter().any(|load| load.is_over(&options)) {
         // No engine is asked for nothing.
         return Ok((found, Vec::new()));
     }
@@ -142,7 +138,7 @@ async fn relief(
     }
     join_all(loads.iter_mut().map(|load| {
         let node = pool.iter().find(|member| member.name() == load.node).map(|member| Arc::clone(&member.node));
-        let over = is_over(load);
+        let over = load.is_over(&options);
         async move {
             let Some(node) = node else { return };
             load.cpus = within(NODE_WAIT, node.info()).await.ok().and_then(|info| info.cpus);
