@@ -134,6 +134,15 @@ fn answered_for(dialect: Option<Dialect>, problem: Problem) -> ActixError {
     }
 }
 
+/// What an answer said beside its body, for the one in its place.
+fn keep_headers(new: &mut HttpResponse, old: &HttpResponse) {
+    for (name, value) in old.headers() {
+        if !new.headers().contains_key(name) && *name != header::CONTENT_LENGTH && *name != header::CONTENT_ENCODING {
+            new.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+}
+
 /// For the access log.
 fn keep_problem(response: &mut HttpResponse, problem: Problem) {
     response.extensions_mut().insert(problem);
@@ -154,11 +163,7 @@ fn in_dialect(dialect: Dialect, response: ServiceResponse<BoxBody>) -> ServiceRe
     };
     let (request, old) = response.into_parts();
     let mut new = dialects::render(dialect, &problem);
-    for (name, value) in old.headers() {
-        if !new.headers().contains_key(name) && *name != header::CONTENT_LENGTH && *name != header::CONTENT_ENCODING {
-            new.headers_mut().append(name.clone(), value.clone());
-        }
-    }
+    keep_headers(&mut new, &old);
     keep_problem(&mut new, problem);
     ServiceResponse::new(request, new)
 }
@@ -173,11 +178,7 @@ fn as_problem(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResp
     let problem = problem.with_request_id(&id.0);
     let (request, old) = response.into_parts();
     let mut new: HttpResponse = problem.error_response();
-    for (name, value) in old.headers() {
-        if !new.headers().contains_key(name) && *name != header::CONTENT_LENGTH && *name != header::CONTENT_ENCODING {
-            new.headers_mut().append(name.clone(), value.clone());
-        }
-    }
+    keep_headers(&mut new, &old);
     if old.headers().get_all(header::WWW_AUTHENTICATE).count() > 1 {
         new.headers_mut().remove(header::WWW_AUTHENTICATE);
         for value in old.headers().get_all(header::WWW_AUTHENTICATE) {

@@ -120,11 +120,23 @@ impl App {
 /// # Errors
 /// What the call says, or `DeadlineExceeded`.
 pub(crate) async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+    answered("the engine", deadline, call).await
+}
+
+/// The same for calls that the store answers.
+///
+/// # Errors
+/// What the call says, or `DeadlineExceeded`.
+pub(crate) async fn stored_within<T>(deadline: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+    answered("the store", deadline, call).await
+}
+
+async fn answered<T>(who: &str, deadline: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(deadline, call).await {
         Ok(result) => result,
         Err(_) => Err(Error::new(
             ErrorKind::DeadlineExceeded,
-            format!("the engine did not answer within {} s", deadline.as_secs_f64()),
+            format!("{who} did not answer within {} s", deadline.as_secs_f64()),
         )),
     }
 }

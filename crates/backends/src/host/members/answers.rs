@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use roadstead_core::usage::{
     self, ContainerUsage, HistoryOf, HistoryOptions, NamespaceTraffic, UsageHistory, UsageSeries,
 };
@@ -40,9 +41,8 @@ impl Members {
         let Some(ours) = self.ours(owner, sample).await? else {
             // None of its containers is in the sample: the engine is asked, which does not tell of the loopback.
             let mut usage = self.polled.usage(owner, options).await?;
-            for told in &mut usage.containers {
-                told.namespace = traffic_of(owner, &told.id).await;
-            }
+            let traffic = join_all(usage.containers.iter().map(|told| traffic_of(owner, &told.id))).await;
+            usage.containers.iter_mut().zip(traffic).for_each(|(told, traffic)| told.namespace = traffic);
             return Ok(usage);
         };
         let mut usage = NodeUsage::at(owner.name(), sample.observed_at);

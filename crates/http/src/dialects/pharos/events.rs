@@ -6,9 +6,8 @@ use actix_web::{HttpRequest, web};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use roadstead_core::{Error, ErrorKind, Event, Result};
+use roadstead_core::{Error, Event, Result};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::answer::{self, Query, store_away};
 use super::hosts::host;
@@ -16,7 +15,7 @@ use super::words::Wanted;
 use crate::auth::{Role, require};
 use crate::journal::{Cursor, Item, JournalEvent, Told, told};
 use crate::problem::Answer;
-use crate::state::App;
+use crate::state::{App, stored_within};
 use crate::stream::{self as wire, Wire};
 
 fn wanted(query: &Query) -> Wanted {
@@ -62,8 +61,7 @@ pub(super) async fn list(app: web::Data<App>, req: HttpRequest) -> Answer {
     require(&req, Role::Read, "pharos.events.list")?;
     let query = Query::of(&req)?;
     let part = query.part()?;
-    let late = || Error::new(ErrorKind::DeadlineExceeded, "the store does not answer");
-    let kept = timeout(app.deadline(), kept(&app, &wanted(&query))).await.unwrap_or_else(|_| Err(late()));
+    let kept = stored_within(app.deadline(), kept(&app, &wanted(&query))).await;
     let events = part.of(kept.map_err(|error| store_away(&error))?);
     Ok(answer::readable(&json!({ "events": events, "n": events.len() })))
 }

@@ -10,7 +10,6 @@ use roadstead_core::{
     ContainerDetails, Error, ErrorKind, Node, Process, ProcessOptions, Result, Timestamp, UsageOptions,
 };
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
 
 use super::answer::{self, Query, missing, time};
 use super::hosts::{self, host};
@@ -24,7 +23,7 @@ use crate::auth::{Role, require};
 use crate::dialects::nodes;
 use crate::nodes::NodeSlot;
 use crate::problem::{Answer, Problem};
-use crate::state::App;
+use crate::state::{App, within};
 
 /// So many containers are asked about at once.
 const AT_ONCE: usize = 16;
@@ -33,7 +32,7 @@ pub(super) async fn of_node(app: web::Data<App>, req: HttpRequest, path: web::Pa
     require(&req, Role::Read, "pharos.nodes.metrics")?;
     let slot = hosts::find(&app, &path).ok_or_else(|| missing(format!("Not Found Record: no host {}", *path)))?;
     let of = Of::node(slot.name());
-    let made = timeout(app.deadline(), node_document(&app, &slot)).await.unwrap_or_else(|_| Err(late(&app)));
+    let made = within(app.deadline(), node_document(&app, &slot)).await;
     told(&app, of, made)
 }
 
@@ -44,16 +43,9 @@ pub(super) async fn of_container(app: web::Data<App>, req: HttpRequest, path: we
     let of = Of::container(slot.name(), &id);
     let made = match away {
         Some(error) => Err(error),
-        None => {
-            let made = timeout(app.deadline(), container_document(&app, &slot, &id)).await;
-            made.unwrap_or_else(|_| Err(late(&app)))
-        }
+        None => within(app.deadline(), container_document(&app, &slot, &id)).await,
     };
     told(&app, of, made)
-}
-
-fn late(app: &App) -> Error {
-    Error::new(ErrorKind::DeadlineExceeded, format!("no answer within {} s", app.deadline().as_secs_f64()))
 }
 
 /// Tells what was made, and keeps it; of a node that does not answer, what was kept.

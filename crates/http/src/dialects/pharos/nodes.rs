@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::join_all;
-use roadstead_core::{ContainerFilter, Error, ErrorKind, Result};
+use roadstead_core::{Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
@@ -16,11 +16,12 @@ use super::ids::{Kind, id};
 use super::inspect::runs;
 use super::registered::{Named, Registered, STORE_DEADLINE, document};
 use crate::auth::{Role, require};
+use crate::containers;
 use crate::dialects::{Address, Dialect, changing, nodes};
 use crate::nodes::{NodeSlot, NodeSource};
 use crate::precondition::IfMatch;
 use crate::problem::{Answer, Problem};
-use crate::state::App;
+use crate::state::{App, stored_within};
 
 /// How long a node has to say what runs on it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,9 +45,7 @@ fn told(error: Error) -> Problem {
 /// What was said of all hosts, by the names of their nodes. Whatever keeps it from being read, the store is no use.
 async fn registered(app: &App) -> Result<BTreeMap<String, Map<String, Value>>> {
     let read = async { app.records.pharos()?.all().await };
-    let silent = || Error::new(ErrorKind::DeadlineExceeded, "the store does not answer");
-    let read = timeout(STORE_DEADLINE, read).await.unwrap_or_else(|_| Err(silent()));
-    let (all, _) = read.map_err(|error| error.with_context(STORE, "away"))?;
+    let (all, _) = stored_within(STORE_DEADLINE, read).await.map_err(|error| error.with_context(STORE, "away"))?;
     // What makes no sense is as if nothing had been said.
     let sound = all.into_iter().filter_map(|(node, kept)| Some((node, kept.ok()?.value.members)));
     Ok(sound.collect())
@@ -56,13 +55,8 @@ async fn registered(app: &App) -> Result<BTreeMap<String, Map<String, Value>>> {
 async fn look(slot: &Arc<NodeSlot>) -> Option<(usize, bool)> {
     let look = async {
         let node = slot.node(LOOK).await.ok()?;
-        let count = match slot.mirror().read(LOOK).await {
-            Ok(view) => view.snapshot.iter().filter(|item| runs(item.summary().state)).count(),
-            Err(_) => {
-                let all = node.list_containers(&ContainerFilter::all()).await.ok()?;
-                all.iter().filter(|container| runs(container.state)).count()
-            }
-        };
+        let items = containers::items(slot, LOOK, false).await.ok()?;
+        let count = items.iter().filter(|item| runs(item.summary().state)).count();
         Some((count, node.capabilities().usage))
     };
     timeout(LOOK, look).await.ok().flatten()
@@ -149,7 +143,10 @@ pub(super) async fn remove(app: web::Data<App>, req: HttpRequest, payload: web::
             ErrorKind::NotFound => Error::new(ErrorKind::NotFound, NO_RECORD),
             _ => storing(error),
         })?;
-        of_app.dialects.forget(&of_app.records, name).await.map_err(storing)?;
+        // The node is removed by now: that something of it is left is no failure.
+        if let Err(error) = of_app.dialects.forget(&of_app.records, name).await {
+            tracing::warn!(node = name, %error, "what was kept of a node that is removed stays");
+        }
         let members = kept.remove(name).unwrap_or_default();
         Ok(document(host(&slot), &id(Kind::Node, &[name]), members))
     };

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use roadstead_core::mirror::Details;
-use roadstead_core::{ContainerFilter, ContainerSummary, Error, ErrorKind, Result};
-use tokio::time::timeout;
+use roadstead_core::mirror::{Details, Item};
+use roadstead_core::{ContainerSummary, Error, ErrorKind, Result};
 
+use crate::containers;
 use crate::nodes::NodeSlot;
 use crate::state::App;
 
@@ -27,26 +27,16 @@ pub(super) struct Listed {
 pub(super) async fn listed(app: &App, slots: Vec<Arc<NodeSlot>>) -> Vec<Listed> {
     let deadline = app.deadline();
     join_all(slots.into_iter().map(|slot| async move {
-        match timeout(deadline, list(&slot, deadline)).await.unwrap_or_else(|_| Err(silent(deadline))) {
-            Ok(containers) => Listed { slot, containers, away: None },
+        let summary = |item: &Arc<Item>| item.summary().clone();
+        match containers::items(&slot, deadline, false).await {
+            Ok(items) => Listed { slot, containers: items.iter().map(summary).collect(), away: None },
             Err(error) => {
-                let containers = slot.mirror().snapshot().iter().map(|item| item.summary().clone()).collect();
+                let containers = slot.mirror().snapshot().iter().map(summary).collect();
                 Listed { slot, containers, away: Some(error) }
             }
         }
     }))
     .await
-}
-
-async fn list(slot: &Arc<NodeSlot>, deadline: Duration) -> Result<Vec<ContainerSummary>> {
-    if let Ok(view) = slot.mirror().read(deadline).await {
-        return Ok(view.snapshot.iter().map(|item| item.summary().clone()).collect());
-    }
-    slot.node(deadline).await?.list_containers(&ContainerFilter::all()).await
-}
-
-fn silent(deadline: Duration) -> Error {
-    Error::new(ErrorKind::DeadlineExceeded, format!("no answer within {} s", deadline.as_secs_f64()))
 }
 
 /// Everything that is told of a container.

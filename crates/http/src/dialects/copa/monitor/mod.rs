@@ -11,7 +11,7 @@ mod measured;
 mod records;
 
 use actix_web::{HttpResponse, web};
-use roadstead_core::{Error, ErrorKind, Result};
+use roadstead_core::Result;
 use serde_json::json;
 
 use self::configuration::{Configuration, Configurations};
@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::dialects::{Dialect, nodes};
 use crate::records::Records;
 use crate::series::Series;
-use crate::state::App;
+use crate::state::{App, stored_within};
 
 /// What the monitor API keeps.
 #[derive(Debug)]
@@ -128,11 +128,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 /// # Errors
 /// What the call says, or `DeadlineExceeded`.
 async fn stored<T>(app: &App, call: impl Future<Output = Result<T>>) -> Result<T> {
-    let deadline = app.deadline();
-    tokio::time::timeout(deadline, call).await.unwrap_or_else(|_| {
-        let words = format!("the store did not answer within {} s", deadline.as_secs_f64());
-        Err(Error::new(ErrorKind::DeadlineExceeded, words))
-    })
+    stored_within(app.deadline(), call).await
 }
 
 /// Whether a pool has this name.
