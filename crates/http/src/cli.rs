@@ -9,7 +9,7 @@ use roadstead_core::{Error, Result};
 
 use crate::alerts::{self, AlertConfig};
 use crate::config::{Config, Layer, LogFormat, NodeConfig, StoreConfig};
-use crate::dialects::DialectConfig;
+use crate::dialects::{self, DialectConfig};
 
 /// One API over every container engine.
 #[derive(Debug, Parser)]
@@ -261,7 +261,7 @@ impl Serve {
 /// default, from the definitions themselves.
 #[must_use]
 pub fn reference() -> String {
-    let mut text = String::from(REFERENCE_HEAD);
+    let mut text = format!("{REFERENCE_HEAD}{}{REFERENCE_TAIL}", dialects::reference());
     // Both depend on the user; the text says how.
     let config = Config { state_dir: PathBuf::new(), key_file: PathBuf::new(), ..Config::default() };
     let defaults = serde_json::to_value(&config).unwrap_or_default();
@@ -343,32 +343,9 @@ after at most sixteen times as long. A node is asked five times within the short
 rule's time and one question later. A node that is removed clears its alerts. Of servers that share a store, only the one that watches a
 node raises alerts on it, by its own rules: give all of them the same. A rule may name a node that is added later: `--check`
 and the log warn of names that no node has.
+";
 
-## Dialects
-
-The APIs of older systems, which are off unless named; [dialects](dialects/README.md) says what they are. Each is below its name on
-the main listener (`/pharos`, `/copa`), where callers need the token, and with an address on a listener of its own, where the paths
-are the old ones. In the file:
-
-```toml
-[[dialects]]
-name = \"copa\"
-listen = \"127.0.0.1:8000\"
-anonymous = \"operate\"
-node_uri = \"lxd+https://{host}:8443?trust=first-use\"
-certificate = \"/etc/roadstead/lxd.crt\"
-key = \"/etc/roadstead/lxd.key\"
-```
-
-| key | is |
-|---|---|
-| `anonymous` | what callers may do who give no token, on the dialect's own listener: `read`; `operate`, which does something to containers, too; `admin`, which adds and removes nodes, too. Nothing when absent. On loopback addresses only |
-| `anonymous_remote` | `true`: on other addresses, too. Those need TLS in any case |
-| `node_uri` | URI of the nodes that clients add, with `{host}` once, where the address goes that they give: `docker+tcp://{host}:2375` for pharos, `lxd+https://{host}:8443?trust=first-use` for COPA when absent |
-| `certificate`, `key`, `authority` | files for the TLS connections to those nodes, PEM |
-| `json_bodies` | of COPA: `false`: JSON bodies are not read where COPA reads forms |
-| `image_node` | of COPA: the node whose images are offered; those of all nodes when absent |
-
+const REFERENCE_TAIL: &str = "
 ## Which engines are found
 
 Without `--node` and without `[nodes]`, the engines of this machine are found as their own clients find them, by the

@@ -48,6 +48,21 @@ pub struct DialectConfig {
     pub image_node: Option<String>,
 }
 
+/// The keys beside the name and the address, and what each is, for documentation and errors.
+pub(super) const KEYS: [(&str, &str); 8] = [
+    (
+        "anonymous",
+        "what callers may do who give no token, on the dialect's own listener: `read`; `operate`, which does something to containers, too; `admin`, which adds and removes nodes, too. Nothing when absent. On loopback addresses only",
+    ),
+    ("anonymous_remote", "`true`: on other addresses, too. Those need TLS in any case"),
+    ("node_uri", "URI of the nodes that clients add, with `{host}` once, where the address goes that they give"),
+    ("certificate", "client certificate chain for the TLS connections to those nodes, PEM"),
+    ("key", "its key, PEM"),
+    ("authority", "certificate authority of those nodes, PEM"),
+    ("json_bodies", "`false`: JSON bodies are not read where the old system reads forms only"),
+    ("image_node", "the node whose images are offered; those of all nodes when absent"),
+];
+
 const fn yes() -> bool {
     true
 }
@@ -98,7 +113,8 @@ impl DialectConfig {
         let socket = |address: &str| address.parse().map_err(|_| "the address is not IP:PORT".to_owned());
         config.listen = address.map(socket).transpose()?;
         for part in parts {
-            let (key, value) = part.split_once('=').ok_or_else(|| format!("{part:?} is not KEY=VALUE"))?;
+            // Nothing of it is repeated: it may be the rest of a password with a comma in it.
+            let (key, value) = part.split_once('=').ok_or("what is behind a comma must be KEY=VALUE")?;
             let text = || Some(value.to_owned());
             let truth = || value.parse().map_err(|_| format!("{key} is neither true nor false"));
             match key {
@@ -110,11 +126,7 @@ impl DialectConfig {
                 "key" => config.key = Some(value.into()),
                 "authority" => config.authority = Some(value.into()),
                 "image_node" => config.image_node = text(),
-                _ => {
-                    return Err(format!(
-                        "there is no key {key:?}; there are anonymous, anonymous_remote, node_uri, certificate, key, authority, json_bodies and image_node"
-                    ));
-                }
+                _ => return Err(format!("there is no such key; there are {}", KEYS.map(|(key, _)| key).join(", "))),
             }
         }
         Ok(config)
@@ -209,6 +221,10 @@ mod tests {
         assert_eq!((read.name, read.listen), (Dialect::Copa, Some("127.0.0.1:8000".parse().unwrap())));
         assert_eq!((read.anonymous, read.image_node.as_deref()), (Some(Role::Operate), Some("a")));
         check(&[read, DialectConfig::parse("pharos").unwrap()], false).unwrap();
+        for (key, _) in KEYS {
+            let value = if key == "anonymous" { "read" } else { "true" };
+            DialectConfig::parse(&format!("copa,{key}={value}")).unwrap();
+        }
         for bad in [
             "",
             "docker",

@@ -87,6 +87,41 @@ impl std::fmt::Display for Dialect {
     }
 }
 
+/// The part of the configuration's reference that is about dialects.
+pub(crate) fn reference() -> String {
+    let mut text = REFERENCE_HEAD.to_owned();
+    for (key, words) in config::KEYS {
+        text.push_str(&format!("| `{key}` | {words} |\n"));
+    }
+    text.push_str("\n`node_uri` when absent:");
+    for dialect in Dialect::ALL {
+        text.push_str(&format!("\n* `{}`: `{}`", dialect.name(), dialect.default_node_uri()));
+    }
+    text.push('\n');
+    text
+}
+
+const REFERENCE_HEAD: &str = "
+## Dialects
+
+The APIs of older systems, which are off unless named; [dialects](dialects/README.md) says what they are. Each is below its name on
+the main listener (`/pharos`, `/copa`), where callers need the token, and with an address on a listener of its own, where the paths
+are the old ones. In the file:
+
+```toml
+[[dialects]]
+name = \"copa\"
+listen = \"127.0.0.1:8000\"
+anonymous = \"operate\"
+node_uri = \"lxd+https://{host}:8443?trust=first-use\"
+certificate = \"/etc/roadstead/lxd.crt\"
+key = \"/etc/roadstead/lxd.key\"
+```
+
+| key | is |
+|---|---|
+";
+
 /// What the dialects keep.
 #[derive(Debug)]
 pub(crate) struct Dialects {
