@@ -106,7 +106,7 @@ async fn session() {
     let _cleaners = stage.cleaners();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dialects/copa_session.py");
     let base = format!("{}/REST/", stage.server.dialect("copa"));
-    let image = super::cases::alias(&stage).await;
+    let image = super::images::alias(&stage).await;
     let mut command = tokio::process::Command::new("/usr/bin/python3");
     command.arg(script).arg(base).arg(image).arg(stage.name("session")).kill_on_drop(true);
     let ended = tokio::time::timeout(std::time::Duration::from_secs(300), command.output())

@@ -1,7 +1,11 @@
 //! COPA: the acceptance cases of its reference as black-box tests over HTTP, on every engine.
 
 mod cases;
+mod containers;
 mod doors;
+mod images;
+mod others;
+mod pools;
 mod stage;
 
 use std::panic::AssertUnwindSafe;
