@@ -13,6 +13,7 @@ use roadstead_core::{Error, ErrorKind, Result, Retry, Timestamp};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::index::Index;
 use super::record::{CHUNK_AGE_NANOS, CHUNK_BYTES, CHUNK_MAX, Chunk, Head, Place, RECORD_BYTES, Record};
 use super::{Bounds, Document, trim};
 
@@ -64,13 +65,14 @@ pub(super) struct Lane<T> {
     deadline: Duration,
     /// No record before this one is in the store; the next head says so.
     pub(super) oldest: AtomicU64,
+    pub(super) index: Index,
     queue: Mutex<Queue<T>>,
 }
 
 impl<T> Lane<T> {
     pub(super) fn new(store: Arc<dyn Store>, place: Place, bounds: Bounds, deadline: Duration) -> Self {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), is_served: false, head: None });
-        Lane { store, place, bounds, deadline, oldest: AtomicU64::new(1), queue }
+        Lane { store, place, bounds, deadline, oldest: AtomicU64::new(1), index: Index::default(), queue }
     }
 
     /// A poisoned lock only says that another thread panicked; what it guards is replaced as a whole.

@@ -3,10 +3,11 @@
 //! Each kind of document is a series of its own. A document gets a number that rises and is never given twice, and the time of the server
 //! that wrote it, also when several servers write at once: all of them replace the series' head, and only the one that replaces it as it
 //! was gets the numbers. The newest documents are in the head itself, so that the last one is one read; when there are a hundred of them,
-//! or they are a minute old, they become a chunk that nobody adds to any more. Chunks lie in the store with the newest first, and what is
-//! too old or too much is not shown from then on, and goes chunk by chunk.
+//! or they are a minute old, they become a chunk that nobody adds to any more. Chunks lie in the store with the newest first, which of them
+//! hold a subject is remembered once they were read, and what is too old or too much is not shown from then on, and goes chunk by chunk.
 
 mod append;
+mod index;
 mod read;
 mod record;
 #[cfg(test)]
@@ -37,9 +38,15 @@ pub(crate) struct Bounds {
 }
 
 /// A document of a series. It is written by one server and read by others, perhaps of another version.
-pub(crate) trait Document: Clone + fmt::Debug + Send + Sync + Serialize + DeserializeOwned + 'static {}
+pub(crate) trait Document: Clone + fmt::Debug + Send + Sync + Serialize + DeserializeOwned + 'static {
+    /// What it is about: under each of these it is found without reading what is about others.
+    fn subjects(&self) -> impl Iterator<Item = &str>;
 
-impl<T: Clone + fmt::Debug + Send + Sync + Serialize + DeserializeOwned + 'static> Document for T {}
+    /// Whether it is about this.
+    fn is_about(&self, subject: &str) -> bool {
+        self.subjects().any(|of| of == subject)
+    }
+}
 
 /// The documents of one kind. Clones are the same series.
 #[derive(Clone, Debug)]
@@ -79,12 +86,12 @@ impl<T: Document> Series<T> {
         read::newest(&self.lane, wanted).await
     }
 
-    /// Removes what matches of all that is there now, and tells how much that was.
+    /// Removes what is about a subject of all that is there now, and tells how much that was.
     ///
     /// # Errors
     /// Those of the store; it can be done again.
-    pub(crate) async fn forget(&self, matches: impl Fn(&T) -> bool + Send + Sync) -> Result<u64> {
-        trim::forget(&self.lane, &matches).await
+    pub(crate) async fn forget(&self, subject: &str) -> Result<u64> {
+        trim::forget(&self.lane, subject).await
     }
 
     /// Deletes what is too old or too much, again and again. Never ends.

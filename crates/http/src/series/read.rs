@@ -21,6 +21,8 @@ pub(crate) struct Wanted<'a, T> {
     pub(crate) since: Option<Timestamp>,
     /// Not after this time.
     pub(crate) until: Option<Timestamp>,
+    /// Only what is about this.
+    pub(crate) about: Option<&'a str>,
     /// Numbers behind this one only.
     pub(crate) above: u64,
     /// At most so many.
@@ -31,7 +33,7 @@ pub(crate) struct Wanted<'a, T> {
 
 impl<T> Default for Wanted<'_, T> {
     fn default() -> Self {
-        Wanted { since: None, until: None, above: 0, limit: usize::MAX, filter: &|_| true }
+        Wanted { since: None, until: None, about: None, above: 0, limit: usize::MAX, filter: &|_| true }
     }
 }
 
@@ -40,6 +42,7 @@ impl<T> fmt::Debug for Wanted<'_, T> {
         f.debug_struct("Wanted")
             .field("since", &self.since)
             .field("until", &self.until)
+            .field("about", &self.about)
             .field("above", &self.above)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
@@ -92,17 +95,23 @@ impl<T: Document> Finding<'_, T> {
             newest = newest.max(Some(record.at.unix_nanos()));
             lowest = lowest.min(record.id);
             let in_time = record.at.unix_nanos() >= since && wanted.until.is_none_or(|until| record.at <= until);
-            if record.id > wanted.above && self.floor.holds(&record) && in_time && (wanted.filter)(&record.what) {
+            let passes = |what: &T| wanted.about.is_none_or(|about| what.is_about(about)) && (wanted.filter)(what);
+            if record.id > wanted.above && self.floor.holds(&record) && in_time && passes(&record.what) {
                 if self.found.len() >= wanted.limit {
                     return false;
                 }
                 self.found.push(record);
             }
         }
-        self.read = lowest;
         self.found.len() < wanted.limit
-            && lowest > self.floor.id.max(wanted.above.saturating_add(1))
+            && self.goes_on_below(lowest)
             && newest.is_none_or(|newest| newest >= since.saturating_sub(SKEW_NANOS))
+    }
+
+    /// Notes that all from a number on is read, or need not be. Whether what is before it may be wanted.
+    fn goes_on_below(&mut self, number: u64) -> bool {
+        self.read = self.read.min(number);
+        self.read > self.floor.id.max(self.wanted.above.saturating_add(1))
     }
 }
 
@@ -123,6 +132,14 @@ pub(super) async fn newest<T: Document>(lane: &Lane<T>, wanted: &Wanted<'_, T>) 
     }
     let mut limit = PAGE_MIN;
     while more {
+        if let Some(about) = wanted.about {
+            let step = lane.index.step(about, before, PAGE_MAX);
+            before = step.before;
+            if before <= oldest || !finding.goes_on_below(before) {
+                break;
+            }
+            limit = if step.run == 0 { limit } else { step.run.min(limit) };
+        }
         let (chunks, rest) = chunks(lane, before, limit).await?;
         more = rest;
         for (first, _, chunk) in chunks {
@@ -149,12 +166,15 @@ pub(super) async fn chunks<T: Document>(lane: &Lane<T>, before: u64, limit: usiz
     options.after = Some(lane.place.key(before)?);
     options.limit = limit;
     let page = lane.store.list(&options).await?;
+    let mut next = before;
     let found = page.entries.into_iter().filter_map(|entry| {
         let first = lane.place.first(&entry.key)?;
         let chunk = lane.place.decode(&entry);
-        if let Err(error) = &chunk {
-            tracing::error!(%error, "measurements: a chunk is left out");
+        match &chunk {
+            Ok(chunk) => lane.index.enter(first, next, chunk),
+            Err(error) => tracing::error!(%error, "measurements: a chunk is left out"),
         }
+        next = first;
         Some((first, entry, chunk.ok()))
     });
     Ok((found.collect(), page.more))

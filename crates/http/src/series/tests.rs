@@ -17,6 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Numbers = Series<(String, u64)>;
 
+impl Document for (String, u64) {
+    fn subjects(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.0.as_str())
+    }
+}
+
 fn series(store: &Arc<dyn Store>, bounds: Bounds) -> Numbers {
     let (head, chunks) = (Key::new("series/head").unwrap(), Prefix::new("series/chunks/").unwrap());
     Series::new(Arc::clone(store), head, chunks, "number", bounds, PATIENCE)
@@ -165,6 +171,45 @@ async fn the_last_ones_cost_one_read_or_two() {
         let reads = watcher.reads.load(Ordering::Relaxed);
         assert!(reads <= most, "{reads} entries were read for the last {limit}");
     }
+}
+
+#[tokio::test]
+async fn what_is_about_one_subject_is_found_without_reading_what_is_about_others() {
+    let watcher = Arc::new(Watcher::default());
+    let store = Arc::clone(&watcher) as Arc<dyn Store>;
+    let (one, other) = (series(&store, HOUR), series(&store, HOUR));
+    let about = |number: u64| if number % 1000 == 7 { "seldom" } else { "often" };
+    for batch in 0..54 {
+        // Two servers, which know of each other's chunks what they have read.
+        let writer = if batch % 2 == 0 { &one } else { &other };
+        let numbers = batch * 80 + 1..=batch * 80 + 80;
+        writer.append(numbers.map(|number| (about(number).to_owned(), number)).collect()).await.unwrap();
+        if batch == 24 {
+            assert_eq!(read(&other, &Wanted { about: Some("seldom"), ..Wanted::default() }).await, [1007, 7]);
+        }
+    }
+    let reads = || watcher.reads.swap(0, Ordering::Relaxed);
+    for (subject, limit, most) in
+        [("seldom", usize::MAX, 6), ("seldom", 1, 3), ("never", 1, 2), ("often", 1, 2), ("often", 150, 20)]
+    {
+        let wanted = Wanted { about: Some(subject), limit, ..Wanted::default() };
+        let expected: Vec<_> = (1..=4320).rev().filter(|number| about(*number) == subject).take(limit).collect();
+        assert_eq!(read(&other, &wanted).await, expected, "{subject}");
+        let cold = reads();
+        assert_eq!(read(&other, &wanted).await, expected, "{subject}");
+        let warm = reads();
+        assert!(warm <= most, "{subject}: {warm} entries were read, and {cold} before");
+    }
+    // Also what is removed; and what is written afterwards is found.
+    assert_eq!(other.forget("never").await.unwrap(), 0);
+    let looking = reads();
+    assert!(looking <= 3, "{looking} entries were read");
+    assert_eq!(other.forget("seldom").await.unwrap(), 5);
+    let removing = reads();
+    assert!(removing <= 12, "{removing} entries were read");
+    one.append(of("seldom", [5000])).await.unwrap();
+    one.append(of("often", 5001..5301)).await.unwrap();
+    assert_eq!(read(&other, &Wanted { about: Some("seldom"), ..Wanted::default() }).await, [5000]);
 }
 
 #[tokio::test]
@@ -339,7 +384,7 @@ async fn what_is_too_much_is_not_shown_and_goes_while_others_come() {
 async fn what_is_forgotten_is_gone_and_nothing_else_is_while_others_write() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let (one, other) = (series(&store, HOUR), series(&store, HOUR));
-    assert_eq!(one.forget(|_| true).await.unwrap(), 0);
+    assert_eq!(one.forget("gone").await.unwrap(), 0);
     for number in 0..400 {
         one.append(of(if number % 3 == 0 { "gone" } else { "stays" }, [number])).await.unwrap();
     }
@@ -350,14 +395,13 @@ async fn what_is_forgotten_is_gone_and_nothing_else_is_while_others_write() {
         }
     });
     let (first, second) = (one.clone(), series(&store, HOUR));
-    let gone = |what: &(String, u64)| what.0 == "gone";
-    let (first, second) = tokio::join!(first.forget(gone), second.forget(gone));
+    let (first, second) = tokio::join!(first.forget("gone"), second.forget("gone"));
     writes.await.unwrap();
     assert_eq!(first.unwrap() + second.unwrap(), 134 + 150, "each is removed once");
     let expected: Vec<_> = (0..750).rev().filter(|n| (*n < 400 && n % 3 != 0) || *n >= 550).collect();
     assert_eq!(all(&one).await, expected);
     assert_eq!(one.append(of("gone", [0])).await.unwrap()[0].id, 751, "no number is given twice");
-    assert_eq!(read(&one, &Wanted { filter: &gone, ..Wanted::default() }).await, [0]);
+    assert_eq!(read(&one, &Wanted { about: Some("gone"), ..Wanted::default() }).await, [0]);
 }
 
 #[tokio::test]
@@ -368,5 +412,6 @@ async fn a_chunk_that_makes_no_sense_hides_no_other() {
     let place = &one.lane.place;
     store.commit(&Transaction::new().put(place.key(6).unwrap(), "nonsense")).await.unwrap();
     assert_eq!(all(&one).await, [15, 14, 13, 12, 11, 5, 4, 3, 2, 1]);
-    assert_eq!(one.forget(|what| what.1 == 3).await.unwrap(), 1);
+    assert_eq!(read(&one, &Wanted { about: Some("past"), ..Wanted::default() }).await.len(), 10);
+    assert_eq!(one.forget("past").await.unwrap(), 10);
 }

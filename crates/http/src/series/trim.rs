@@ -69,19 +69,20 @@ pub(super) async fn trim<T: Document>(lane: &Lane<T>) -> Result<()> {
         }
         if !more || found.is_empty() {
             lane.oldest.fetch_max(first_kept, Ordering::Relaxed);
+            lane.index.trim(first_kept);
             return Ok(());
         }
     }
 }
 
-/// Removes what matches, and tells how much that was.
-pub(super) async fn forget<T: Document>(lane: &Lane<T>, matches: &(dyn Fn(&T) -> bool + Send + Sync)) -> Result<u64> {
+/// Removes what is about a subject, and tells how much that was.
+pub(super) async fn forget<T: Document>(lane: &Lane<T>, subject: &str) -> Result<u64> {
     // The head first: what is in it now may be in a chunk a moment later, and the chunks are looked at then.
     let (mut before, mut removed) = loop {
         let (head, revision) = lane.place.head::<T>(&*lane.store).await?;
         let Some(revision) = revision else { return Ok(0) };
         let mut kept = head.clone();
-        kept.open.retain(|record| !matches(&record.what));
+        kept.open.retain(|record| !record.what.is_about(subject));
         let removed = head.open.len() - kept.open.len();
         if removed == 0 {
             break (head.next, 0);
@@ -95,14 +96,19 @@ pub(super) async fn forget<T: Document>(lane: &Lane<T>, matches: &(dyn Fn(&T) ->
             }
         }
     };
+    // At first what may have been in the head a moment ago.
+    let mut limit = 1;
     loop {
-        let (found, more) = chunks::<T>(lane, before, PAGE).await?;
+        let step = lane.index.step(subject, before, PAGE);
+        before = step.before;
+        let (found, more) = chunks::<T>(lane, before, if step.run == 0 { limit } else { step.run }).await?;
+        limit = PAGE;
         for (first, entry, chunk) in &found {
             before = *first;
             let (mut entry, mut chunk) = (entry.clone(), chunk.clone());
             while let Some(whole) = chunk.take() {
                 let mut kept = whole.clone();
-                kept.records.retain(|record| !matches(&record.what));
+                kept.records.retain(|record| !record.what.is_about(subject));
                 let gone = whole.records.len() - kept.records.len();
                 if gone == 0 {
                     break;

@@ -80,9 +80,8 @@ async fn read(app: &App, form: &Form) -> Answer {
     }
     let above = above(form)?;
     let monitor = Monitor::of(app);
-    let of_locus = |link: &KpiLink| link.involves(locus);
     let since = Some(ago(WINDOW));
-    let links = Wanted { since, above, filter: &of_locus, ..Wanted::default() };
+    let links = Wanted { since, above, about: Some(locus), ..Wanted::default() };
     let wireless = Wanted { since, ..Wanted::default() };
     let read = async { tokio::try_join!(monitor.links.newest(&links), monitor.wireless.newest(&wireless)) };
     let (links, wireless) = stored(app, read).await?;

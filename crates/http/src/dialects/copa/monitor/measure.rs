@@ -47,6 +47,7 @@ async fn list<K: Kind>(app: &App, form: &Form) -> Result<HttpResponse, Refusal> 
         since: window.since,
         until: window.until,
         limit: window.last.unwrap_or(usize::MAX),
+        about: Some(locus),
         filter: &|measured: &K| measured.locus() == locus,
         ..Wanted::default()
     };

@@ -68,7 +68,7 @@ impl Monitor {
     /// Those of the store; it can be done again.
     pub(crate) async fn forget(&self, locus: &str) -> Result<()> {
         async fn forget<K: Kind>(monitor: &Monitor, locus: &str) -> Result<u64> {
-            K::series(monitor).forget(|measured| measured.involves(locus)).await
+            K::series(monitor).forget(locus).await
         }
         let (links, commands, resources, wireless) = tokio::join!(
             forget::<KpiLink>(self, locus),

@@ -26,11 +26,6 @@ pub(super) trait Kind: Document {
     /// The locus under which it is listed.
     fn locus(&self) -> &str;
 
-    /// Whether it is about a locus.
-    fn involves(&self, locus: &str) -> bool {
-        self.locus() == locus
-    }
-
     /// What a form says whose fields are all there.
     ///
     /// # Errors
@@ -64,6 +59,12 @@ pub(super) struct KpiLink {
     pub(super) throughput: f64,
 }
 
+impl Document for KpiLink {
+    fn subjects(&self) -> impl Iterator<Item = &str> {
+        [self.locus1_id.as_str(), &self.locus2_id].into_iter()
+    }
+}
+
 impl Kind for KpiLink {
     const WORD: &'static str = "kpilink";
     const NOUN: &'static str = "measurement of a link";
@@ -88,10 +89,6 @@ impl Kind for KpiLink {
 
     fn locus(&self) -> &str {
         &self.locus1_id
-    }
-
-    fn involves(&self, locus: &str) -> bool {
-        self.locus1_id == locus || self.locus2_id == locus
     }
 
     fn read(form: &Form) -> Result<Self> {
@@ -124,6 +121,12 @@ pub(super) struct KpiCommand {
     pub(super) cmd_type: String,
     pub(super) proc_time: f64,
     pub(super) response_time: f64,
+}
+
+impl Document for KpiCommand {
+    fn subjects(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.locus_id.as_str())
+    }
 }
 
 impl Kind for KpiCommand {
@@ -164,6 +167,12 @@ pub(super) struct KpiResource {
     pub(super) cpu: f64,
     /// Percent of its memory.
     pub(super) memory: f64,
+}
+
+impl Document for KpiResource {
+    fn subjects(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.locus_id.as_str())
+    }
 }
 
 impl Kind for KpiResource {
@@ -211,6 +220,12 @@ pub(super) struct KpiWireless {
     pub(super) tx_bytes: u64,
     pub(super) tx_failed: u64,
     pub(super) tx_retries: u64,
+}
+
+impl Document for KpiWireless {
+    fn subjects(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.locus_id.as_str())
+    }
 }
 
 impl Kind for KpiWireless {
