@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 use roadstead_core::{Error, Result};
 
@@ -172,6 +173,9 @@ pub struct Serve {
     pub print_config: bool,
 }
 
+/// Options whose values may hold a password.
+const SECRET: [&str; 3] = ["--dialect", "--node", "--store"];
+
 fn parse_node(text: &str) -> std::result::Result<(String, NodeConfig), String> {
     // The text is not repeated in errors: the URI may hold a password.
     let (name, uri) = text.split_once('=').ok_or("must be NAME=URI")?;
@@ -188,8 +192,19 @@ impl Command {
     /// What the command line asks for; without a command that is `serve`.
     #[must_use]
     pub fn parse() -> Self {
-        let Cli { command, serve } = Cli::parse();
+        let Cli { command, serve } = Cli::try_parse().unwrap_or_else(|mut error| {
+            without_secrets(&mut error);
+            error.exit()
+        });
         command.unwrap_or_else(|| Command::Serve(Box::new(serve)))
+    }
+}
+
+/// Takes what was given out of an error about it, where that may hold a password.
+fn without_secrets(error: &mut clap::Error) {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if SECRET.iter().any(|secret| argument.starts_with(secret)) && error.get(ContextKind::InvalidValue).is_some() {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
     }
 }
 

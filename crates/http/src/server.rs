@@ -16,7 +16,7 @@ use crate::audit::Audit;
 use crate::auth::Token;
 use crate::config::Config;
 use crate::containers::Bodies;
-use crate::dialects::{Dialect, Dialects, Door};
+use crate::dialects::{self, Dialect, Dialects, Door};
 use crate::fleet::Duty;
 use crate::journal::{Bounds as JournalBounds, follow_alerts};
 use crate::listener::{Listener, listen, tls};
@@ -94,11 +94,13 @@ pub async fn assemble(config: &Config, registry: Registry, records: &Records) ->
     Ok(nodes)
 }
 
-/// What in the configuration may be a mistake, though it is none for certain, one line each: rules of alerts for nodes that are not
-/// there.
+/// What in the configuration may be a mistake, though it is none for certain, one line each: nodes that are not there, in rules of
+/// alerts and for the images of a dialect; files for nodes that a dialect adds, which cannot be read.
 #[must_use]
 pub fn warnings(config: &Config, nodes: &Nodes) -> Vec<String> {
-    alerts::warnings(&config.alerts, nodes)
+    let mut warnings = alerts::warnings(&config.alerts, nodes);
+    warnings.extend(dialects::warnings(&config.dialects, nodes));
+    warnings
 }
 
 impl Server {

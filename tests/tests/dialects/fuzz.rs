@@ -364,6 +364,107 @@ fn body(dice: &mut Dice) -> (Vec<u8>, &'static str) {
     }
 }
 
+/// Bodies as clients make them, of which a member now and then is another one or missing: path, names, and values of each.
+const LIKELY: [(&str, &[(&str, &[&str])]); 7] = [
+    (
+        "/REST/container/",
+        &[
+            ("operation", &["start", "stop", "freeze", "unfreeze", "delete", "create", "migrate"]),
+            ("container_pool", &["server1", "server2"]),
+            ("container_name", &["web", "web", "other"]),
+            ("destination_pool", &["server1", "server2"]),
+            ("image_type", &["roadstead/busybox:latest", "busybox"]),
+        ],
+    ),
+    (
+        "/core/containers_list/api/",
+        &[
+            (
+                "operation",
+                &["start", "stop", "freeze", "information", "command_execution", "create", "images_list", "migrate"],
+            ),
+            ("container_pool", &["server1", "server2"]),
+            ("container_name", &["web", "other"]),
+            ("destination_pool", &["server2"]),
+            ("image_type", &["roadstead/busybox:latest", "0"]),
+        ],
+    ),
+    (
+        "/REST/network/kpilink/",
+        &[
+            ("locus1", &["server1", "server2"]),
+            ("locus2", &["server1", "server2"]),
+            ("jitter_1to2", &["1", "0.5"]),
+            ("latency_max_1to2", &["3"]),
+            ("latency_median_1to2", &["2"]),
+            ("latency_min_1to2", &["1"]),
+            ("jitter_2to1", &["1e3"]),
+            ("latency_max_2to1", &["3"]),
+            ("latency_median_2to1", &["2"]),
+            ("latency_min_2to1", &["1"]),
+            ("throughput", &["100"]),
+        ],
+    ),
+    (
+        "/REST/network/kpiwireless/",
+        &[
+            ("locus", &["server1", "server2"]),
+            ("mac", &["00:00:00:00:00:01", "00:00:00:00:00:02"]),
+            ("mfb", &["true"]),
+            ("tdls", &["false"]),
+            ("wmm", &["True"]),
+            ("authenticated", &["true"]),
+            ("authorized", &["true"]),
+            ("expected_throughput", &["1"]),
+            ("inactive_time", &["1"]),
+            ("preamble", &["long"]),
+            ("rx_bitrate", &["1"]),
+            ("rx_bytes", &["1"]),
+            ("rx_packets", &["1"]),
+            ("signal", &["-40 dBm"]),
+            ("signal_avg", &["-40"]),
+            ("tx_bitrate", &["1"]),
+            ("tx_bytes", &["1"]),
+            ("tx_failed", &["0"]),
+            ("tx_retries", &["0"]),
+        ],
+    ),
+    ("/REST/network/kpiresource/", &[("locus", &["server1"]), ("CPU", &["99", "3"]), ("memory", &["40"])]),
+    (
+        "/REST/network/kpicommand/",
+        &[
+            ("locus", &["server2"]),
+            ("cmd", &["a"]),
+            ("cmd_type", &["v", "g"]),
+            ("proc_time", &["1"]),
+            ("response_time", &["2"]),
+        ],
+    ),
+    ("/REST/pools/", &[("operation", &["add", "remove"]), ("container_pool", &["third"]), ("ip", &["1.1.1.1", "box"])]),
+];
+
+/// One of these: path, body, and what it is called.
+fn likely(dice: &mut Dice) -> (&'static str, Vec<u8>, &'static str) {
+    let (path, members) = LIKELY[dice.below(LIKELY.len())];
+    let mut given = Vec::new();
+    for (name, values) in members {
+        match dice.below(60) {
+            0 => {}
+            1 => given.push((*name, value(dice))),
+            _ => given.push((*name, dice.pick(values).as_bytes().to_vec())),
+        }
+    }
+    if path.ends_with("/api/") || dice.one_in(4) {
+        let text = |value: &[u8]| serde_json::Value::from(String::from_utf8_lossy(value).into_owned());
+        let mut object: serde_json::Map<_, _> =
+            given.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
+        object.insert("cmd".to_owned(), serde_json::json!(["sh", "-c", "echo hi"]));
+        return (path, serde_json::Value::Object(object).to_string().into_bytes(), "application/json");
+    }
+    let pairs: Vec<String> = given.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
+    (path, pairs.join("&").into_bytes(), "application/x-www-form-urlencoded")
+}
+
 /// A request, and whether it is one to its end.
 fn request(dice: &mut Dice, target: &Target) -> (Vec<u8>, bool) {
     let mut path = dice.pick(&PATHS).to_owned();
@@ -380,10 +481,14 @@ fn request(dice: &mut Dice, target: &Target) -> (Vec<u8>, bool) {
     if dice.one_in(30) {
         path = path.replacen('/', dice.pick(&["//", "/../", "/%2e%2e/", "/%00", "/./", "\\", "/;"]), 1);
     }
-    let (body, kind) = body(dice);
+    let (mut body, mut kind) = body(dice);
+    let mut method = dice.pick(&METHODS);
+    if dice.one_in(3) {
+        let (of, likely, called) = likely(dice);
+        (path, body, kind, method) = (of.to_owned(), likely, called, "POST");
+    }
     let mut head = format!(
-        "{} {}{path} HTTP/1.{}\r\nHost: localhost\r\nConnection: close\r\n",
-        dice.pick(&METHODS),
+        "{method} {}{path} HTTP/1.{}\r\nHost: localhost\r\nConnection: close\r\n",
         target.prefix,
         usize::from(!dice.one_in(10))
     );

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::Dialect;
 use super::address::{Address, check_template, shown_template};
 use crate::auth::Role;
-use crate::nodes::NewNode;
+use crate::nodes::{NewNode, Nodes};
 
 /// A dialect that is switched on.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +153,29 @@ impl DialectConfig {
             ..NewNode::default()
         }
     }
+}
+
+/// What may be a mistake, but need not be: nodes can be added, and files written, while the server runs.
+pub(crate) fn warnings(dialects: &[DialectConfig], nodes: &Nodes) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for dialect in dialects {
+        let name = dialect.name;
+        if let Some(node) = dialect.image_node.as_ref().filter(|node| nodes.get(node).is_err()) {
+            warnings.push(format!(
+                "dialects.{name}.image_node: there is no node {node}; no image is offered until one is added"
+            ));
+        }
+        for (key, file) in
+            [("certificate", &dialect.certificate), ("key", &dialect.key), ("authority", &dialect.authority)]
+        {
+            if let Some(Err(cause)) = file.as_ref().map(std::fs::File::open) {
+                warnings.push(format!(
+                    "dialects.{name}.{key}: cannot be read, which every node needs that is added: {cause}"
+                ));
+            }
+        }
+    }
+    warnings
 }
 
 /// Checks what is switched on.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use address::Address;
 pub use config::DialectConfig;
-pub(crate) use config::check;
+pub(crate) use config::{check, warnings};
 pub(crate) use deed::changing;
 pub(crate) use door::Door;
 pub(crate) use face::render;
@@ -145,18 +145,32 @@ impl Dialects {
         copa::keep(app);
     }
 
-    /// A node was removed: what is kept of it goes, too.
+    /// A node was removed: what is kept of it goes, too, unless there is one of its name again.
     ///
     /// # Errors
     /// Those of the store; it can be done again.
-    pub(crate) async fn forget(&self, records: &Records, node: &str) -> Result<()> {
-        self.pharos.forget(node);
-        match records.pharos()?.remove(node).await {
-            // Nothing was said of one that was added otherwise.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            removed => removed?,
+    pub(crate) async fn forget(app: &App, node: &str) -> Result<()> {
+        let _changing = app.dialects.pharos.changing.lock().await;
+        Dialects::forget_alone(app, node).await
+    }
+
+    /// The same, for whoever keeps others from adding nodes by pharos.
+    ///
+    /// # Errors
+    /// As there.
+    async fn forget_alone(app: &App, node: &str) -> Result<()> {
+        if app.nodes.get(node).is_ok() {
+            return Ok(());
         }
-        self.copa.forget(node).await
+        app.dialects.pharos.forget(node);
+        let said = match app.records.pharos()?.remove(node).await {
+            // Nothing was said of one that was added otherwise.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        // What cannot be removed of one keeps nothing of the other.
+        let measured = app.dialects.copa.forget(node).await;
+        said.and(measured)
     }
 }
 

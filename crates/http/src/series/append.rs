@@ -291,6 +291,9 @@ fn planned<'a, T: Document>(
         head.open.push(record);
     }
     head.oldest = head.oldest.max(lane.oldest.load(Ordering::Relaxed)).min(head.open_first());
+    if revision.is_none() {
+        head.era = by;
+    }
     let value = place.encode(&head)?;
     write = match revision {
         Some(revision) => write.replace(place.head.clone(), revision, value),

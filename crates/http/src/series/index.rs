@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Document;
-use super::record::Chunk;
+use super::record::{Chunk, Head};
 
 /// What is known of the numbers from a chunk's first one on.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ struct Covered {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     chunks: Mutex<BTreeMap<u64, Covered>>,
+    /// Which series it is about, and how far that had come.
+    seen: Mutex<(u64, u64)>,
 }
 
 /// How the search for a subject goes on below a number.
@@ -46,13 +48,26 @@ impl Index {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers what a chunk is about, which is the last one before the number `next`.
-    pub(super) fn enter<T: Document>(&self, first: u64, next: u64, chunk: &Chunk<T>) {
+    /// Forgets everything where the series' head is that of another one than was known, or is not as far as it was: somebody has put
+    /// back an older store, or has removed what was there, while this server ran.
+    pub(super) fn check<T>(&self, head: &Head<T>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (era, next) = *seen;
+        if era != head.era || head.next < next {
+            self.chunks().clear();
+            *seen = (head.era, head.next);
+        } else {
+            seen.1 = head.next;
+        }
+    }
+
+    /// Remembers what a chunk is about, which is the last one before the number `next`, where that is known for good.
+    pub(super) fn enter<T: Document>(&self, first: u64, next: Option<u64>, chunk: &Chunk<T>) {
         let mut chunks = self.chunks();
         // Behind the last chunk there may be another one soon, with numbers that were in the head.
-        let until = match chunks.contains_key(&next) {
-            true => next,
-            false => chunk.records.last().map_or(first, |last| last.id.saturating_add(1)),
+        let until = match next.filter(|next| chunks.contains_key(next)) {
+            Some(next) => next,
+            None => chunk.records.last().map_or(first, |last| last.id.saturating_add(1)),
         };
         if let Some(known) = chunks.get_mut(&first) {
             known.until = known.until.max(until);
@@ -120,7 +135,7 @@ mod tests {
         for (first, next, subjects) in
             [(32, 40, ["a", "b"]), (30, 32, ["a", "a"]), (9, 12, ["b", "c"]), (5, 9, ["b", "b"]), (1, 5, ["a", "b"])]
         {
-            index.enter(first, next, &chunk(first, &subjects));
+            index.enter(first, Some(next), &chunk(first, &subjects));
         }
         for (subject, before, expected) in [
             ("a", 35, (35, 0)),
@@ -137,7 +152,9 @@ mod tests {
             assert_eq!(step(subject, before), expected, "{subject} below {before}");
         }
         // Nothing is between these two, though numbers are.
-        index.enter(9, 30, &chunk(9, &["b", "c"]));
+        index.enter(9, None, &chunk(9, &["b", "c"]));
+        assert_eq!(step("d", 34), (30, 0));
+        index.enter(9, Some(30), &chunk(9, &["b", "c"]));
         assert_eq!(step("d", 34), (1, 0));
         index.trim(30);
         assert_eq!((step("d", 34), step("b", 11)), ((30, 0), (11, 0)));

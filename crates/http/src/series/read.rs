@@ -120,7 +120,9 @@ pub(super) async fn newest<T: Document>(lane: &Lane<T>, wanted: &Wanted<'_, T>) 
         return Ok(Vec::new());
     }
     let (head, _) = lane.place.head::<T>(&*lane.store).await?;
-    let (oldest, mut before) = (head.oldest, head.open_first());
+    lane.index.check(&head);
+    let border = head.open_first();
+    let (oldest, mut before) = (head.oldest, border);
     let floor = Floor::of(&head, lane.bounds);
     let mut finding = Finding { wanted, floor, read: head.next, found: Vec::new() };
     let mut more = finding.take(head.open) && before > oldest;
@@ -140,8 +142,8 @@ pub(super) async fn newest<T: Document>(lane: &Lane<T>, wanted: &Wanted<'_, T>) 
             }
             limit = if step.run == 0 { limit } else { step.run.min(limit) };
         }
-        let (chunks, rest) = chunks(lane, before, limit).await?;
-        more = rest;
+        let (chunks, rest) = chunks(lane, before, limit, border).await?;
+        more = rest && !chunks.is_empty();
         for (first, _, chunk) in chunks {
             before = first;
             // One that makes no sense hides no other.
@@ -160,13 +162,19 @@ pub(super) async fn newest<T: Document>(lane: &Lane<T>, wanted: &Wanted<'_, T>) 
 /// A chunk by its first number; none in place of one that makes no sense.
 pub(super) type Found<T> = (u64, Entry, Option<Chunk<T>>);
 
-/// The newest chunks that begin before a number, and whether there are more.
-pub(super) async fn chunks<T: Document>(lane: &Lane<T>, before: u64, limit: usize) -> Result<(Vec<Found<T>>, bool)> {
+/// The newest chunks that begin before a number, and whether there are more. From the number `border` on there may be more soon, of what
+/// was in the head when that was read.
+pub(super) async fn chunks<T: Document>(
+    lane: &Lane<T>,
+    before: u64,
+    limit: usize,
+    border: u64,
+) -> Result<(Vec<Found<T>>, bool)> {
     let mut options = ListEntries::of(lane.place.chunks.clone());
     options.after = Some(lane.place.key(before)?);
     options.limit = limit;
     let page = lane.store.list(&options).await?;
-    let mut next = before;
+    let mut next = Some(before).filter(|before| *before <= border);
     let found = page.entries.into_iter().filter_map(|entry| {
         let first = lane.place.first(&entry.key)?;
         let chunk = lane.place.decode(&entry);
@@ -174,7 +182,7 @@ pub(super) async fn chunks<T: Document>(lane: &Lane<T>, before: u64, limit: usiz
             Ok(chunk) => lane.index.enter(first, next, chunk),
             Err(error) => tracing::error!(%error, "measurements: a chunk is left out"),
         }
-        next = first;
+        next = Some(first).filter(|first| *first <= border);
         Some((first, entry, chunk.ok()))
     });
     Ok((found.collect(), page.more))
@@ -191,7 +199,7 @@ pub(super) async fn divide<T: Document>(
     while low < high {
         // Never the lower one, which would be asked for forever.
         let middle = low + (high - low).div_ceil(2);
-        let (found, _) = chunks(lane, middle, 1).await?;
+        let (found, _) = chunks(lane, middle, 1, before).await?;
         match found.into_iter().next() {
             Some((first, _, Some(chunk))) if first >= low && too_new(&chunk) => high = first,
             _ => low = middle,

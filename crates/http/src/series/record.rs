@@ -32,6 +32,9 @@ pub(crate) struct Record<T> {
 pub(super) struct Head<T> {
     /// The number of the next record.
     pub(super) next: u64,
+    /// Another one for each series that was begun.
+    #[serde(default)]
+    pub(super) era: u64,
     /// No record before this one is kept.
     pub(super) oldest: u64,
     /// The newest records, oldest first.
@@ -40,7 +43,7 @@ pub(super) struct Head<T> {
 
 impl<T> Default for Head<T> {
     fn default() -> Self {
-        Head { next: 1, oldest: 1, open: Vec::new() }
+        Head { next: 1, era: 0, oldest: 1, open: Vec::new() }
     }
 }
 

@@ -213,6 +213,43 @@ async fn what_is_about_one_subject_is_found_without_reading_what_is_about_others
 }
 
 #[tokio::test]
+async fn a_store_that_was_put_back_or_emptied_hides_nothing() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let (warm, other) = (series(&store, HOUR), series(&store, HOUR));
+    let about = |subject| Wanted { about: Some(subject), ..Wanted::default() };
+    let all = || async { store.list(&ListEntries::of(Prefix::default())).await.unwrap().entries };
+    warm.append(of("first", 0..250)).await.unwrap();
+    let early = all().await;
+    warm.append(of("first", 250..500)).await.unwrap();
+    assert_eq!((read(&warm, &about("first")).await.len(), read(&warm, &about("second")).await.len()), (500, 0));
+    // As it was before, and then otherwise.
+    let mut back = Transaction::new();
+    for entry in all().await {
+        back = back.delete(entry.key);
+    }
+    store.commit(&back).await.unwrap();
+    let mut back = Transaction::new();
+    for entry in early {
+        back = back.put(entry.key, entry.value);
+    }
+    store.commit(&back).await.unwrap();
+    assert_eq!(read(&warm, &about("first")).await.len(), 250);
+    other.append(of("second", 0..250)).await.unwrap();
+    assert_eq!(read(&warm, &about("second")).await.len(), 250);
+    // Nothing, and then more than there was.
+    let mut empty = Transaction::new();
+    for entry in all().await {
+        empty = empty.delete(entry.key);
+    }
+    store.commit(&empty).await.unwrap();
+    let third = series(&store, HOUR);
+    third.append(of("third", 0..450)).await.unwrap();
+    third.append(of("third", 450..900)).await.unwrap();
+    assert_eq!((read(&warm, &about("third")).await.len(), read(&warm, &about("first")).await.len()), (900, 0));
+    assert_eq!(warm.forget("third").await.unwrap(), 900);
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_refused_and_changes_nothing() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let one = series(&store, HOUR);

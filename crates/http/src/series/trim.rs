@@ -37,6 +37,7 @@ pub(super) async fn trim<T: Document>(lane: &Lane<T>) -> Result<()> {
     let (head, revision) = lane.place.head::<T>(&*lane.store).await?;
     let Some(revision) = revision else { return Ok(()) };
     let floor = Floor::of(&head, lane.bounds);
+    lane.index.check(&head);
     let (oldest, open_first) = (head.oldest, head.open_first());
     if head.open.iter().any(|record| !floor.holds(record)) {
         let mut kept = head.clone();
@@ -54,7 +55,7 @@ pub(super) async fn trim<T: Document>(lane: &Lane<T>) -> Result<()> {
     let start = by_age.max(floor.id).min(open_first);
     let (mut before, mut first_kept) = (start, start);
     loop {
-        let (found, more) = chunks(lane, before, PAGE).await?;
+        let (found, more) = chunks(lane, before, PAGE, open_first).await?;
         let mut delete = Transaction::new();
         for (first, entry, chunk) in &found {
             before = *first;
@@ -78,21 +79,22 @@ pub(super) async fn trim<T: Document>(lane: &Lane<T>) -> Result<()> {
 /// Removes what is about a subject, and tells how much that was.
 pub(super) async fn forget<T: Document>(lane: &Lane<T>, subject: &str) -> Result<u64> {
     // The head first: what is in it now may be in a chunk a moment later, and the chunks are looked at then.
-    let (mut before, mut removed) = loop {
+    let (mut before, border, mut removed) = loop {
         let (head, revision) = lane.place.head::<T>(&*lane.store).await?;
         let Some(revision) = revision else { return Ok(0) };
+        lane.index.check(&head);
         let mut kept = head.clone();
         kept.open.retain(|record| !record.what.is_about(subject));
         let removed = head.open.len() - kept.open.len();
         if removed == 0 {
-            break (head.next, 0);
+            break (head.next, head.open_first(), 0);
         }
         let replace = Transaction::new().replace(lane.place.head.clone(), revision, lane.place.encode(&kept)?);
         match lane.store.commit(&replace).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             replaced => {
                 replaced?;
-                break (head.next, removed as u64);
+                break (head.next, head.open_first(), removed as u64);
             }
         }
     };
@@ -101,7 +103,7 @@ pub(super) async fn forget<T: Document>(lane: &Lane<T>, subject: &str) -> Result
     loop {
         let step = lane.index.step(subject, before, PAGE);
         before = step.before;
-        let (found, more) = chunks::<T>(lane, before, if step.run == 0 { limit } else { step.run }).await?;
+        let (found, more) = chunks::<T>(lane, before, if step.run == 0 { limit } else { step.run }, border).await?;
         limit = PAGE;
         for (first, entry, chunk) in &found {
             before = *first;

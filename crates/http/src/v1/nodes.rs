@@ -11,6 +11,7 @@ use roadstead_core::{Capabilities, Listing, NodeAnswer, NodeError, NodeInfo, Tim
 use serde::Serialize;
 
 use super::created;
+use crate::dialects::Dialects;
 use crate::extract::{Json, Nothing, Query};
 use crate::nodes::{NewNode, NodeSlot, NodeSource};
 use crate::page::{Page, Paging};
@@ -124,7 +125,7 @@ pub(crate) async fn remove(
     _: Query<Nothing>,
 ) -> Answer {
     app.nodes.remove(&node, &preconditions.if_match).await?;
-    if let Err(error) = app.dialects.forget(&app.records, &node).await {
+    if let Err(error) = Dialects::forget(&app, &node).await {
         tracing::warn!(node = node.as_str(), %error, "what was measured of a node that is removed stays until it is too old");
     }
     Ok(HttpResponse::NoContent().finish())

@@ -49,7 +49,7 @@ fn wrong_input_exits_with_2_and_says_why() {
         (vec!["serve", "--listen", "here"], "here"),
         (vec!["serve", "--listen", "0.0.0.0:1"], "tls_cert"),
         (vec!["serve", "--node", "x"], "NAME=URI"),
-        (vec!["serve", "--node", "x=no uri"], "uri"),
+        (vec!["serve", "--node", "x=no uri"], "NAME=URI"),
         (vec!["serve", "--config", file.to_str().unwrap()], "lisen"),
         (vec!["serve", "--config", "/absent.toml"], "/absent.toml"),
         (vec!["serve", "--tls-cert", "/c.pem"], "tls_key"),
@@ -61,6 +61,17 @@ fn wrong_input_exits_with_2_and_says_why() {
         let output = run(&arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
         assert!(text(&output.stderr).contains(words), "{arguments:?}: {}", text(&output.stderr));
+    }
+    // What may hold a password is not repeated.
+    for arguments in [
+        ["--dialect", "copa=127.0.0.1:1,node_uri=lxd+https://u:se,hunter2@{host}"],
+        ["--node", "a b=docker+https://u:hunter2@host"],
+        ["--node", "docker+https://u:hunter2@host"],
+        ["--store", "nothing://u:hunter2@host"],
+    ] {
+        let output = run(&arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!text(&output.stderr).contains("hunter2"), "{arguments:?}: {}", text(&output.stderr));
     }
     assert_eq!(run(&["--version"], &[]).status.code(), Some(0));
     let completions = run(&["completions", "bash"], &[]);
@@ -87,6 +98,12 @@ fn check_connects_to_each_node() {
     let lines: Vec<_> = text(&warned.stdout).lines().collect();
     assert_eq!((warned.status.code(), lines.len()), (Some(0), 2), "{lines:?}");
     assert!(lines[1].starts_with("warning: alerts[0].nodes: there is no node aa;"), "{lines:?}");
+    let dialect = "--dialect=copa=127.0.0.1:1,image_node=aa,certificate=/absent.crt,key=/absent.key";
+    let warned = run(&["serve", "--check", "--state-dir", state, "--node", "a=memory:", dialect], &[]);
+    let lines: Vec<_> = text(&warned.stdout).lines().skip(1).collect();
+    assert_eq!((warned.status.code(), lines.len()), (Some(0), 3), "{lines:?}");
+    assert!(lines[0].starts_with("warning: dialects.copa.image_node: there is no node aa;"), "{lines:?}");
+    assert!(lines[1].starts_with("warning: dialects.copa.certificate: cannot be read"), "{lines:?}");
 }
 
 #[test]

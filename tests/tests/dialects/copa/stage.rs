@@ -179,6 +179,13 @@ impl Stage {
         }
     }
 
+    /// The engine of a node without the server between, where it is one that others reach, too.
+    pub(super) async fn past(&self, node: &str) -> Option<std::sync::Arc<dyn roadstead_core::Node>> {
+        let engine = self.engines.get(usize::from(node == "server2"))?;
+        let options = roadstead_core::ConnectOptions::default();
+        Some(roadstead_backends::registry().connect("past", engine.uri(), &options).await.expect("the engine answers"))
+    }
+
     /// Whether the node can do this.
     pub(super) async fn can(&self, node: &str, capability: &str) -> bool {
         let answer = self.server.get(&format!("/v1/nodes/{node}/capabilities")).await;

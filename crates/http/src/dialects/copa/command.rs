@@ -72,13 +72,14 @@ async fn command(app: &web::Data<App>, req: &HttpRequest, payload: web::Payload)
         "create" => {
             let slot = pool(app, text(&members, "container_pool")?)?;
             let (name, fingerprint) = (text(&members, "container_name")?, text(&members, "image_type")?);
-            let image = Images::offered_for(app, &slot).await?.beginning(fingerprint)?.clone();
-            let reference = image.id.clone();
-            verbs::create(app, req, &slot, name, &reference, image, Start::No).await.map(|_| Value::Null.into())
+            let images = Images::offered_for(app, &slot).await?.beginning(fingerprint)?.to_vec();
+            let reference = images.first().map(|image| image.id.clone()).unwrap_or_default();
+            verbs::create(app, req, &slot, name, &reference, images, Start::No).await.map(|_| Value::Null.into())
         }
         "images_list" => {
-            pool(app, text(&members, "container_pool")?)?;
-            Ok(json!(Images::offered(app).await?.told()).into())
+            // The pool's own first: what is told is what `create` takes there.
+            let slot = pool(app, text(&members, "container_pool")?)?;
+            Ok(json!(Images::offered_for(app, &slot).await?.told()).into())
         }
         other => match Verb::parse(other) {
             Some(verb) => verbs::act(app, req, &known().await?, verb).await.map(|()| Value::Null.into()),

@@ -88,7 +88,7 @@ async fn act(app: &web::Data<App>, req: &HttpRequest, payload: web::Payload) -> 
         "create" => {
             let alias = form.required("image_type")?;
             let slot = pool(app, pool_name)?;
-            let image = Images::offered_for(app, &slot).await?.aliased(alias)?.clone();
+            let image = Images::offered_for(app, &slot).await?.aliased(alias)?.to_vec();
             let made = verbs::create(app, req, &slot, name, alias, image, verbs::Start::Yes).await?;
             Ok(object(&with_warning(json!({ "success": "Container created successfully." }), made)))
         }

@@ -31,8 +31,9 @@ pub(super) struct Found {
 /// Images by alias and by fingerprint.
 #[derive(Debug, Default)]
 pub(super) struct Images {
-    by_alias: BTreeMap<String, (String, Found)>,
-    by_fingerprint: BTreeMap<String, Found>,
+    /// Each by the fingerprint that the first node tells, with all that have one of this name, in the order of the nodes.
+    by_alias: BTreeMap<String, (String, Vec<Found>)>,
+    by_fingerprint: BTreeMap<String, Vec<Found>>,
 }
 
 impl Images {
@@ -40,9 +41,10 @@ impl Images {
         for image in images {
             let found = Found { slot: Arc::clone(slot), id: image.id.clone() };
             let digits = fingerprint(image);
-            self.by_fingerprint.entry(digits.to_owned()).or_insert_with(|| found.clone());
+            self.by_fingerprint.entry(digits.to_owned()).or_default().push(found.clone());
             for alias in &image.references {
-                self.by_alias.entry(alias.clone()).or_insert_with(|| (digits.to_owned(), found.clone()));
+                let named = self.by_alias.entry(alias.clone()).or_insert_with(|| (digits.to_owned(), Vec::new()));
+                named.1.push(found.clone());
             }
         }
     }
@@ -92,18 +94,18 @@ impl Images {
         Ok(images)
     }
 
-    /// The image with this alias.
-    pub(super) fn aliased(&self, alias: &str) -> Result<&Found, Refusal> {
+    /// The images with this alias, in the order of the nodes.
+    pub(super) fn aliased(&self, alias: &str) -> Result<&[Found], Refusal> {
         let found = self.by_alias.get(alias).or_else(|| {
             // Without a tag, `latest` is meant, where references have tags.
             let tagged = format!("{alias}:latest");
             self.by_alias.get(&tagged)
         });
-        found.map(|(_, found)| found).ok_or_else(no_image)
+        found.map(|(_, found)| found.as_slice()).ok_or_else(no_image)
     }
 
-    /// The image whose fingerprint begins so.
-    pub(super) fn beginning(&self, prefix: &str) -> Result<&Found, Refusal> {
+    /// The image whose fingerprint begins so, on each node that has it.
+    pub(super) fn beginning(&self, prefix: &str) -> Result<&[Found], Refusal> {
         let prefix = prefix.strip_prefix("sha256:").unwrap_or(prefix);
         if prefix.is_empty() {
             return Err(no_image());

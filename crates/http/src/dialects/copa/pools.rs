@@ -8,7 +8,7 @@ use super::answer::{Answer, Refusal, object, respond};
 use super::form::Body;
 use super::pool;
 use crate::auth::Role;
-use crate::dialects::{Address, Dialect, DialectConfig, changing, nodes};
+use crate::dialects::{Address, Dialect, DialectConfig, Dialects, changing, nodes};
 use crate::nodes::NodeSlot;
 use crate::precondition::IfMatch;
 use crate::state::App;
@@ -75,7 +75,7 @@ async fn remove(app: &web::Data<App>, req: &HttpRequest, name: &str) -> Answer {
             removed => removed,
         }?;
         // The pool is removed by now: that what was measured on it is not, is no failure.
-        Ok(of_app.dialects.forget(&of_app.records, &of_name).await.err())
+        Ok(Dialects::forget(&of_app, &of_name).await.err())
     };
     let left = changing(app, req, Role::Admin, "copa.pools.remove", &[("node", name)], work).await?;
     let mut answer = json!({ "container_pool": name, "success": "Container pool removed successfully." });

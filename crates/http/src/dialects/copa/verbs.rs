@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, web};
 use roadstead_core::migration::{MoveSpec, MoveState, Step};
 use roadstead_core::{
-    ContainerSpec, ContainerState, DeleteOptions, Error, ErrorKind, JobSpec, OutputKind, OutputOptions, Result,
+    ContainerSpec, ContainerState, DeleteOptions, Error, ErrorKind, JobSpec, Node, OutputKind, OutputOptions, Result,
     StopOptions,
 };
 
@@ -83,9 +83,9 @@ pub(super) fn of_container(error: Error) -> Refusal {
 /// Does it.
 pub(super) async fn act(app: &web::Data<App>, req: &HttpRequest, known: &Known, verb: Verb) -> Result<(), Refusal> {
     let container = known.handle(app).await?;
-    let refused = refused(verb, known.summary.state);
     let work = async move {
-        if let Some(words) = refused {
+        // Not by the list, which may be late for what happens past the server.
+        if let Some(words) = refused(verb, container.inspect().await?.summary.state) {
             return Err(Error::new(ErrorKind::Conflict, words));
         }
         match verb {
@@ -107,16 +107,14 @@ pub(super) async fn create(
     slot: &Arc<NodeSlot>,
     name: &str,
     alias: &str,
-    image: Found,
+    images: Vec<Found>,
     start: Start,
 ) -> Result<Option<String>, Refusal> {
     roadstead_core::names::container_name("container_name", name)?;
     let (of_app, to, of_name, alias) = (app.clone(), Arc::clone(slot), name.to_owned(), alias.to_owned());
     let work = async move {
         let node = to.node(of_app.deadline()).await?;
-        let from = image.slot.node(of_app.deadline()).await?;
-        let reference =
-            within(of_app.archive_deadline(), roadstead_core::bring_image(&*from, &*node, &image.id, &alias)).await?;
+        let reference = within(of_app.archive_deadline(), brought(&of_app, &*node, &images, &alias)).await?;
         let spec = ContainerSpec::new(reference).name(of_name);
         let made = node.create_container(&spec).await?;
         if start == Start::No {
@@ -127,6 +125,23 @@ pub(super) async fn create(
     };
     let target = [("node", slot.name()), ("container", name)];
     Ok(changing(app, req, Role::Operate, "copa.container.create", &target, work).await?)
+}
+
+/// Brings the first of these images to a node that it takes: what is of another kind of engine is of no use to it. What the first one said
+/// is told where there is none.
+async fn brought(app: &App, node: &dyn Node, images: &[Found], alias: &str) -> Result<String> {
+    let mut refused = None;
+    for image in images {
+        let brought = async {
+            let from = image.slot.node(app.deadline()).await?;
+            roadstead_core::bring_image(&*from, node, &image.id, alias).await
+        };
+        match brought.await {
+            Ok(reference) => return Ok(reference),
+            Err(error) => drop(refused.get_or_insert(error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::not_found("image", alias)))
 }
 
 /// Moves a container to another pool, and waits for it. Gives what is left of the source, if something is.

@@ -20,7 +20,7 @@ const MACHINES_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     /// Whoever adds or removes a node holds it.
-    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(in crate::dialects) changing: tokio::sync::Mutex<()>,
     last: Mutex<Last>,
     memory: Mutex<HashMap<String, (u64, Instant)>>,
 }

@@ -241,7 +241,7 @@ fn container(
         })
         .collect();
     let ten = match processes {
-        Some(_) => told.iter().map(|(ten, _)| *ten).sum::<Ten>().with_devices(usage),
+        Some(all) => told.iter().map(|(ten, _)| *ten).sum::<Ten>().with_devices(usage, all),
         None => Ten::of_container(usage, memory),
     };
     let processes: Vec<Value> = told.into_iter().map(|(_, process)| process).collect();

@@ -17,7 +17,7 @@ use super::inspect::runs;
 use super::registered::{Named, Registered, STORE_DEADLINE, document};
 use crate::auth::{Role, require};
 use crate::containers;
-use crate::dialects::{Address, Dialect, changing, nodes};
+use crate::dialects::{Address, Dialect, Dialects, changing, nodes};
 use crate::nodes::{NodeSlot, NodeSource};
 use crate::precondition::IfMatch;
 use crate::problem::{Answer, Problem};
@@ -64,7 +64,8 @@ async fn look(slot: &Arc<NodeSlot>) -> Option<(usize, bool)> {
 
 pub(super) async fn list(app: web::Data<App>, req: HttpRequest) -> Answer {
     require(&req, Role::Read, "pharos.nodes.list")?;
-    let slots = nodes(&app);
+    let mut slots = nodes(&app);
+    slots.sort_by(|a, b| host(a).cmp(host(b)));
     let (looked, registered) = tokio::join!(join_all(slots.iter().map(look)), registered(&app));
     let mut registered = registered.map_err(told)?;
     let shown = slots.iter().zip(looked).map(|(slot, looked)| {
@@ -144,7 +145,7 @@ pub(super) async fn remove(app: web::Data<App>, req: HttpRequest, payload: web::
             _ => storing(error),
         })?;
         // The node is removed by now: that something of it is left is no failure.
-        if let Err(error) = of_app.dialects.forget(&of_app.records, name).await {
+        if let Err(error) = Dialects::forget_alone(&of_app, name).await {
             tracing::warn!(node = name, %error, "what was kept of a node that is removed stays");
         }
         let members = kept.remove(name).unwrap_or_default();

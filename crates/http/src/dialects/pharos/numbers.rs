@@ -5,7 +5,7 @@
 //! | 0 | percent of one core since the sample before |
 //! | 1, 2 | seconds of user and of kernel time since the process began |
 //! | 3, 4, 5 | resident memory in percent of the machine's, the same in bytes, virtual memory in bytes |
-//! | 6, 7 | bytes read from and written to block devices, of a container as a whole |
+//! | 6, 7 | bytes read from and written to block devices, of a container as a whole; of its processes where that is not counted |
 //! | 8, 9 | bytes received and sent in its network namespace |
 //!
 //! Of a container the first six are sums over its processes and the last four its own; of a node all are sums over its containers.
@@ -62,7 +62,7 @@ impl Ten {
             0.0,
             0.0,
         ];
-        Ten::new(numbers).with_devices(usage)
+        Ten::new(numbers).with_devices(usage, &[])
     }
 
     /// What is no number counts as zero: JSON has no word for it.
@@ -71,16 +71,22 @@ impl Ten {
     }
 
     /// With what the container as a whole read, wrote, received and sent: in its network namespace, or where that is not told on the
-    /// interfaces that are.
-    pub(super) fn with_devices(mut self, usage: &ContainerUsage) -> Self {
-        let io = usage.stats.block_io.clone().unwrap_or_default();
+    /// interfaces that are. Where the kernel does not count for the container what it reads and writes, that of its processes counts.
+    pub(super) fn with_devices(mut self, usage: &ContainerUsage, processes: &[&Process]) -> Self {
+        let of_processes = |number: fn(&Process) -> Option<u64>| {
+            processes.iter().filter_map(|process| number(process)).fold(0_u64, u64::saturating_add)
+        };
+        let (read, written) = match &usage.stats.block_io {
+            Some(io) => (io.read_bytes, io.written_bytes),
+            None => (of_processes(|process| process.read_bytes), of_processes(|process| process.written_bytes)),
+        };
         let (received, sent) = match usage.namespace {
             Some(namespace) => (namespace.received_bytes, namespace.sent_bytes),
             None => usage.stats.networks.iter().fold((0_u64, 0_u64), |sum, network| {
                 (sum.0.saturating_add(network.received_bytes), sum.1.saturating_add(network.sent_bytes))
             }),
         };
-        let own = [io.read_bytes, io.written_bytes, received, sent].map(|number| bytes(Some(number)));
+        let own = [read, written, received, sent].map(|number| bytes(Some(number)));
         for (number, own) in self.0.iter_mut().skip(COUNT - own.len()).zip(own) {
             *number = own;
         }
@@ -174,11 +180,15 @@ mod tests {
         let process = Ten::of_process(&process(), Some(1000));
         let sum = [process, process].into_iter().sum::<Ten>();
         let mut usage = usage();
-        let told = |usage: &ContainerUsage| sum.with_devices(usage).of_many().to_string();
+        let told = |usage: &ContainerUsage| sum.with_devices(usage, &[]).of_many().to_string();
         assert_eq!(told(&usage), "[3.6,1.0,2.5,50.0,500.0,8000.0,22114304.0,176402432.0,14.0,16.0]");
         usage.namespace = Some(NamespaceTraffic::new(179_765_349, 2_230_453));
         usage.stats.block_io = None;
         assert_eq!(told(&usage), "[3.6,1.0,2.5,50.0,500.0,8000.0,0.0,0.0,179765349.0,2230453.0]");
+        let mut reader = Process::default();
+        (reader.read_bytes, reader.written_bytes) = (Some(5), Some(6));
+        let told = sum.with_devices(&usage, &[&reader, &Process::default(), &reader]).of_many();
+        assert_eq!((told[6].as_f64(), told[7].as_f64()), (Some(10.0), Some(12.0)));
     }
 
     #[test]

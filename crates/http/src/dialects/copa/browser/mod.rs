@@ -188,7 +188,7 @@ async fn add(app: web::Data<App>, req: HttpRequest, payload: web::Payload) -> Ht
         let form = Body::read(&app, &req, &mut payload.into_inner()).await?.form()?;
         let [name, server, alias] = form.all(["name", "server", "image"])?;
         let slot = pool(&app, server)?;
-        let image = Images::offered_for(&app, &slot).await?.aliased(alias)?.clone();
+        let image = Images::offered_for(&app, &slot).await?.aliased(alias)?.to_vec();
         let warning = verbs::create(&app, &req, &slot, name, alias, image, Start::Yes).await?;
         Ok(warning.unwrap_or_else(|| "Container created successfully.".to_owned()))
     };
