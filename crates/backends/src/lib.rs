@@ -23,6 +23,7 @@ pub mod fuzzing;
 pub mod host;
 #[cfg(any(feature = "core0", feature = "lxd"))]
 mod link;
+#[cfg(any(feature = "etcd", feature = "sealed", feature = "sqlite"))]
 pub mod stores;
 #[cfg(any(feature = "core0", feature = "etcd", feature = "lxd", feature = "roadstead"))]
 mod tls;

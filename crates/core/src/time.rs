@@ -15,6 +15,9 @@ use crate::error::Error;
 pub struct Timestamp(jiff::Timestamp);
 
 impl Timestamp {
+    /// The name that a serializer is told of the text that it is.
+    pub const NAME: &'static str = "Timestamp";
+
     /// This moment by the system's clock.
     #[must_use]
     pub fn now() -> Self {
@@ -101,7 +104,8 @@ impl fmt::Debug for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        // JSON does not show the name; a format that has moments of its own knows one by it.
+        serializer.serialize_newtype_struct(Self::NAME, &self.to_string())
     }
 }
 

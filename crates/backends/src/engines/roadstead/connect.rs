@@ -37,6 +37,20 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
     Ok(remote)
 }
 
+/// The names of the nodes of the server at `uri`, whichever of them it names.
+pub(super) async fn node_names(uri: &NodeUri, options: &ConnectOptions) -> Result<Vec<String>> {
+    let address = Address::read(uri, options)?;
+    let remote = Remote {
+        name: "server".to_owned(),
+        there: String::new(),
+        uri: shown(uri),
+        transport: Transport::new(&address, options.deadline)?,
+        capabilities: roadstead_core::Capabilities::default(),
+        reconnect_deadline: options.reconnect_deadline,
+    };
+    names(&remote).await
+}
+
 /// The URI without secrets. Where the token is read from is none.
 fn shown(uri: &NodeUri) -> String {
     let shown = uri.to_string();

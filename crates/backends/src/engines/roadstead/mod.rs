@@ -39,6 +39,16 @@ use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Result};
 
 pub use node::RoadsteadNode;
 
+/// The names of the nodes of the server at `uri`, which is as for connecting to one of them; a node that it names makes no difference.
+///
+/// It may be cancelled by dropping its future.
+///
+/// # Errors
+/// `InvalidInput` for a URI that makes no sense, `Unavailable` when nobody answers, `Unauthenticated` when the token is not taken.
+pub async fn node_names(uri: &NodeUri, options: &ConnectOptions) -> Result<Vec<String>> {
+    connect::node_names(uri, options).await.map_err(|error| error.with_operation("server.nodes"))
+}
+
 /// Connects to nodes of other Roadstead servers.
 #[derive(Debug, Default)]
 #[non_exhaustive]
