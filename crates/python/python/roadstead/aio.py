@@ -1,0 +1,115 @@
+"""The same as the package itself, awaited: `async with aio.connect(…) as node`, or `node = await aio.connect(…)`.
+
+```pycon
+>>> import asyncio
+>>> from roadstead import aio
+>>> async def main() -> None:
+...     async with aio.connect("memory:") as node:
+...         web = await node.create_container("roadstead/busybox:latest", name="web", command=["sleep", "60"])
+...         await web.start()
+...         job = await web.run(["sh", "-c", "echo hi; exit 3"])
+...         print((await job.wait(timeout=10)).exit_code, await job.output())
+>>> asyncio.run(main())
+3 b'hi\\n'
+
+```
+
+A call that is cancelled gives its work up: a read has no effect then, a write may or may not have happened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from . import _native
+from ._native import AioAttachment as Attachment
+from ._native import AioByteStream as ByteStream
+from ._native import AioContainer as Container
+from ._native import AioCreatedContainer as CreatedContainer
+from ._native import AioJob as Job
+from ._native import AioListedContainer as ListedContainer
+from ._native import AioNode as Node
+from ._native import AioPool as Pool
+from ._native import AioStream as Stream
+
+if TYPE_CHECKING:
+    _Path = str | os.PathLike[str]
+
+
+class _Closable(Protocol):
+    def aclose(self) -> Awaitable[None]: ...
+
+
+_Opened = TypeVar("_Opened", bound=_Closable)
+
+
+class Opening(Generic[_Opened]):
+    """A connection that is being made: to be awaited, or to be entered."""
+
+    def __init__(self, begin: Callable[[], Awaitable[_Opened]]) -> None:
+        self._begin = begin
+        self._opened: _Opened | None = None
+
+    def __await__(self) -> Generator[object, None, _Opened]:
+        return self._begin().__await__()
+
+    async def __aenter__(self) -> _Opened:
+        self._opened = await self._begin()
+        return self._opened
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._opened is not None:
+            await self._opened.aclose()
+
+
+def connect(
+    uri: str,
+    *,
+    name: str | None = None,
+    timeout: float = 10.0,
+    certificate: _Path | None = None,
+    key: _Path | None = None,
+    authority: _Path | None = None,
+) -> Opening[Node]:
+    """As `roadstead.connect`."""
+    return Opening(lambda: _native.connect_to(True, uri, name, timeout, certificate, key, authority))
+
+
+def local(*, timeout: float = 10.0) -> Opening[Pool]:
+    """As `roadstead.local`."""
+    return Opening(lambda: _native.connect_here(True, timeout))
+
+
+def fleet(
+    url: str,
+    *,
+    token: str | None = None,
+    timeout: float = 10.0,
+    certificate: _Path | None = None,
+    key: _Path | None = None,
+    authority: _Path | None = None,
+) -> Opening[Pool]:
+    """As `roadstead.fleet`."""
+    return Opening(lambda: _native.connect_server(True, url, token, timeout, certificate, key, authority))
+
+
+__all__ = [
+    "Attachment",
+    "ByteStream",
+    "Container",
+    "CreatedContainer",
+    "Job",
+    "ListedContainer",
+    "Node",
+    "Opening",
+    "Pool",
+    "Stream",
+    "connect",
+    "fleet",
+    "local",
+]

@@ -1,0 +1,527 @@
+//! Containers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use roadstead_core::{
+    AttachOptions, BackupOptions, CommitOptions, Container as CoreContainer, ContainerSummary, ContainerUpdate,
+    CopyInOptions, CreatedContainer, DeleteOptions, InputSink, JobSpec, LogOptions, LogRecord, Signal, SnapshotOptions,
+    StopOptions, TerminalSize, WaitFor,
+};
+use serde_json::{Map, Value, json};
+
+use crate::give::{Give, Plain, moment};
+use crate::job::{Begun, Chunk, WAIT_MAX, signal};
+use crate::session::{Of, twins};
+use crate::sources::archive;
+use crate::streams::{Archived, Streamed};
+use crate::take;
+
+/// A container of a node. Making one asks nobody: whether it exists, its first call tells.
+#[pyclass(frozen, subclass, module = "roadstead", name = "Container")]
+#[derive(Debug)]
+pub(crate) struct Container(Of<Arc<dyn CoreContainer>>);
+
+/// A container of a node. Making one asks nobody: whether it exists, its first call tells.
+#[pyclass(frozen, subclass, module = "roadstead.aio", name = "Container")]
+#[derive(Debug)]
+pub(crate) struct AioContainer(Of<Arc<dyn CoreContainer>>);
+
+/// A container that is to be handed out.
+pub(crate) fn handle(py: Python<'_>, of: Of<Arc<dyn CoreContainer>>) -> PyResult<Py<PyAny>> {
+    Ok(if of.awaited { Py::new(py, AioContainer(of))?.into_any() } else { Py::new(py, Container(of))?.into_any() })
+}
+
+macro_rules! listed {
+    ($name:ident, $class:literal, $base:ident, $base_name:literal, $module:literal) => {
+        /// A container as it stood in a list.
+        #[pyclass(frozen, module = $module, name = "ListedContainer", extends = $base)]
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            summary: Arc<ContainerSummary>,
+        }
+
+        #[pymethods]
+        impl $name {
+            /// What the list showed of it.
+            #[getter]
+            fn summary(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                Plain(&*self.summary).give(py)
+            }
+
+            /// Its name.
+            #[getter]
+            fn name(&self) -> &str {
+                &self.summary.name
+            }
+
+            /// The name of its node.
+            #[getter]
+            fn node(&self) -> &str {
+                &self.summary.node
+            }
+
+            /// The image as it was asked for.
+            #[getter]
+            fn image(&self) -> &str {
+                &self.summary.image
+            }
+
+            /// Its state when it was listed.
+            #[getter]
+            fn state(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                Plain(self.summary.state).give(py)
+            }
+
+            /// Its labels when it was listed.
+            #[getter]
+            fn labels(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                Plain(&self.summary.labels).give(py)
+            }
+
+            /// When it was created, if told.
+            #[getter]
+            fn created_at<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+                self.summary.created_at.map(|time| moment(py, time)).transpose()
+            }
+
+            fn __repr__(&self) -> String {
+                let ContainerSummary { id, name, state, .. } = &*self.summary;
+                format!("ListedContainer(id={id:?}, name={name:?}, state={:?})", state.name()).replace('"', "'")
+            }
+        }
+    };
+}
+listed!(ListedContainer, "ListedContainer", Container, "Container", "roadstead");
+listed!(AioListedContainer, "ListedContainer", AioContainer, "Container", "roadstead.aio");
+
+macro_rules! created {
+    ($name:ident, $base:ident, $module:literal) => {
+        /// A container that was just made.
+        #[pyclass(frozen, module = $module, name = "CreatedContainer", extends = $base)]
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            created: CreatedContainer,
+        }
+
+        #[pymethods]
+        impl $name {
+            /// Its name, which the engine made up if none was given.
+            #[getter]
+            fn name(&self) -> &str {
+                &self.created.name
+            }
+
+            /// What the engine did not do as asked.
+            #[getter]
+            fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+                PyList::new(py, &self.created.warnings)
+            }
+
+            fn __repr__(&self) -> String {
+                let CreatedContainer { id, name, .. } = &self.created;
+                format!("CreatedContainer(id={id:?}, name={name:?})").replace('"', "'")
+            }
+        }
+    };
+}
+created!(NewContainer, Container, "roadstead");
+created!(AioNewContainer, AioContainer, "roadstead.aio");
+
+/// A container of a list that is to be handed out.
+pub(crate) struct Listed(pub(crate) Of<Arc<dyn CoreContainer>>, pub(crate) ContainerSummary);
+
+impl Give for Listed {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Listed(of, summary) = self;
+        let summary = Arc::new(summary);
+        Ok(if of.awaited {
+            let made = PyClassInitializer::from(AioContainer(of)).add_subclass(AioListedContainer { summary });
+            Py::new(py, made)?.into_any()
+        } else {
+            let made = PyClassInitializer::from(Container(of)).add_subclass(ListedContainer { summary });
+            Py::new(py, made)?.into_any()
+        })
+    }
+}
+
+/// A container that was made and is to be handed out.
+pub(crate) struct Created(pub(crate) Of<Arc<dyn CoreContainer>>, pub(crate) CreatedContainer);
+
+impl Give for Created {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Created(of, created) = self;
+        Ok(if of.awaited {
+            let made = PyClassInitializer::from(AioContainer(of)).add_subclass(AioNewContainer { created });
+            Py::new(py, made)?.into_any()
+        } else {
+            Py::new(py, PyClassInitializer::from(Container(of)).add_subclass(NewContainer { created }))?.into_any()
+        })
+    }
+}
+
+/// A record of a log, with its bytes as bytes.
+struct Record(LogRecord);
+
+impl Give for Record {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let LogRecord { kind, time, data, .. } = self.0;
+        let time = time.map(|time| moment(py, time)).transpose()?;
+        let class = py.import("roadstead._types")?.getattr("LogRecord")?;
+        Ok(class.call1((Plain(kind).give(py)?, PyBytes::new(py, &data), time))?.unbind())
+    }
+}
+
+/// A job's specification, of a command and keyword arguments.
+pub(crate) fn job_spec(command: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>) -> PyResult<JobSpec> {
+    let mut fields = take::fields(options)?;
+    fields.insert("command".to_owned(), take::list(command, "command")?);
+    take::of_fields(command.py(), fields)
+}
+
+fn members(members: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String, Value> {
+    members.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+impl Container {
+    fn of(&self) -> &Of<Arc<dyn CoreContainer>> {
+        &self.0
+    }
+}
+
+impl AioContainer {
+    fn of(&self) -> &Of<Arc<dyn CoreContainer>> {
+        &self.0
+    }
+}
+
+macro_rules! own {
+    ($($class:ident),*) => {$(
+        #[pymethods]
+        impl $class {
+            /// The id or name by which it is asked for.
+            #[getter]
+            fn id(&self) -> &str {
+                self.0.noun.id()
+            }
+
+            fn __repr__(&self) -> String {
+                format!("Container({:?})", self.0.noun.id()).replace('"', "'")
+            }
+        }
+    )*};
+}
+own!(Container, AioContainer);
+
+twins! { Container, AioContainer {
+    /// Everything that the engine tells of it.
+    fn inspect(&self, py) {
+        let container = Arc::clone(&self.of().noun);
+        async move { container.inspect().await.map(Plain) }
+    }
+
+    /// Starts its main process; starting one that runs does nothing.
+    ///
+    /// Raises `ConflictError` when it is frozen, and `InvalidInputError` when its command does not exist.
+    fn start(&self, py) {
+        let container = Arc::clone(&self.of().noun);
+        async move { container.start().await }
+    }
+
+    /// Asks its main process to end, and kills it after `timeout` whole seconds; the engine's own time when none is given.
+    #[pyo3(signature = (*, timeout = None))]
+    fn stop(&self, py; timeout: Option<u32>) {
+        let (container, options) = (Arc::clone(&self.of().noun), stop_options(timeout));
+        async move { container.stop(&options).await }
+    }
+
+    /// Stops it if it runs, as `stop` does, and starts it.
+    #[pyo3(signature = (*, timeout = None))]
+    fn restart(&self, py; timeout: Option<u32>) {
+        let (container, options) = (Arc::clone(&self.of().noun), stop_options(timeout));
+        async move { container.restart(&options).await }
+    }
+
+    /// Sends a signal to its main process, by name or number; SIGKILL when none is given.
+    ///
+    /// Raises `ConflictError` when it does not run.
+    #[pyo3(signature = (signal = None))]
+    fn kill(&self, py; signal: Option<&Bound<'_, PyAny>>) {
+        let signal = signal.map(self::signal).transpose()?.unwrap_or(Signal::KILL);
+        let container = Arc::clone(&self.of().noun);
+        async move { container.kill(signal).await }
+    }
+
+    /// Stops all its processes in place.
+    fn freeze(&self, py) {
+        let container = Arc::clone(&self.of().noun);
+        async move { container.freeze().await }
+    }
+
+    /// Lets all its processes go on.
+    fn unfreeze(&self, py) {
+        let container = Arc::clone(&self.of().noun);
+        async move { container.unfreeze().await }
+    }
+
+    /// Gives it another name.
+    fn rename(&self, py; name: &Bound<'_, PyAny>) {
+        let (container, name) = (Arc::clone(&self.of().noun), take::text(name, "name")?);
+        async move { container.rename(&name).await }
+    }
+
+    /// Changes limits and restart policy; what is not given stays as it is. `hold` keeps an engine from starting it.
+    #[pyo3(signature = (*, limits = None, restart = None, hold = None))]
+    fn update(&self, py; limits: Option<&Bound<'_, PyAny>>, restart: Option<&Bound<'_, PyAny>>, hold: Option<bool>) {
+        let mut changes = ContainerUpdate::default();
+        if let Some(limits) = limits {
+            changes.limits = take::data(limits, "limits")?;
+        }
+        changes.restart = restart.map(take::restart).transpose()?;
+        changes.hold = hold;
+        let container = Arc::clone(&self.of().noun);
+        async move { container.update(&changes).await }
+    }
+
+    /// Deletes it; with `force` also one that runs, and with `volumes` its anonymous volumes, too.
+    ///
+    /// Raises `ConflictError` when it runs and `force` is not set.
+    #[pyo3(signature = (*, force = false, volumes = false))]
+    fn delete(&self, py; force: bool, volumes: bool) {
+        let mut options = DeleteOptions::default();
+        (options.force, options.volumes) = (force, volumes);
+        let container = Arc::clone(&self.of().noun);
+        async move { container.delete(&options).await }
+    }
+
+    /// Waits until it is as `condition` says ("stopped", "next_end" or "deleted"), at most `timeout` seconds (at most a day).
+    ///
+    /// Raises `DeadlineExceededError` when the time is over; the container is not touched.
+    #[pyo3(signature = (*, timeout = 60.0, condition = "stopped"))]
+    fn wait(&self, py; timeout: f64, condition: &str) {
+        let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
+        let condition: WaitFor = take::word(py, condition, "condition")?;
+        let container = Arc::clone(&self.of().noun);
+        async move { container.wait(condition, deadline).await.map(Plain) }
+    }
+
+    /// Makes an image of its file system, and gives the image's id. With `freeze` it is frozen meanwhile, where the engine can.
+    #[pyo3(signature = (image, *, message = None, author = None, freeze = None))]
+    fn commit(&self, py; image: &Bound<'_, PyAny>, message: Option<String>, author: Option<String>, freeze: Option<bool>) {
+        let fields = members([
+            ("image", take::text(image, "image")?.into()),
+            ("message", json!(message)),
+            ("author", json!(author)),
+            ("freeze", json!(freeze)),
+        ]);
+        let (container, options) = (Arc::clone(&self.of().noun), take::of_fields::<CommitOptions>(py, fields)?);
+        async move { container.commit(&options).await }
+    }
+
+    /// Its file system as one tar archive, without mounts.
+    fn export(&self, py) {
+        let of = self.of().clone();
+        async move { Ok(Archived(of.with(of.noun.export().await?))) }
+    }
+
+    /// Its snapshots, oldest first.
+    fn snapshots(&self, py) {
+        let container = Arc::clone(&self.of().noun);
+        async move { Ok(container.snapshots().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+    }
+
+    /// Keeps its state under a name: files and configuration, without mounts.
+    ///
+    /// Raises `AlreadyExistsError` when it has a snapshot of this name.
+    #[pyo3(signature = (name, *, stateful = false, expires_at = None))]
+    fn create_snapshot(&self, py; name: &Bound<'_, PyAny>, stateful: bool, expires_at: Option<&Bound<'_, PyAny>>) {
+        let mut options = SnapshotOptions::new(take::text(name, "name")?);
+        options.stateful = stateful;
+        options.expires_at = take::maybe_time(expires_at, "expires_at")?;
+        let container = Arc::clone(&self.of().noun);
+        async move { container.create_snapshot(&options).await.map(Plain) }
+    }
+
+    /// Brings it back to a snapshot, which stays.
+    fn restore_snapshot(&self, py; name: &Bound<'_, PyAny>) {
+        let (container, name) = (Arc::clone(&self.of().noun), take::text(name, "name")?);
+        async move { container.restore_snapshot(&name).await }
+    }
+
+    /// Deletes a snapshot.
+    fn delete_snapshot(&self, py; name: &Bound<'_, PyAny>) {
+        let (container, name) = (Arc::clone(&self.of().noun), take::text(name, "name")?);
+        async move { container.delete_snapshot(&name).await }
+    }
+
+    /// All of it as one archive in the engine's own format. `Node.restore_container` makes a container of it.
+    #[pyo3(signature = (*, snapshots = true))]
+    fn backup(&self, py; snapshots: bool) {
+        let of = self.of().clone();
+        let options = if snapshots { BackupOptions::default() } else { BackupOptions::without_snapshots() };
+        async move { Ok(Archived(of.with(of.noun.backup(&options).await?))) }
+    }
+
+    /// A file or directory of it as a tar archive; the entries begin with the last part of `path`.
+    fn copy_out(&self, py; path: &Bound<'_, PyAny>) {
+        let (of, path) = (self.of().clone(), take::path(path, "path")?);
+        async move { Ok(Archived(of.with(of.noun.copy_out(&path).await?))) }
+    }
+
+    /// Unpacks a tar archive into the directory `path`: bytes, a path of this machine, an open file, or an iterable of bytes.
+    #[pyo3(signature = (path, archive, *, no_overwrite_dir_with_file = false))]
+    fn copy_in(&self, py; path: &Bound<'_, PyAny>, archive: &Bound<'_, PyAny>, no_overwrite_dir_with_file: bool) {
+        let (path, archive) = (take::path(path, "path")?, self::archive(archive, "archive")?);
+        let mut options = CopyInOptions::default();
+        options.no_overwrite_dir_with_file = no_overwrite_dir_with_file;
+        let container = Arc::clone(&self.of().noun);
+        async move { container.copy_in(&path, archive, &options).await }
+    }
+
+    /// The kept output of its main process, and with `follow` also what comes until it ends.
+    #[pyo3(signature = (*, stdout = true, stderr = true, follow = false, tail = None, since = None, until = None, timestamps = false))]
+    fn logs(
+        &self, py; stdout: bool, stderr: bool, follow: bool, tail: Option<u64>,
+        since: Option<&Bound<'_, PyAny>>, until: Option<&Bound<'_, PyAny>>, timestamps: bool
+    ) {
+        let mut options = LogOptions::default();
+        (options.stdout, options.stderr, options.follow, options.tail) = (stdout, stderr, follow, tail);
+        (options.since, options.until) = (take::maybe_time(since, "since")?, take::maybe_time(until, "until")?);
+        options.timestamps = timestamps;
+        let of = self.of().clone();
+        async move {
+            let records = of.noun.logs(&options).await?;
+            Ok(Streamed(of.with(records.map(|record| record.map(Record)).boxed())))
+        }
+    }
+
+    /// Connects to the streams of its main process.
+    #[pyo3(signature = (*, stdin = false, stdout = true, stderr = true, logs = false))]
+    fn attach(&self, py; stdin: bool, stdout: bool, stderr: bool, logs: bool) {
+        let mut options = AttachOptions::default();
+        (options.stdin, options.stdout, options.stderr, options.logs) = (stdin, stdout, stderr, logs);
+        let of = self.of().clone();
+        async move {
+            let attached = of.noun.attach(&options).await?;
+            let output = of.with(attached.output.map(|chunk| chunk.map(Chunk)).boxed());
+            Ok(Attached { output: Streamed(output), input: of.with(Arc::new(tokio::sync::Mutex::new(attached.input))) })
+        }
+    }
+
+    /// Sets the size of its main process's terminal.
+    fn resize(&self, py; columns: u16, rows: u16) {
+        let container = Arc::clone(&self.of().noun);
+        async move { container.resize(TerminalSize { columns, rows }).await }
+    }
+
+    /// What it uses at this moment.
+    ///
+    /// Raises `ConflictError` when it does not run.
+    fn stats(&self, py) {
+        let container = Arc::clone(&self.of().noun);
+        async move { container.stats().await.map(Plain) }
+    }
+
+    /// Its processes, by ascending pid as the node counts.
+    fn processes(&self, py) {
+        let container = Arc::clone(&self.of().noun);
+        async move { Ok(container.processes().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+    }
+
+    /// Runs a command inside it, and gives the job at once.
+    ///
+    /// Raises `ConflictError` when it does not run.
+    #[pyo3(signature = (command, **options))]
+    fn run(&self, py; command: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>) {
+        let (of, spec) = (self.of().clone(), job_spec(command, options)?);
+        async move { Ok(Begun(of.with(of.noun.run(&spec).await?))) }
+    }
+
+    /// The jobs of it that are known, oldest first.
+    fn jobs(&self, py) {
+        let container = Arc::clone(&self.of().noun);
+        async move { Ok(container.jobs().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+    }
+}}
+
+pub(crate) fn stop_options(timeout: Option<u32>) -> StopOptions {
+    timeout.map_or_else(StopOptions::default, StopOptions::after_seconds)
+}
+
+type Input = Arc<tokio::sync::Mutex<Option<Box<dyn InputSink>>>>;
+
+/// The streams of a main process: its output, and its input where that was asked for.
+#[pyclass(frozen, module = "roadstead", name = "Attachment")]
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    input: Of<Input>,
+    /// Its output as it arrives.
+    #[pyo3(get)]
+    output: Py<PyAny>,
+}
+
+/// The streams of a main process: its output, and its input where that was asked for.
+#[pyclass(frozen, module = "roadstead.aio", name = "Attachment")]
+#[derive(Debug)]
+pub(crate) struct AioAttachment {
+    input: Of<Input>,
+    /// Its output as it arrives.
+    #[pyo3(get)]
+    output: Py<PyAny>,
+}
+
+struct Attached {
+    output: Streamed<Chunk>,
+    input: Of<Input>,
+}
+
+impl Give for Attached {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let (input, output) = (self.input, self.output.give(py)?);
+        Ok(if input.awaited {
+            Py::new(py, AioAttachment { input, output })?.into_any()
+        } else {
+            Py::new(py, Attachment { input, output })?.into_any()
+        })
+    }
+}
+
+impl Attachment {
+    fn of(&self) -> &Of<Input> {
+        &self.input
+    }
+}
+
+impl AioAttachment {
+    fn of(&self) -> &Of<Input> {
+        &self.input
+    }
+}
+
+fn no_input() -> roadstead_core::Error {
+    roadstead_core::Error::new(roadstead_core::ErrorKind::Conflict, "its standard input is not attached, or closed")
+}
+
+twins! { Attachment, AioAttachment {
+    /// Writes to the standard input of the main process.
+    ///
+    /// Raises `ConflictError` when it was not attached, or is closed.
+    fn write(&self, py; data: &Bound<'_, PyBytes>) {
+        let (input, data) = (Arc::clone(&self.of().noun), Bytes::copy_from_slice(data.as_bytes()));
+        async move { input.lock().await.as_mut().ok_or_else(no_input)?.write(data).await }
+    }
+
+    /// Closes the standard input of the main process; closing it twice does nothing.
+    fn close_input(&self, py) {
+        let input = Arc::clone(&self.of().noun);
+        async move {
+            match input.lock().await.take() {
+                Some(mut input) => input.close().await,
+                None => Ok(()),
+            }
+        }
+    }
+}}

@@ -1,0 +1,43 @@
+//! Errors as exceptions: the classes are those of the one table, and are defined in `roadstead/_errors.py`.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use roadstead_core::{Error, Retry};
+
+static ERRORS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
+fn errors(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    Ok(ERRORS.get_or_try_init(py, || py.import("roadstead._errors").map(Bound::unbind))?.bind(py))
+}
+
+const fn advice(retry: Retry) -> &'static str {
+    match retry {
+        Retry::Never => "never",
+        Retry::Safe => "safe",
+        _ => "unknown",
+    }
+}
+
+/// The exception for an error.
+pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
+    let made = || -> PyResult<PyErr> {
+        let class = errors(py)?.getattr(error.kind().row().python)?.cast_into::<PyType>()?;
+        let exception = class.call1((
+            error.to_string(),
+            error.kind().row().code,
+            advice(error.retry()),
+            error.field(),
+            error.resource(),
+            error.node(),
+            error.operation(),
+        ))?;
+        Ok(PyErr::from_value(exception))
+    };
+    made().unwrap_or_else(|failed| failed)
+}
+
+/// What a call into the library gives, or its exception.
+pub(crate) fn or_raised<T>(py: Python<'_>, result: roadstead_core::Result<T>) -> PyResult<T> {
+    result.map_err(|error| raised(py, &error))
+}

@@ -1,0 +1,158 @@
+//! A call that is awaited: a future of the running event loop for work that goes on in the runtime, without a thread of its own.
+//!
+//! What has ended is put into a queue of the loop, and the loop is woken once for all that is in it. A future that is cancelled, or whose
+//! task is, gives its work up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::future::BoxFuture;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use roadstead_core::Result;
+use tokio::task::AbortHandle;
+
+use crate::error::raised;
+use crate::give::Give;
+use crate::runtime::Home;
+
+/// Something to hand to Python, made where the interpreter is held.
+type Made = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+
+/// An event loop, and what has ended of its futures.
+#[pyclass(frozen, module = "roadstead._native")]
+#[derive(Debug)]
+pub(crate) struct Loop {
+    event_loop: Py<PyAny>,
+    ended: Mutex<Vec<Ended>>,
+}
+
+struct Ended {
+    future: Py<PyAny>,
+    made: Made,
+}
+
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ended").finish_non_exhaustive()
+    }
+}
+
+/// The loops that are in use. Few are at a time, mostly one.
+static LOOPS: Mutex<Vec<Py<Loop>>> = Mutex::new(Vec::new());
+static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The running loop.
+fn running(py: Python<'_>) -> PyResult<Py<Loop>> {
+    let running =
+        RUNNING.get_or_try_init(py, || py.import("asyncio")?.getattr("get_running_loop").map(Bound::unbind))?;
+    let event_loop = running.bind(py).call0()?;
+    let known =
+        lock(&LOOPS).iter().find(|known| known.get().event_loop.is(&event_loop)).map(|known| known.clone_ref(py));
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let made = Py::new(py, Loop { event_loop: event_loop.unbind(), ended: Mutex::default() })?;
+    // Closed ones are forgotten when another one comes. Asking them is Python's work, and not done under the lock.
+    let all: Vec<_> = lock(&LOOPS).iter().map(|known| known.clone_ref(py)).collect();
+    let open = |known: &Py<Loop>| {
+        let closed = known.get().event_loop.bind(py).call_method0("is_closed").and_then(|closed| closed.extract());
+        !closed.unwrap_or(true)
+    };
+    let mut kept: Vec<_> = all.into_iter().filter(open).collect();
+    kept.push(made.clone_ref(py));
+    *lock(&LOOPS) = kept;
+    Ok(made)
+}
+
+#[pymethods]
+impl Loop {
+    /// Called by the loop: gives what has ended to its futures.
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let ended = std::mem::take(&mut *lock(&self.ended));
+        for Ended { future, made } in ended {
+            let future = future.bind(py);
+            // One that was cancelled meanwhile takes nothing any more.
+            if future.call_method0("done")?.extract()? {
+                continue;
+            }
+            match made(py) {
+                Ok(object) => future.call_method1("set_result", (object,))?,
+                Err(error) => future.call_method1("set_exception", (error.into_value(py),))?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Puts what has ended into the queue of its loop; wakes it when nobody has yet.
+fn tell(of: &Py<Loop>, future: Py<PyAny>, made: Made) {
+    let is_first = {
+        let mut ended = lock(&of.get().ended);
+        ended.push(Ended { future, made });
+        ended.len() == 1
+    };
+    if is_first {
+        // Where the interpreter ends, or the loop is closed, nobody waits any more.
+        Python::try_attach(|py| {
+            let woken = of.get().event_loop.bind(py).call_method1("call_soon_threadsafe", (of,));
+            if woken.is_err() {
+                lock(&of.get().ended).clear();
+            }
+        });
+    }
+}
+
+/// Gives the work up when the future has ended by being cancelled.
+#[pyclass(frozen, module = "roadstead._native")]
+#[derive(Debug)]
+pub(crate) struct Cancel(AbortHandle);
+
+#[pymethods]
+impl Cancel {
+    fn __call__(&self, _future: &Bound<'_, PyAny>) {
+        self.0.abort();
+    }
+}
+
+/// An awaitable for work.
+pub(crate) fn later<'py, T: Give + 'static>(
+    py: Python<'py>,
+    home: &Arc<Home>,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> PyResult<Bound<'py, PyAny>> {
+    let handle = home.handle().map_err(|error| raised(py, &error))?;
+    let of = running(py)?;
+    let future = of.get().event_loop.bind(py).call_method0("create_future")?;
+    let mut work: BoxFuture<'static, Result<T>> = Box::pin(work);
+    // What need not wait is done at once.
+    let first = {
+        let _inside = handle.enter();
+        work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    match first {
+        Poll::Ready(Ok(result)) => {
+            future.call_method1("set_result", (result.give(py)?,))?;
+        }
+        Poll::Ready(Err(error)) => {
+            future.call_method1("set_exception", (raised(py, &error).into_value(py),))?;
+        }
+        Poll::Pending => {
+            let waiting = future.clone().unbind();
+            let task = handle.spawn(async move {
+                let result = work.await;
+                let made: Made = Box::new(move |py| match result {
+                    Ok(result) => result.give(py),
+                    Err(error) => Err(raised(py, &error)),
+                });
+                tell(&of, waiting, made);
+            });
+            future.call_method1("add_done_callback", (Cancel(task.abort_handle()),))?;
+        }
+    }
+    Ok(future)
+}

@@ -1,0 +1,92 @@
+//! The runtime in which all work happens, one for each process.
+//!
+//! Threads do not survive `fork`. What was made before it is refused in the child, in words; what is made there has a runtime of its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use roadstead_core::{Error, ErrorKind, Result};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// So many threads work; more would mostly wait for Python.
+const THREADS: usize = 2;
+
+/// The runtime of this process.
+#[derive(Debug)]
+pub(crate) struct Home {
+    process: u32,
+    handle: Handle,
+    ending: AtomicBool,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+/// Taken only while the interpreter is held, so that no `fork` finds it taken by a thread that the child does not have.
+static HOME: Mutex<Option<Arc<Home>>> = Mutex::new(None);
+
+impl Home {
+    /// The runtime of this process; the first caller starts it.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` when there can be no more threads.
+    pub(crate) fn here(_: Python<'_>) -> Result<Arc<Home>> {
+        let mut home = HOME.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(home) = home.as_ref().filter(|home| home.is_here()) {
+            return Ok(Arc::clone(home));
+        }
+        // That of the parent has no threads here: ending it would wait for them.
+        std::mem::forget(home.take());
+        let made = Builder::new_multi_thread().worker_threads(THREADS).thread_name("roadstead").enable_all().build();
+        let runtime = made.map_err(|cause| {
+            Error::new(ErrorKind::ResourceExhausted, "the threads of the library cannot be started").with_source(cause)
+        })?;
+        let made = Arc::new(Home {
+            process: std::process::id(),
+            handle: runtime.handle().clone(),
+            ending: AtomicBool::new(false),
+            runtime: Mutex::new(Some(runtime)),
+        });
+        *home = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn is_here(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Where work is started.
+    ///
+    /// # Errors
+    /// `Conflict` in a child of the process in which it was made, and while the interpreter ends.
+    pub(crate) fn handle(&self) -> Result<&Handle> {
+        if !self.is_here() {
+            let words = "was made before this process was forked from its parent: connect again here";
+            return Err(Error::new(ErrorKind::Conflict, words));
+        }
+        if self.ending.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Conflict, "the interpreter is ending"));
+        }
+        Ok(&self.handle)
+    }
+}
+
+/// Ends what runs: no thread may come back into an interpreter that is gone.
+#[pyfunction]
+pub(crate) fn end(py: Python<'_>) {
+    let home = HOME.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(home) = home.filter(|home| home.is_here()) else { return };
+    home.ending.store(true, Ordering::Relaxed);
+    let runtime = home.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+    py.detach(|| {
+        if let Some(runtime) = runtime {
+            runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+        }
+    });
+}
+
+/// How many pieces of work are going on: none is left where nobody waits for anything.
+#[pyfunction]
+pub(crate) fn running(py: Python<'_>) -> PyResult<usize> {
+    let home = crate::error::or_raised(py, Home::here(py))?;
+    Ok(home.handle.metrics().num_alive_tasks())
+}

@@ -1,0 +1,433 @@
+//! What arrives over time: iterators, blocking and awaited. What has arrived is taken many at a time, so that little is done for each.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, ReadyChunks};
+use pyo3::exceptions::PyStopAsyncIteration;
+use pyo3::prelude::*;
+use roadstead_core::{ByteStream, Error, ErrorKind, ItemStream, Result};
+use tokio::sync::watch;
+
+use crate::error::or_raised;
+use crate::give::Give;
+use crate::session::{Of, twins};
+
+/// So many are taken at once, when they are there.
+const AT_ONCE: usize = 64;
+
+/// Something of a stream, whatever its type.
+trait Item: Send {
+    fn hand(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>>;
+}
+
+impl<T: Give> Item for T {
+    fn hand(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.give(py)
+    }
+}
+
+type Taken = Result<Box<dyn Item>>;
+type Source = ReadyChunks<BoxStream<'static, Taken>>;
+
+/// A stream, and what of it was taken and not handed out yet.
+pub(crate) struct Flow {
+    /// None once it has ended.
+    source: tokio::sync::Mutex<Option<Source>>,
+    taken: Mutex<VecDeque<Taken>>,
+    is_closed: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow").finish_non_exhaustive()
+    }
+}
+
+impl Flow {
+    fn new<T: Give + 'static>(stream: ItemStream<T>) -> Arc<Self> {
+        let items = stream.map(|item| item.map(|item| Box::new(item) as Box<dyn Item>)).boxed();
+        Arc::new(Flow {
+            source: tokio::sync::Mutex::new(Some(items.ready_chunks(AT_ONCE))),
+            taken: Mutex::default(),
+            is_closed: watch::Sender::new(false),
+        })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, VecDeque<Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next one; none at the end. What was taken is not lost when this is dropped.
+    async fn next(self: Arc<Self>) -> Next {
+        let mut closed = self.is_closed.subscribe();
+        let found = tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => Ok(None),
+            found = self.take() => found.transpose(),
+        };
+        found.map(Found)
+    }
+
+    async fn take(&self) -> Option<Taken> {
+        let mut source = self.source.lock().await;
+        if let Some(taken) = self.taken().pop_front() {
+            return Some(taken);
+        }
+        let chunk = source.as_mut()?.next().await;
+        let mut taken = self.taken();
+        match chunk {
+            Some(chunk) => {
+                // After an error nothing comes that could be trusted to follow.
+                let has_failed = chunk.iter().any(Result::is_err);
+                taken.extend(chunk);
+                if has_failed {
+                    *source = None;
+                }
+            }
+            None => *source = None,
+        }
+        taken.pop_front()
+    }
+
+    fn has_ended(&self) -> bool {
+        *self.is_closed.borrow()
+    }
+
+    /// Ends it: whoever waits for the next one gets none.
+    fn close(&self) {
+        self.is_closed.send_replace(true);
+        self.taken().clear();
+        if let Ok(mut source) = self.source.try_lock() {
+            *source = None;
+        }
+    }
+}
+
+/// An item that was found, or the end.
+struct Found(Option<Box<dyn Item>>);
+type Next = Result<Found>;
+
+impl Give for Found {
+    /// The end is told as awaited iterators tell it; blocking ones ask before.
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.0 {
+            Some(item) => item.hand(py),
+            None => Err(PyStopAsyncIteration::new_err(())),
+        }
+    }
+}
+
+/// Items as they arrive. It is an iterator, and a context manager that ends it.
+///
+/// >>> import roadstead
+/// >>> with roadstead.connect("memory:") as node, node.events() as events:
+/// ...     web = node.create_container("roadstead/busybox:latest", name="web")
+/// ...     print(next(events).action)
+/// created
+#[pyclass(frozen, module = "roadstead", name = "Stream", generic)]
+#[derive(Debug)]
+pub(crate) struct Stream(Of<Arc<Flow>>);
+
+/// Items as they arrive. It is an asynchronous iterator, and an asynchronous context manager that ends it.
+#[pyclass(frozen, module = "roadstead.aio", name = "Stream", generic)]
+#[derive(Debug)]
+pub(crate) struct AioStream(Of<Arc<Flow>>);
+
+/// A stream that is to be handed out.
+pub(crate) struct Streamed<T>(pub(crate) Of<ItemStream<T>>);
+
+impl<T: Give + 'static> Give for Streamed<T> {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Of { session, noun, awaited } = self.0;
+        let of = Of { session, noun: Flow::new(noun), awaited };
+        Ok(if awaited { Py::new(py, AioStream(of))?.into_any() } else { Py::new(py, Stream(of))?.into_any() })
+    }
+}
+
+fn next_of(of: &Of<Arc<Flow>>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    let taken = of.noun.taken().pop_front();
+    let found = match taken {
+        Some(taken) => or_raised(py, taken.map(Some))?,
+        None if of.noun.has_ended() => None,
+        None => {
+            or_raised(py, of.session.check())?;
+            crate::wait::wait_for(py, &of.session.home, Arc::clone(&of.noun).next())?.0
+        }
+    };
+    found.map(|item| item.hand(py)).transpose()
+}
+
+#[pymethods]
+impl Stream {
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        next_of(&self.0, py)
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
+        self.0.noun.close();
+    }
+
+    /// Ends it. What had arrived and was not taken is dropped; ending it twice does nothing.
+    fn close(&self) {
+        self.0.noun.close();
+    }
+}
+
+#[pymethods]
+impl AioStream {
+    fn __aiter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if !self.0.noun.has_ended() {
+            or_raised(py, self.0.session.check())?;
+        }
+        crate::later::later(py, &self.0.session.home, Arc::clone(&self.0.noun).next())
+    }
+
+    fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let home = Arc::clone(&this.get().0.session.home);
+        crate::later::later(py, &home, async move { Ok(Own(this.into_any())) })
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __aexit__<'py>(&self, py: Python<'py>, _exception: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.aclose(py)
+    }
+
+    /// Ends it. What had arrived and was not taken is dropped; ending it twice does nothing.
+    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.noun.close();
+        crate::later::later(py, &self.0.session.home, async { Ok(()) })
+    }
+}
+
+/// An object of Python's that is handed back.
+pub(crate) struct Own(pub(crate) Py<PyAny>);
+
+impl Give for Own {
+    fn give(self, _: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.0)
+    }
+}
+
+/// The bytes of an archive as they arrive: to be iterated over, read as a whole or saved.
+#[pyclass(frozen, module = "roadstead", name = "ByteStream")]
+#[derive(Debug)]
+pub(crate) struct Archive(Of<Arc<Raw>>);
+
+/// The bytes of an archive as they arrive: to be iterated over, read as a whole or saved.
+#[pyclass(frozen, module = "roadstead.aio", name = "ByteStream")]
+#[derive(Debug)]
+pub(crate) struct AioArchive(Of<Arc<Raw>>);
+
+/// The stream itself; none once it has ended.
+pub(crate) struct Raw(tokio::sync::Mutex<Option<ByteStream>>);
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Raw").finish_non_exhaustive()
+    }
+}
+
+/// An archive that is to be handed out.
+pub(crate) struct Archived(pub(crate) Of<ByteStream>);
+
+impl Give for Archived {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Of { session, noun, awaited } = self.0;
+        let of = Of { session, noun: Arc::new(Raw(tokio::sync::Mutex::new(Some(noun)))), awaited };
+        Ok(if awaited { Py::new(py, AioArchive(of))?.into_any() } else { Py::new(py, Archive(of))?.into_any() })
+    }
+}
+
+impl Raw {
+    async fn next(self: Arc<Self>) -> Result<Option<Bytes>> {
+        let mut stream = self.0.lock().await;
+        let next = match stream.as_mut() {
+            Some(stream) => stream.next().await.transpose(),
+            None => Ok(None),
+        };
+        if !matches!(next, Ok(Some(_))) {
+            *stream = None;
+        }
+        next
+    }
+
+    fn close(&self) {
+        // Whoever reads it at this moment holds it to its end.
+        if let Ok(mut stream) = self.0.try_lock() {
+            *stream = None;
+        }
+    }
+}
+
+/// A piece of an archive, or the end.
+struct Piece(Option<Bytes>);
+
+impl Give for Piece {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.0 {
+            Some(bytes) => bytes.give(py),
+            None => Err(PyStopAsyncIteration::new_err(())),
+        }
+    }
+}
+
+/// A number.
+pub(crate) struct Number(pub(crate) u64);
+
+impl Give for Number {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.0.into_pyobject(py)?.into_any().unbind())
+    }
+}
+
+impl Archive {
+    fn of(&self) -> &Of<Arc<Raw>> {
+        &self.0
+    }
+}
+
+impl AioArchive {
+    fn of(&self) -> &Of<Arc<Raw>> {
+        &self.0
+    }
+}
+
+twins! { Archive, AioArchive {
+    /// All that is left of it, in memory.
+    ///
+    /// Raises what breaks it off.
+    fn read(&self, py) {
+        let raw = Arc::clone(&self.of().noun);
+        async move {
+            let mut all = BytesMut::new();
+            while let Some(piece) = Arc::clone(&raw).next().await? {
+                all.extend_from_slice(&piece);
+            }
+            Ok(all.freeze())
+        }
+    }
+
+    /// Writes all that is left of it into a new file, and gives the number of bytes. A file that is there is replaced once
+    /// everything has arrived; what breaks off leaves it as it was.
+    ///
+    /// Raises what breaks it off, and `UnexpectedError` when the file cannot be written.
+    fn save(&self, py; path: std::path::PathBuf) {
+        let raw = Arc::clone(&self.of().noun);
+        save(raw, path)
+    }
+}}
+
+async fn save(raw: Arc<Raw>, path: std::path::PathBuf) -> Result<Number> {
+    use tokio::io::AsyncWriteExt;
+
+    let failed = |cause: std::io::Error| {
+        let words = format!("{} cannot be written: {cause}", path.display());
+        Error::new(ErrorKind::Unexpected, words).with_source(cause)
+    };
+    let name = path.file_name().ok_or_else(|| Error::invalid("path", "names no file"))?;
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = path.with_file_name(beside);
+    let written = async {
+        let mut file = tokio::fs::File::create(&beside).await.map_err(failed)?;
+        let mut count = 0;
+        while let Some(piece) = Arc::clone(&raw).next().await? {
+            file.write_all(&piece).await.map_err(failed)?;
+            count += u64::try_from(piece.len()).unwrap_or_default();
+        }
+        file.sync_all().await.map_err(failed)?;
+        tokio::fs::rename(&beside, &path).await.map_err(failed)?;
+        Ok(Number(count))
+    };
+    // Also when this is given up: the file beside it goes.
+    let mut left = Beside(Some(beside.clone()));
+    let written = written.await;
+    if written.is_ok() {
+        left.0 = None;
+    }
+    written
+}
+
+/// A file that goes unless it was moved.
+struct Beside(Option<std::path::PathBuf>);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[pymethods]
+impl Archive {
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        or_raised(py, self.0.session.check())?;
+        let piece = crate::wait::wait_for(py, &self.0.session.home, Arc::clone(&self.0.noun).next())?;
+        piece.map(|piece| piece.give(py)).transpose()
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
+        self.0.noun.close();
+    }
+
+    /// Ends it.
+    fn close(&self) {
+        self.0.noun.close();
+    }
+}
+
+#[pymethods]
+impl AioArchive {
+    fn __aiter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        or_raised(py, self.0.session.check())?;
+        let raw = Arc::clone(&self.0.noun);
+        crate::later::later(py, &self.0.session.home, async move { raw.next().await.map(Piece) })
+    }
+
+    fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let home = Arc::clone(&this.get().0.session.home);
+        crate::later::later(py, &home, async move { Ok(Own(this.into_any())) })
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __aexit__<'py>(&self, py: Python<'py>, _exception: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.aclose(py)
+    }
+
+    /// Ends it.
+    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.noun.close();
+        crate::later::later(py, &self.0.session.home, async { Ok(()) })
+    }
+}

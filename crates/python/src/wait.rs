@@ -1,0 +1,42 @@
+//! A call that blocks: the interpreter is free meanwhile, and `KeyboardInterrupt` gives the work up.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use roadstead_core::Result;
+use tokio::time::timeout;
+
+use crate::error::{or_raised, raised};
+use crate::give::Give;
+use crate::runtime::Home;
+
+/// How often it is looked whether Ctrl-C was pressed.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Waits for what is done, and makes the Python object of it.
+pub(crate) fn wait<T: Give>(
+    py: Python<'_>,
+    home: &Arc<Home>,
+    work: impl Future<Output = Result<T>> + Send,
+) -> PyResult<Py<PyAny>> {
+    wait_for(py, home, work)?.give(py)
+}
+
+/// Waits for what is done.
+pub(crate) fn wait_for<T: Send>(
+    py: Python<'_>,
+    home: &Arc<Home>,
+    work: impl Future<Output = Result<T>> + Send,
+) -> PyResult<T> {
+    let handle = home.handle().map_err(|error| raised(py, &error))?;
+    let mut work = pin!(work);
+    loop {
+        match py.detach(|| handle.block_on(async { timeout(LOOK, &mut work).await })) {
+            Ok(result) => return or_raised(py, result),
+            // What is dropped then gives itself up.
+            Err(_) => py.check_signals()?,
+        }
+    }
+}

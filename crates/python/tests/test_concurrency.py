@@ -1,0 +1,209 @@
+"""Threads, event loops, forks and interrupts: nothing is leaked, nothing hangs, and nobody waits for others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import roadstead
+from roadstead import _native, aio
+
+IMAGE = "roadstead/busybox:latest"
+# However slow the machine is, this is not reached unless something hangs.
+PATIENCE = 60.0
+
+
+def soon(what: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def threads() -> int:
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Threads:")))
+
+
+def test_ten_thousand_awaits_have_no_threads_and_leave_nothing_behind() -> None:
+    async def main() -> None:
+        async with aio.connect("memory:") as node:
+            web = await node.create_container(IMAGE, name="web", command=["sleep", "600"])
+            await web.start()
+            before = _native.running()
+            waits = [asyncio.ensure_future(web.wait(timeout=3600)) for _ in range(10_000)]
+            await asyncio.sleep(0)
+            assert _native.running() >= 10_000
+            assert threads() < 50
+            for wait in waits[:5_000]:
+                wait.cancel()
+            done = await asyncio.gather(*waits[:5_000], return_exceptions=True)
+            assert all(isinstance(one, asyncio.CancelledError) for one in done)
+            # What was not cancelled goes on, and ends as it should.
+            await web.stop(timeout=0)
+            ended = await asyncio.gather(*waits[5_000:])
+            assert {exit.exit_code for exit in ended} == {137}
+            assert soon(lambda: _native.running() <= before)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_await_takes_nothing_of_a_stream() -> None:
+    async def main() -> None:
+        async with aio.connect("memory:") as node, await node.events() as events:
+            for _ in range(3):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(events.__anext__(), 0.01)
+            await node.create_container(IMAGE, name="web")
+            event = await events.__anext__()
+            assert event.action == "created"
+
+    asyncio.run(main())
+
+
+def test_loops_come_and_go() -> None:
+    async def main() -> str:
+        async with aio.connect("memory:") as node:
+            return (await node.info()).engine
+
+    for _ in range(20):
+        assert asyncio.run(main()) == "memory"
+
+    # One that is closed while work goes on keeps nothing from ending.
+    async def begin() -> tuple[aio.Node, aio.Container]:
+        node = await aio.connect("memory:")
+        web = await node.create_container(IMAGE, name="web", command=["sleep", "600"])
+        await web.start()
+        return node, web
+
+    async def leave(web: aio.Container) -> None:
+        for _ in range(10):
+            web.wait(timeout=0.2)
+
+    node, web = asyncio.run(begin())
+    before = _native.running()
+    asyncio.run(leave(web))
+    assert soon(lambda: _native.running() <= before)
+    assert asyncio.run(main()) == node.name
+
+
+def test_threads_share_a_node() -> None:
+    with roadstead.connect("memory:") as node:
+        failed: list[BaseException] = []
+
+        def work(number: int) -> None:
+            try:
+                for turn in range(20):
+                    made = node.create_container(IMAGE, name=f"c{number}-{turn}", command=["sleep", "60"])
+                    made.start()
+                    assert made.run(["true"]).wait(timeout=30).exit_code == 0
+                    made.delete(force=True)
+            except BaseException as error:
+                failed.append(error)
+
+        workers = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert not failed, failed
+        assert node.containers() == []
+
+
+def test_the_interpreter_is_free_while_somebody_waits() -> None:
+    with roadstead.connect("memory:") as node:
+        web = node.create_container(IMAGE, name="web", command=["sleep", "600"])
+        web.start()
+        ended: list[int | None] = []
+        waiter = threading.Thread(target=lambda: ended.append(web.wait(timeout=PATIENCE).exit_code))
+        waiter.start()
+        web.stop(timeout=0)
+        waiter.join()
+        assert ended == [137]
+
+
+def test_whoever_forks_is_told() -> None:
+    node = roadstead.connect("memory:")
+    container = node.create_container(IMAGE, name="web")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "nothing"
+        try:
+            try:
+                container.inspect()
+            except roadstead.ConflictError as error:
+                said = str(error)
+            with roadstead.connect("memory:") as own:
+                said += " / " + own.info().engine
+        finally:
+            os.write(writing, said.encode())
+            os._exit(0)
+    os.close(writing)
+    assert os.waitpid(child, 0)[1] == 0
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    assert "forked" in said
+    assert said.endswith("/ memory")
+    assert container.inspect().name == "web"
+
+
+WAITS = """
+import roadstead
+with roadstead.connect("memory:") as node:
+    web = node.create_container("roadstead/busybox:latest", name="web", command=["sleep", "600"])
+    web.start()
+    job = web.run(["sleep", "600"])
+    events = node.events()
+    print("ready", flush=True)
+    try:
+        {call}
+    except KeyboardInterrupt:
+        print("interrupted", node.info().engine, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "call", ["job.wait(timeout=600)", "web.wait(timeout=600)", "[*events]", "[*web.logs(follow=True)]"]
+)
+def test_ctrl_c_ends_every_wait(call: str) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITS.format(call=call)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=PATIENCE)
+    assert (child.returncode, out) == (0, "interrupted memory\n"), err
+
+
+def test_the_interpreter_ends_whatever_goes_on() -> None:
+    script = """
+import asyncio, roadstead
+from roadstead import aio
+node = roadstead.connect("memory:")
+web = node.create_container("roadstead/busybox:latest", name="web", command=["sleep", "600"])
+web.start()
+events = node.events()
+async def main():
+    other = await aio.connect("memory:")
+    made = await other.create_container("roadstead/busybox:latest", name="web", command=["sleep", "600"])
+    await made.start()
+    asyncio.ensure_future(made.wait(timeout=600))
+    await asyncio.sleep(0.05)
+asyncio.run(main())
+print("end")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")

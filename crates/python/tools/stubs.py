@@ -1,0 +1,92 @@
+"""Writes the stubs of the native half: each class once as it is, and once as its awaited twin.
+
+Usage: tools/stubs.py [--check]
+
+In tools/native.pyi.in a class between `#twin` and `#end` is written twice. Behind `#twin` stand `final`, if it has
+no subclasses, and the class that it is one of. Its members are those of the blocking class alone (`#blocking`), of
+the awaited one alone (`#awaited`), of both without being awaited (`#at once`), or calls of both (`#both`), which
+give an awaitable in the twin. With --check nothing is written, and the exit code says whether the file is what
+would be written.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+SOURCE: Final = HERE / "native.pyi.in"
+TARGET: Final = HERE.parent / "python" / "roadstead" / "_native.pyi"
+
+SECTIONS: Final = ("#blocking", "#awaited", "#at once", "#both")
+
+
+def twin_names(text: str) -> list[str]:
+    return [*re.findall(r"^#twin.*\nclass (\w+):", text, re.MULTILINE), "Stream"]
+
+
+def awaited(line: str, names: list[str], is_call: bool) -> str:
+    """A line of the awaited twin."""
+    line = re.sub(r"\b(" + "|".join(names) + r")\b(?!\()", r"Aio\1", line)
+    if is_call:
+        line = re.sub(r"-> (.+): \.\.\.$", r"-> Awaitable[\1]: ...", line)
+    return line
+
+
+def written_class(block: list[str], options: list[str], names: list[str], is_awaited: bool) -> list[str]:
+    base = next((option for option in options if option != "final"), None)
+    found = re.match(r"class (\w+):", block[0])
+    if found is None:
+        raise SystemExit(f"no class behind #twin: {block[0]}")
+    prefix = "Aio" if is_awaited else ""
+    out = ["@final"] if "final" in options else []
+    out.append(f"class {prefix}{found[1]}({prefix}{base}):" if base else f"class {prefix}{found[1]}:")
+    section = "#both"
+    for line in block[1:]:
+        if line.strip() in SECTIONS:
+            section = line.strip()
+        elif section == "#both":
+            out.append(awaited(line, names, is_call=True) if is_awaited else line)
+        elif section == "#at once":
+            out.append(awaited(line, names, is_call=False) if is_awaited else line)
+        elif (section == "#awaited") == is_awaited:
+            out.append(line)
+    return out
+
+
+def written() -> str:
+    text = SOURCE.read_text(encoding="utf-8")
+    names = twin_names(text)
+    out: list[str] = []
+    block: list[str] | None = None
+    options: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("#twin"):
+            block, options = [], line.split()[1:]
+        elif line == "#end" and block is not None:
+            out += written_class(block, options, names, is_awaited=False)
+            out.append("")
+            out += written_class(block, options, names, is_awaited=True)
+            block = None
+        elif block is not None:
+            block.append(line)
+        else:
+            out.append(line)
+    return "\n".join(out) + "\n"
+
+
+def main() -> int:
+    text = written()
+    if "--check" in sys.argv[1:]:
+        if TARGET.read_text(encoding="utf-8") != text:
+            print(f"{TARGET} is not what {Path(__file__).name} writes: run it", file=sys.stderr)
+            return 1
+        return 0
+    TARGET.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
