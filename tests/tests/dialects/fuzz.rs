@@ -364,8 +364,11 @@ fn body(dice: &mut Dice) -> (Vec<u8>, &'static str) {
     }
 }
 
+/// A member of a body, and what it may be.
+type Likely = (&'static str, &'static [&'static str]);
+
 /// Bodies as clients make them, of which a member now and then is another one or missing: path, names, and values of each.
-const LIKELY: [(&str, &[(&str, &[&str])]); 7] = [
+const LIKELY: [(&str, &[Likely]); 7] = [
     (
         "/REST/container/",
         &[
