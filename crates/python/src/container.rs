@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use roadstead_core::{
     AttachOptions, BackupOptions, CommitOptions, Container as CoreContainer, ContainerSummary, ContainerUpdate,
-    CopyInOptions, CreatedContainer, DeleteOptions, InputSink, JobSpec, LogOptions, LogRecord, Signal, SnapshotOptions,
-    StopOptions, TerminalSize, WaitFor,
+    CopyInOptions, CreatedContainer, DeleteOptions, InputSink, JobSpec, LogOptions, OutputChunk, Signal,
+    SnapshotOptions, StopOptions, TerminalSize, WaitFor,
 };
 use serde_json::{Map, Value, json};
 
 use crate::give::{Give, Plain, moment};
-use crate::job::{Begun, Chunk, WAIT_MAX, signal};
+use crate::job::{Begun, WAIT_MAX, signal};
 use crate::session::{Of, twins};
 use crate::sources::archive;
 use crate::streams::{Archived, Streamed};
@@ -160,18 +159,6 @@ impl Give for Created {
         } else {
             Py::new(py, PyClassInitializer::from(Container(of)).add_subclass(NewContainer { created }))?.into_any()
         })
-    }
-}
-
-/// A record of a log, with its bytes as bytes.
-struct Record(LogRecord);
-
-impl Give for Record {
-    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let LogRecord { kind, time, data, .. } = self.0;
-        let time = time.map(|time| moment(py, time)).transpose()?;
-        let class = py.import("roadstead._types")?.getattr("LogRecord")?;
-        Ok(class.call1((Plain(kind).give(py)?, PyBytes::new(py, &data), time))?.unbind())
     }
 }
 
@@ -393,8 +380,7 @@ twins! { Container, AioContainer {
         options.timestamps = timestamps;
         let of = self.of().clone();
         async move {
-            let records = of.noun.logs(&options).await?;
-            Ok(Streamed(of.with(records.map(|record| record.map(Record)).boxed())))
+            Ok(Streamed(of.with(of.noun.logs(&options).await?)))
         }
     }
 
@@ -406,8 +392,7 @@ twins! { Container, AioContainer {
         let of = self.of().clone();
         async move {
             let attached = of.noun.attach(&options).await?;
-            let output = of.with(attached.output.map(|chunk| chunk.map(Chunk)).boxed());
-            Ok(Attached { output: Streamed(output), input: of.with(Arc::new(tokio::sync::Mutex::new(attached.input))) })
+            Ok(Attached { output: Streamed(of.with(attached.output)), input: of.with(Arc::new(tokio::sync::Mutex::new(attached.input))) })
         }
     }
 
@@ -474,7 +459,7 @@ pub(crate) struct AioAttachment {
 }
 
 struct Attached {
-    output: Streamed<Chunk>,
+    output: Streamed<OutputChunk>,
     input: Of<Input>,
 }
 

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
-use roadstead_core::Timestamp;
+use roadstead_core::{LogRecord, OutputChunk, OutputKind, Timestamp};
 use serde::ser::{self, Serialize};
 
 /// What may be handed to Python.
@@ -148,6 +148,51 @@ fn word<'py>(py: Python<'py>, name: &'static str, variant: &'static str) -> PyRe
     };
     lock(&WORDS).get_or_insert_default().insert((name, variant), made.clone().unbind());
     Ok(made)
+}
+
+static RECORDS: PyOnceLock<Records> = PyOnceLock::new();
+
+/// What log records and pieces of output are made of, which come by the thousand.
+struct Records {
+    record: Py<PyAny>,
+    chunk: Py<PyAny>,
+    kinds: [(OutputKind, Py<PyAny>); 3],
+}
+
+fn records(py: Python<'_>) -> PyResult<&Records> {
+    RECORDS.get_or_try_init(py, || {
+        let kind = |kind: OutputKind| PyResult::Ok((kind, Plain(kind).give(py)?));
+        let class = |name: &str| types(py)?.getattr(name).map(Bound::unbind);
+        Ok(Records {
+            record: class("LogRecord")?,
+            chunk: class("OutputChunk")?,
+            kinds: [kind(OutputKind::Stdout)?, kind(OutputKind::Stderr)?, kind(OutputKind::Console)?],
+        })
+    })
+}
+
+impl Records {
+    fn kind(&self, py: Python<'_>, wanted: OutputKind) -> PyResult<Py<PyAny>> {
+        match self.kinds.iter().find(|(kind, _)| *kind == wanted) {
+            Some((_, known)) => Ok(known.clone_ref(py)),
+            None => Plain(wanted).give(py),
+        }
+    }
+}
+
+impl Give for LogRecord {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let (records, LogRecord { kind, time, data, .. }) = (records(py)?, self);
+        let time = time.map(|time| moment(py, time)).transpose()?;
+        Ok(records.record.bind(py).call1((records.kind(py, kind)?, PyBytes::new(py, &data), time))?.unbind())
+    }
+}
+
+impl Give for OutputChunk {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let (records, OutputChunk { sequence, kind, data, .. }) = (records(py)?, self);
+        Ok(records.chunk.bind(py).call1((sequence, records.kind(py, kind)?, PyBytes::new(py, &data)))?.unbind())
+    }
 }
 
 /// A moment as a `datetime` in UTC, to the microsecond, which is as far as that goes.

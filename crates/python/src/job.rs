@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use roadstead_core::{Error, Job as CoreJob, OutputChunk, OutputKind, OutputOptions, Signal, TerminalSize};
+use roadstead_core::{Error, Job as CoreJob, OutputKind, OutputOptions, Signal, TerminalSize};
 
 use crate::give::{Give, Plain};
 use crate::session::{Of, twins};
@@ -41,17 +41,6 @@ impl Give for Begun {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let of = self.0;
         Ok(if of.awaited { Py::new(py, AioJob(of))?.into_any() } else { Py::new(py, Job(of))?.into_any() })
-    }
-}
-
-/// A piece of output, with its bytes as bytes.
-pub(crate) struct Chunk(pub(crate) OutputChunk);
-
-impl Give for Chunk {
-    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let OutputChunk { sequence, kind, data, .. } = self.0;
-        let class = py.import("roadstead._types")?.getattr("OutputChunk")?;
-        Ok(class.call1((sequence, Plain(kind).give(py)?, PyBytes::new(py, &data)))?.unbind())
     }
 }
 
@@ -152,7 +141,7 @@ twins! { Job, AioJob {
         let options = if follow { OutputOptions::follow() } else { OutputOptions::kept() }.after(after);
         async move {
             let chunks = of.noun.output(options).await?;
-            Ok(Streamed(of.with(chunks.map(|chunk| chunk.map(Chunk)).boxed())))
+            Ok(Streamed(of.with(chunks)))
         }
     }
 

@@ -1,22 +1,25 @@
-//! What arrives over time: iterators, blocking and awaited. What has arrived is taken many at a time, so that little is done for each.
+//! What arrives over time: iterators, blocking and awaited.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, ReadyChunks};
+use futures_util::stream::BoxStream;
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::prelude::*;
 use roadstead_core::{ByteStream, Error, ErrorKind, ItemStream, Result};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use crate::error::or_raised;
 use crate::give::Give;
 use crate::session::{Of, twins};
 
-/// So many are taken at once, when they are there.
-const AT_ONCE: usize = 64;
+/// So many are read ahead at most.
+const AHEAD: usize = 256;
 
 /// Something of a stream, whatever its type.
 trait Item: Send {
@@ -30,79 +33,126 @@ impl<T: Give> Item for T {
 }
 
 type Taken = Result<Box<dyn Item>>;
-type Source = ReadyChunks<BoxStream<'static, Taken>>;
 
-/// A stream, and what of it was taken and not handed out yet.
+/// A stream that a task of the runtime reads ahead of whoever asks: what brings its bytes and what takes them then mostly run on one
+/// thread, one after the other, and need not wake each other across threads for each item.
+#[derive(Debug)]
 pub(crate) struct Flow {
-    /// None once it has ended.
-    source: tokio::sync::Mutex<Option<Source>>,
-    taken: Mutex<VecDeque<Taken>>,
-    is_closed: watch::Sender<bool>,
+    ahead: Arc<Ahead>,
+    reading: AbortHandle,
 }
 
-impl std::fmt::Debug for Flow {
+#[derive(Default)]
+struct Ahead {
+    read: Mutex<Read>,
+    /// There is something to take, or nothing will come any more.
+    is_there: Notify,
+    /// There is room again.
+    is_room: Notify,
+}
+
+#[derive(Default)]
+struct Read {
+    items: VecDeque<Taken>,
+    has_ended: bool,
+}
+
+impl std::fmt::Debug for Ahead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flow").finish_non_exhaustive()
+        f.debug_struct("Ahead").finish_non_exhaustive()
+    }
+}
+
+impl Ahead {
+    fn lock(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads until the end, never further ahead than there is room.
+    async fn read(self: Arc<Self>, mut stream: BoxStream<'static, Taken>) {
+        loop {
+            let next = stream.next().await;
+            let room = self.is_room.notified();
+            let is_full = {
+                let mut read = self.lock();
+                if read.has_ended {
+                    // Somebody has ended it meanwhile.
+                    return;
+                }
+                // After an error nothing comes that could be trusted to follow.
+                read.has_ended |= !matches!(next, Some(Ok(_)));
+                read.items.extend(next);
+                if read.has_ended {
+                    drop(read);
+                    self.is_there.notify_waiters();
+                    return;
+                }
+                read.items.len() >= AHEAD
+            };
+            self.is_there.notify_waiters();
+            if is_full {
+                room.await;
+            }
+        }
+    }
+
+    /// The next one that is there already. The second is whether nothing will come any more.
+    fn take(&self) -> (Option<Taken>, bool) {
+        let mut read = self.lock();
+        let taken = read.items.pop_front();
+        if taken.is_some() && read.items.len() < AHEAD / 2 {
+            self.is_room.notify_one();
+        }
+        (taken, read.has_ended)
+    }
+
+    /// The next one; none at the end. Nothing is lost when this is dropped.
+    async fn next(self: Arc<Self>) -> Next {
+        loop {
+            let mut there = pin!(self.is_there.notified());
+            // From now on it hears what is told.
+            there.as_mut().enable();
+            match self.take() {
+                (Some(taken), _) => return taken.map(|item| Found(Some(item))),
+                (None, true) => return Ok(Found(None)),
+                (None, false) => there.await,
+            }
+        }
     }
 }
 
 impl Flow {
-    fn new<T: Give + 'static>(stream: ItemStream<T>) -> Arc<Self> {
+    fn new<T: Give + 'static>(stream: ItemStream<T>, on: &Handle) -> Arc<Self> {
         let items = stream.map(|item| item.map(|item| Box::new(item) as Box<dyn Item>)).boxed();
-        Arc::new(Flow {
-            source: tokio::sync::Mutex::new(Some(items.ready_chunks(AT_ONCE))),
-            taken: Mutex::default(),
-            is_closed: watch::Sender::new(false),
-        })
+        let ahead = Arc::new(Ahead::default());
+        let reading = on.spawn(Arc::clone(&ahead).read(items)).abort_handle();
+        Arc::new(Flow { ahead, reading })
     }
 
-    fn taken(&self) -> MutexGuard<'_, VecDeque<Taken>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next one; none at the end. What was taken is not lost when this is dropped.
-    async fn next(self: Arc<Self>) -> Next {
-        let mut closed = self.is_closed.subscribe();
-        let found = tokio::select! {
-            biased;
-            _ = closed.wait_for(|closed| *closed) => Ok(None),
-            found = self.take() => found.transpose(),
-        };
-        found.map(Found)
-    }
-
-    async fn take(&self) -> Option<Taken> {
-        let mut source = self.source.lock().await;
-        if let Some(taken) = self.taken().pop_front() {
-            return Some(taken);
-        }
-        let chunk = source.as_mut()?.next().await;
-        let mut taken = self.taken();
-        match chunk {
-            Some(chunk) => {
-                // After an error nothing comes that could be trusted to follow.
-                let has_failed = chunk.iter().any(Result::is_err);
-                taken.extend(chunk);
-                if has_failed {
-                    *source = None;
-                }
-            }
-            None => *source = None,
-        }
-        taken.pop_front()
+    fn next(&self) -> impl Future<Output = Next> + Send + use<> {
+        Arc::clone(&self.ahead).next()
     }
 
     fn has_ended(&self) -> bool {
-        *self.is_closed.borrow()
+        let read = self.ahead.lock();
+        read.has_ended && read.items.is_empty()
     }
 
     /// Ends it: whoever waits for the next one gets none.
     fn close(&self) {
-        self.is_closed.send_replace(true);
-        self.taken().clear();
-        if let Ok(mut source) = self.source.try_lock() {
-            *source = None;
+        self.reading.abort();
+        {
+            let mut read = self.ahead.lock();
+            read.has_ended = true;
+            read.items.clear();
         }
+        self.ahead.is_there.notify_waiters();
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.reading.abort();
     }
 }
 
@@ -142,19 +192,19 @@ pub(crate) struct Streamed<T>(pub(crate) Of<ItemStream<T>>);
 impl<T: Give + 'static> Give for Streamed<T> {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Of { session, noun, awaited } = self.0;
-        let of = Of { session, noun: Flow::new(noun), awaited };
+        let flow = Flow::new(noun, or_raised(py, session.home.handle())?);
+        let of = Of { session, noun: flow, awaited };
         Ok(if awaited { Py::new(py, AioStream(of))?.into_any() } else { Py::new(py, Stream(of))?.into_any() })
     }
 }
 
 fn next_of(of: &Of<Arc<Flow>>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-    let taken = of.noun.taken().pop_front();
-    let found = match taken {
-        Some(taken) => or_raised(py, taken.map(Some))?,
-        None if of.noun.has_ended() => None,
-        None => {
+    let found = match of.noun.ahead.take() {
+        (Some(taken), _) => Some(or_raised(py, taken)?),
+        (None, true) => None,
+        (None, false) => {
             or_raised(py, of.session.check())?;
-            crate::wait::wait_for(py, &of.session.home, Arc::clone(&of.noun).next())?.0
+            crate::wait::wait_for(py, &of.session.home, of.noun.next())?.0
         }
     };
     found.map(|item| item.hand(py)).transpose()
@@ -195,7 +245,7 @@ impl AioStream {
         if !self.0.noun.has_ended() {
             or_raised(py, self.0.session.check())?;
         }
-        crate::later::later(py, &self.0.session.home, Arc::clone(&self.0.noun).next())
+        crate::later::later(py, &self.0.session.home, self.0.noun.next())
     }
 
     fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
