@@ -32,7 +32,7 @@ fn bad_command_lines_are_refused_by_name() {
     for (arguments, wanted) in [
         (&["serve", "--listne", "127.0.0.1:0"][..], "--listne"),
         (&["serve", "--listen", "nowhere"], "nowhere"),
-        (&["serve", "--node", "noequals"], "noequals"),
+        (&["serve", "--node", "noequals"], "NAME=URI"),
         (&["serve", "--node", "a b=memory:"], "node"),
         (&["serve", "--node", "a=nosuch://x"], "nosuch"),
         (&["serve", "--config", "/no/such/file.toml"], "/no/such/file.toml"),
