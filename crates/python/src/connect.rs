@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Node as CoreNode, Registry, Result};
 
 use crate::error::or_raised;
+use crate::gate::gated;
 use crate::give::Give;
 use crate::later::later;
 use crate::node::Connected;
@@ -171,8 +172,8 @@ pub(crate) fn connect_to<'py>(
     let home = or_raised(py, Home::here(py))?;
     let session = Session::new(Arc::clone(&home));
     let work = async move {
-        let noun = connect(&roadstead_backends::registry(), wanted).await?;
-        Ok(Connected(Of { session, noun, awaited }))
+        let noun = gated(connect(&roadstead_backends::registry(), wanted).await?, &session);
+        Ok(Connected(Of::new(session, noun, awaited)))
     };
     begun(py, awaited, work, &home)
 }

@@ -22,6 +22,13 @@ pub(crate) trait Give: Send {
     /// # Errors
     /// The exception of whatever could not be made.
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>>;
+
+    /// It is not handed out, since nobody waits for it any more: what must not be lost goes back to where it came from.
+    fn unwanted(self)
+    where
+        Self: Sized,
+    {
+    }
 }
 
 /// Plain data of the library.

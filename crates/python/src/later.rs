@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::future::BoxFuture;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
 use roadstead_core::Result;
 use tokio::task::AbortHandle;
 
@@ -16,8 +17,26 @@ use crate::error::raised;
 use crate::give::Give;
 use crate::runtime::Home;
 
-/// Something to hand to Python, made where the interpreter is held.
-type Made = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+/// Something to hand to Python, made where the interpreter is held; or not handed out, since nobody waits for it any more.
+trait Made: Send {
+    fn hand(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>>;
+    fn unwanted(self: Box<Self>);
+}
+
+impl<T: Give> Made for Result<T> {
+    fn hand(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match *self {
+            Ok(result) => result.give(py),
+            Err(error) => Err(raised(py, &error)),
+        }
+    }
+
+    fn unwanted(self: Box<Self>) {
+        if let Ok(result) = *self {
+            result.unwanted();
+        }
+    }
+}
 
 /// An event loop, and what has ended of its futures.
 #[pyclass(frozen, module = "roadstead._native")]
@@ -29,7 +48,7 @@ pub(crate) struct Loop {
 
 struct Ended {
     future: Py<PyAny>,
-    made: Made,
+    made: Box<dyn Made>,
 }
 
 impl std::fmt::Debug for Ended {
@@ -65,7 +84,9 @@ fn running(py: Python<'_>) -> PyResult<Py<Loop>> {
     };
     let mut kept: Vec<_> = all.into_iter().filter(open).collect();
     kept.push(made.clone_ref(py));
-    *lock(&LOOPS) = kept;
+    let before = std::mem::replace(&mut *lock(&LOOPS), kept);
+    // Not under the lock: what ends with it may be Python's, and let others run.
+    drop(before);
     Ok(made)
 }
 
@@ -78,9 +99,10 @@ impl Loop {
             let future = future.bind(py);
             // One that was cancelled meanwhile takes nothing any more.
             if future.call_method0("done")?.extract()? {
+                made.unwanted();
                 continue;
             }
-            match made(py) {
+            match made.hand(py) {
                 Ok(object) => future.call_method1("set_result", (object,))?,
                 Err(error) => future.call_method1("set_exception", (error.into_value(py),))?,
             };
@@ -90,7 +112,7 @@ impl Loop {
 }
 
 /// Puts what has ended into the queue of its loop; wakes it when nobody has yet.
-fn tell(of: &Py<Loop>, future: Py<PyAny>, made: Made) {
+fn tell(of: &Py<Loop>, future: Py<PyAny>, made: Box<dyn Made>) {
     let is_first = {
         let mut ended = lock(&of.get().ended);
         ended.push(Ended { future, made });
@@ -101,7 +123,8 @@ fn tell(of: &Py<Loop>, future: Py<PyAny>, made: Made) {
         Python::try_attach(|py| {
             let woken = of.get().event_loop.bind(py).call_method1("call_soon_threadsafe", (of,));
             if woken.is_err() {
-                lock(&of.get().ended).clear();
+                let ended = std::mem::take(&mut *lock(&of.get().ended));
+                ended.into_iter().for_each(|ended| ended.made.unwanted());
             }
         });
     }
@@ -119,7 +142,52 @@ impl Cancel {
     }
 }
 
-/// An awaitable for work.
+/// Work that has begun, as a coroutine of the loop: to be awaited, or to be made a task of. It is a future within.
+#[pyclass(frozen, module = "roadstead._native")]
+pub(crate) struct Call {
+    future: Py<PyAny>,
+    steps: PyOnceLock<Py<PyAny>>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("future", &self.future).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    fn steps<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        let steps = || self.future.bind(py).call_method0("__await__").map(Bound::unbind);
+        Ok(self.steps.get_or_try_init(py, steps)?.bind(py))
+    }
+}
+
+#[pymethods]
+impl Call {
+    fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.future.bind(py).call_method0("__await__")
+    }
+
+    fn send<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.steps(value.py())?.call_method1("send", (value,))
+    }
+
+    #[pyo3(signature = (*exception))]
+    fn throw<'py>(&self, exception: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        self.steps(exception.py())?.call_method1("throw", exception.clone())
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        // Nobody awaits it any more: the work is given up, as when a task of it is cancelled.
+        self.future.bind(py).call_method0("cancel").map(drop)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<call {}>", self.future.bind(py).repr()?))
+    }
+}
+
+/// A coroutine for work, which begins at once.
 pub(crate) fn later<'py, T: Give + 'static>(
     py: Python<'py>,
     home: &Arc<Home>,
@@ -145,14 +213,10 @@ pub(crate) fn later<'py, T: Give + 'static>(
             let waiting = future.clone().unbind();
             let task = handle.spawn(async move {
                 let result = work.await;
-                let made: Made = Box::new(move |py| match result {
-                    Ok(result) => result.give(py),
-                    Err(error) => Err(raised(py, &error)),
-                });
-                tell(&of, waiting, made);
+                tell(&of, waiting, Box::new(result));
             });
             future.call_method1("add_done_callback", (Cancel(task.abort_handle()),))?;
         }
     }
-    Ok(future)
+    Ok(Bound::new(py, Call { future: future.unbind(), steps: PyOnceLock::new() })?.into_any())
 }

@@ -6,6 +6,7 @@
 mod connect;
 mod container;
 mod error;
+mod gate;
 mod give;
 mod job;
 mod later;

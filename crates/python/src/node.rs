@@ -55,7 +55,7 @@ pub(crate) fn node_of(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Arc<dyn 
         return Err(pyo3::exceptions::PyTypeError::new_err(words));
     };
     crate::error::or_raised(given.py(), of.session.check())?;
-    Ok(of.noun)
+    Ok(Arc::clone(&of.noun))
 }
 
 macro_rules! own {

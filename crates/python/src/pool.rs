@@ -16,6 +16,7 @@ use roadstead_core::{
 
 use crate::container::{Created, Listed, stop_options};
 use crate::error::{or_raised, raised};
+use crate::gate::gated;
 use crate::give::{Give, Plain};
 use crate::job::signal;
 use crate::node::{Connected, node_of};
@@ -61,7 +62,7 @@ impl Pooled {
     /// One whose members an engine tells.
     pub(crate) fn engines(of: &Of<Arc<dyn CorePool>>) -> Self {
         let members = Members { pool: Arc::clone(&of.noun), own: None, unreachable: Arc::default() };
-        Pooled(of.with(members))
+        Pooled(of.within(members))
     }
 
     /// One of nodes that were connected.
@@ -72,9 +73,9 @@ impl Pooled {
         unreachable: BTreeMap<String, String>,
         awaited: bool,
     ) -> Self {
-        let own = Arc::new(StaticPool::new(name, nodes));
+        let own = Arc::new(StaticPool::new(name, nodes.into_iter().map(|node| gated(node, &session))));
         let members = Members { pool: Arc::clone(&own) as _, own: Some(own), unreachable: Arc::new(unreachable) };
-        Pooled(Of { session, noun: members, awaited })
+        Pooled(Of::new(session, members, awaited))
     }
 }
 
@@ -101,7 +102,7 @@ fn new(
     }
     let session = Session::new(or_raised(py, Home::here(py))?);
     let members = Members { pool: Arc::clone(&own) as _, own: Some(own), unreachable: Arc::default() };
-    Ok(Of { session, noun: members, awaited })
+    Ok(Of::new(session, members, awaited))
 }
 
 fn own_of<'a>(py: Python<'_>, of: &'a Of<Members>) -> PyResult<&'a Arc<StaticPool>> {
@@ -142,7 +143,7 @@ macro_rules! own {
             fn nodes(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
                 or_raised(py, self.0.session.check())?;
                 let nodes = self.0.noun.pool.nodes();
-                nodes.into_iter().map(|node| Connected(self.0.with(node))).collect::<Vec<_>>().give(py)
+                nodes.into_iter().map(|node| Connected(self.0.within(node))).collect::<Vec<_>>().give(py)
             }
 
             /// The node with this name.
@@ -152,7 +153,7 @@ macro_rules! own {
                 let py = name.py();
                 or_raised(py, self.0.session.check())?;
                 let node = or_raised(py, self.0.noun.pool.node(&take::text(name, "name")?))?;
-                Connected(self.0.with(node)).give(py)
+                Connected(self.0.within(node)).give(py)
             }
 
             /// Its nodes with their labels, and why they take no new containers where they do not.

@@ -2,8 +2,9 @@
 //!
 //! Threads do not survive `fork`. What was made before it is refused in the child, in words; what is made there has a runtime of its own.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use roadstead_core::{Error, ErrorKind, Result};
@@ -12,12 +13,27 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// So many threads work; more would mostly wait for Python.
 const THREADS: usize = 2;
 
+/// At the end nothing is waited for longer.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Somebody waits.
+#[derive(Debug)]
+pub(crate) struct Waits<'a>(&'a Home);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// The runtime of this process.
 #[derive(Debug)]
 pub(crate) struct Home {
     process: u32,
     handle: Handle,
     ending: AtomicBool,
+    /// So many threads wait for something.
+    waiting: AtomicUsize,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -44,10 +60,17 @@ impl Home {
             process: std::process::id(),
             handle: runtime.handle().clone(),
             ending: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             runtime: Mutex::new(Some(runtime)),
         });
         *home = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// Somebody waits from now on, until what this gives is dropped.
+    pub(crate) fn waits(&self) -> Waits<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waits(self)
     }
 
     fn is_here(&self) -> bool {
@@ -63,7 +86,7 @@ impl Home {
             let words = "was made before this process was forked from its parent: connect again here";
             return Err(Error::new(ErrorKind::Conflict, words));
         }
-        if self.ending.load(Ordering::Relaxed) {
+        if self.ending.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Conflict, "the interpreter is ending"));
         }
         Ok(&self.handle)
@@ -75,11 +98,16 @@ impl Home {
 pub(crate) fn end(py: Python<'_>) {
     let home = HOME.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(home) = home.filter(|home| home.is_here()) else { return };
-    home.ending.store(true, Ordering::Relaxed);
+    home.ending.store(true, Ordering::SeqCst);
     let runtime = home.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
     py.detach(|| {
+        // Whoever waits in another thread looks from time to time, and is told.
+        let end = Instant::now() + PATIENCE;
+        while home.waiting.load(Ordering::SeqCst) > 0 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if let Some(runtime) = runtime {
-            runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+            runtime.shutdown_timeout(PATIENCE);
         }
     });
 }

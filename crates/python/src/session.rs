@@ -1,27 +1,46 @@
 //! What all handles of one connection share, and how each class has its twin.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use roadstead_core::{Error, ErrorKind, Result};
+use tokio::sync::watch;
 
 use crate::runtime::Home;
+
+/// What whoever comes too late is told.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Conflict, "the connection is closed: connect again")
+}
 
 /// A connection, from its making until it is closed.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) home: Arc<Home>,
-    is_closed: AtomicBool,
+    is_closed: watch::Sender<bool>,
+    /// That by which it came, and with which it ends.
+    within: Option<Arc<Session>>,
 }
 
 impl Session {
     pub(crate) fn new(home: Arc<Home>) -> Arc<Self> {
-        Arc::new(Session { home, is_closed: AtomicBool::new(false) })
+        Arc::new(Session { home, is_closed: watch::Sender::new(false), within: None })
+    }
+
+    /// One that can be closed by itself, and ends with this one.
+    pub(crate) fn inner(self: &Arc<Self>) -> Arc<Self> {
+        let home = Arc::clone(&self.home);
+        Arc::new(Session { home, is_closed: watch::Sender::new(false), within: Some(Arc::clone(self)) })
     }
 
     /// Whoever has a handle of it is refused from now on.
     pub(crate) fn close(&self) {
-        self.is_closed.store(true, Ordering::Relaxed);
+        self.is_closed.send_replace(true);
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn until_closed(&self) {
+        // The sender is its own: there is no other end.
+        let _ = self.is_closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     /// Refuses what comes after its end.
@@ -29,10 +48,50 @@ impl Session {
     /// # Errors
     /// `Conflict`.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.is_closed.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Conflict, "the connection is closed: connect again"));
+        if *self.is_closed.borrow() {
+            return Err(closed());
         }
-        Ok(())
+        self.within.as_ref().map_or(Ok(()), |within| within.check())
+    }
+}
+
+/// Something that is not ended in a child of the process that made it: its connections are the parent's, and ending them there would end
+/// them here, too.
+#[derive(Debug)]
+pub(crate) struct Kept<T> {
+    /// Always there, but while it is given away.
+    value: Option<T>,
+    process: u32,
+}
+
+impl<T> Kept<T> {
+    fn new(value: T) -> Self {
+        Kept { value: Some(value), process: std::process::id() }
+    }
+
+    /// The thing itself; none was never made.
+    pub(crate) fn given_away(mut self) -> Option<T> {
+        self.value.take()
+    }
+}
+
+impl<T> std::ops::Deref for Kept<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.value {
+            Some(value) => value,
+            // Whoever gives it away has it no more.
+            None => unreachable!(),
+        }
+    }
+}
+
+impl<T> Drop for Kept<T> {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            std::mem::forget(self.value.take());
+        }
     }
 }
 
@@ -40,21 +99,32 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Of<T> {
     pub(crate) session: Arc<Session>,
-    pub(crate) noun: T,
+    pub(crate) noun: Kept<T>,
     /// Whether it is one whose calls are awaited.
     pub(crate) awaited: bool,
 }
 
 impl<T> Of<T> {
+    pub(crate) fn new(session: Arc<Session>, noun: T, awaited: bool) -> Self {
+        Of { session, noun: Kept::new(noun), awaited }
+    }
+
     /// Another noun of the same connection.
     pub(crate) fn with<U>(&self, noun: U) -> Of<U> {
-        Of { session: Arc::clone(&self.session), noun, awaited: self.awaited }
+        Of::new(Arc::clone(&self.session), noun, self.awaited)
+    }
+}
+
+impl<T> Of<T> {
+    /// Another noun, which can be closed by itself.
+    pub(crate) fn within<U>(&self, noun: U) -> Of<U> {
+        Of::new(self.session.inner(), noun, self.awaited)
     }
 }
 
 impl<T: Clone> Clone for Of<T> {
     fn clone(&self) -> Self {
-        self.with(self.noun.clone())
+        self.with(T::clone(&self.noun))
     }
 }
 

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyString};
 use roadstead_core::{ByteStream, Error, ErrorKind, Result};
 use tokio::io::AsyncReadExt;
 
+use crate::streams::handed_on;
 use crate::take::{text, type_name};
 
 /// So much is read at once.
@@ -20,6 +21,9 @@ pub(crate) fn archive(given: &Bound<'_, PyAny>, what: &'static str) -> PyResult<
     if let Ok(bytes) = given.cast::<PyBytes>() {
         let bytes = Bytes::copy_from_slice(bytes.as_bytes());
         return Ok(stream::once(async move { Ok(bytes) }).boxed());
+    }
+    if let Some(archive) = handed_on(given) {
+        return Ok(archive);
     }
     if given.is_instance_of::<PyString>() {
         return Ok(file(text(given, what)?.into(), what));

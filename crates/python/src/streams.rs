@@ -113,8 +113,8 @@ impl Ahead {
             // From now on it hears what is told.
             there.as_mut().enable();
             match self.take() {
-                (Some(taken), _) => return taken.map(|item| Found(Some(item))),
-                (None, true) => return Ok(Found(None)),
+                (Some(taken), _) => return taken.map(|item| Found(Some(item), Arc::clone(&self))),
+                (None, true) => return Ok(Found(None, Arc::clone(&self))),
                 (None, false) => there.await,
             }
         }
@@ -156,8 +156,8 @@ impl Drop for Flow {
     }
 }
 
-/// An item that was found, or the end.
-struct Found(Option<Box<dyn Item>>);
+/// An item that was found, or the end, and where it came from.
+struct Found(Option<Box<dyn Item>>, Arc<Ahead>);
 type Next = Result<Found>;
 
 impl Give for Found {
@@ -166,6 +166,13 @@ impl Give for Found {
         match self.0 {
             Some(item) => item.hand(py),
             None => Err(PyStopAsyncIteration::new_err(())),
+        }
+    }
+
+    fn unwanted(self) {
+        if let Found(Some(item), ahead) = self {
+            ahead.lock().items.push_front(Ok(item));
+            ahead.is_there.notify_waiters();
         }
     }
 }
@@ -186,14 +193,19 @@ pub(crate) struct Stream(Of<Arc<Flow>>);
 #[derive(Debug)]
 pub(crate) struct AioStream(Of<Arc<Flow>>);
 
+fn ended() -> PyErr {
+    pyo3::exceptions::PyRuntimeError::new_err("the stream is given away")
+}
+
 /// A stream that is to be handed out.
 pub(crate) struct Streamed<T>(pub(crate) Of<ItemStream<T>>);
 
 impl<T: Give + 'static> Give for Streamed<T> {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Of { session, noun, awaited } = self.0;
+        let noun = noun.given_away().ok_or_else(ended)?;
         let flow = Flow::new(noun, or_raised(py, session.home.handle())?);
-        let of = Of { session, noun: flow, awaited };
+        let of = Of::new(session, flow, awaited);
         Ok(if awaited { Py::new(py, AioStream(of))?.into_any() } else { Py::new(py, Stream(of))?.into_any() })
     }
 }
@@ -284,8 +296,8 @@ pub(crate) struct Archive(Of<Arc<Raw>>);
 #[derive(Debug)]
 pub(crate) struct AioArchive(Of<Arc<Raw>>);
 
-/// The stream itself; none once it has ended.
-pub(crate) struct Raw(tokio::sync::Mutex<Option<ByteStream>>);
+/// The stream itself, none once it has ended; and a piece that was read for somebody who did not wait for it.
+pub(crate) struct Raw(tokio::sync::Mutex<Option<ByteStream>>, Mutex<VecDeque<Bytes>>);
 
 impl std::fmt::Debug for Raw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -299,14 +311,22 @@ pub(crate) struct Archived(pub(crate) Of<ByteStream>);
 impl Give for Archived {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Of { session, noun, awaited } = self.0;
-        let of = Of { session, noun: Arc::new(Raw(tokio::sync::Mutex::new(Some(noun)))), awaited };
+        let noun = noun.given_away().ok_or_else(ended)?;
+        let of = Of::new(session, Arc::new(Raw(tokio::sync::Mutex::new(Some(noun)), Mutex::default())), awaited);
         Ok(if awaited { Py::new(py, AioArchive(of))?.into_any() } else { Py::new(py, Archive(of))?.into_any() })
     }
 }
 
 impl Raw {
+    fn back(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn next(self: Arc<Self>) -> Result<Option<Bytes>> {
         let mut stream = self.0.lock().await;
+        if let Some(back) = self.back().pop_front() {
+            return Ok(Some(back));
+        }
         let next = match stream.as_mut() {
             Some(stream) => stream.next().await.transpose(),
             None => Ok(None),
@@ -325,14 +345,20 @@ impl Raw {
     }
 }
 
-/// A piece of an archive, or the end.
-struct Piece(Option<Bytes>);
+/// A piece of an archive, or the end, and where it came from.
+struct Piece(Option<Bytes>, Arc<Raw>);
 
 impl Give for Piece {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.0 {
             Some(bytes) => bytes.give(py),
             None => Err(PyStopAsyncIteration::new_err(())),
+        }
+    }
+
+    fn unwanted(self) {
+        if let Piece(Some(bytes), raw) = self {
+            raw.back().push_front(bytes);
         }
     }
 }
@@ -344,6 +370,17 @@ impl Give for Number {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(self.0.into_pyobject(py)?.into_any().unbind())
     }
+}
+
+/// The bytes of an archive that the package itself gave, to be handed on.
+pub(crate) fn handed_on(given: &Bound<'_, PyAny>) -> Option<ByteStream> {
+    let raw = if let Ok(archive) = given.cast::<Archive>() {
+        Arc::clone(&archive.get().0.noun)
+    } else {
+        Arc::clone(&given.cast::<AioArchive>().ok()?.get().0.noun)
+    };
+    let next = |raw: Arc<Raw>| async move { Ok(Arc::clone(&raw).next().await?.map(|piece| (piece, raw))) };
+    Some(futures_util::stream::try_unfold(raw, next).boxed())
 }
 
 impl Archive {
@@ -462,7 +499,10 @@ impl AioArchive {
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         or_raised(py, self.0.session.check())?;
         let raw = Arc::clone(&self.0.noun);
-        crate::later::later(py, &self.0.session.home, async move { raw.next().await.map(Piece) })
+        crate::later::later(py, &self.0.session.home, async move {
+            let piece = Arc::clone(&raw).next().await?;
+            Ok(Piece(piece, raw))
+        })
     }
 
     fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use roadstead_core::Result;
 use tokio::time::timeout;
 
-use crate::error::{or_raised, raised};
+use crate::error::or_raised;
 use crate::give::Give;
 use crate::runtime::Home;
 
@@ -30,11 +30,15 @@ pub(crate) fn wait_for<T: Send>(
     home: &Arc<Home>,
     work: impl Future<Output = Result<T>> + Send,
 ) -> PyResult<T> {
-    let handle = home.handle().map_err(|error| raised(py, &error))?;
+    let waits = home.waits();
     let mut work = pin!(work);
     loop {
+        let handle = or_raised(py, home.handle())?;
         match py.detach(|| handle.block_on(async { timeout(LOOK, &mut work).await })) {
-            Ok(result) => return or_raised(py, result),
+            Ok(result) => {
+                drop(waits);
+                return or_raised(py, result);
+            }
             // What is dropped then gives itself up.
             Err(_) => py.check_signals()?,
         }

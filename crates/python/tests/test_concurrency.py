@@ -87,8 +87,8 @@ def test_loops_come_and_go() -> None:
         return node, web
 
     async def leave(web: aio.Container) -> None:
-        for _ in range(10):
-            web.wait(timeout=0.2)
+        left = [web.wait(timeout=0.2) for _ in range(10)]
+        assert len(left) == 10
 
     node, web = asyncio.run(begin())
     before = _native.running()
@@ -207,3 +207,129 @@ print("end")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_calls_are_coroutines_and_are_given_up_at_the_end_of_a_loop() -> None:
+    async def tasks() -> None:
+        async with aio.connect("memory:") as node:
+            web = await asyncio.create_task(node.create_container(IMAGE, name="web", command=["sleep", "600"]))
+            await asyncio.create_task(web.start())
+            await asyncio.wait_for(node.ping(), 10)
+            await asyncio.gather(node.ping(), node.info(), node.containers())
+            with pytest.raises(roadstead.NotFoundError):
+                await asyncio.create_task(node.container("ghost").inspect())
+
+    asyncio.run(tasks())
+    node = asyncio.run(aio.connect("memory:"))
+
+    async def leave() -> None:
+        events = await node.events()
+        # Nobody waits for them: the end of the loop cancels them.
+        left = [asyncio.ensure_future(events.__anext__()) for _ in range(50)]
+        assert len(left) == 50
+        await asyncio.sleep(0)
+
+    before = _native.running()
+    asyncio.run(leave())
+    assert soon(lambda: _native.running() <= before)
+
+
+def test_a_stream_loses_nothing_to_cancelled_awaits() -> None:
+    async def main() -> None:
+        async with aio.connect("memory:") as node:
+            web = await node.create_container(IMAGE, name="web", command=["sleep", "600"])
+            await web.start()
+            job = await web.run(["cat"], stdin=True)
+            sent = 300
+
+            async def write() -> None:
+                for number in range(sent):
+                    await job.write_stdin(b"%d\n" % number)
+                    await asyncio.sleep(0.0005)
+                await job.close_stdin()
+
+            writing = asyncio.create_task(write())
+            got = b""
+            cancelled = 0
+            chunks = await job.chunks(follow=True)
+            while True:
+                try:
+                    got += (await asyncio.wait_for(chunks.__anext__(), 0.0003)).data
+                except StopAsyncIteration:
+                    break
+                except asyncio.TimeoutError:
+                    cancelled += 1
+            await writing
+            assert cancelled > 0
+            assert got == b"".join(b"%d\n" % number for number in range(sent))
+
+    asyncio.run(main())
+
+
+def test_loops_of_many_threads_do_not_wait_for_each_other() -> None:
+    script = """
+import asyncio, sys, threading
+from roadstead import aio
+sys.setswitchinterval(1e-5)
+async def work():
+    async with aio.connect("memory:") as node:
+        await node.containers()
+def many():
+    for _ in range(200):
+        asyncio.run(work())
+threads = [threading.Thread(target=many) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print("end")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_threads_that_wait_when_the_interpreter_ends_are_told() -> None:
+    script = """
+import threading, time, roadstead
+node = roadstead.connect("memory:")
+def follow():
+    try:
+        for _ in node.events():
+            pass
+    except roadstead.ConflictError:
+        pass
+for _ in range(5):
+    threading.Thread(target=follow, daemon=True).start()
+time.sleep(0.2)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_closing_ends_what_waits() -> None:
+    node = roadstead.connect("memory:")
+    web = node.create_container(IMAGE, name="web", command=["sleep", "600"])
+    web.start()
+    job = web.run(["sleep", "600"])
+    events = node.events()
+    refused: list[str] = []
+
+    def waits(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except roadstead.ConflictError as error:
+            refused.append(str(error))
+
+    calls: list[Callable[[], object]] = [
+        lambda: web.wait(timeout=PATIENCE),
+        lambda: job.wait(timeout=PATIENCE),
+        lambda: [*events],
+        lambda: [*web.logs(follow=True)],
+    ]
+    waiting = [threading.Thread(target=waits, args=(call,)) for call in calls]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.1)
+    node.close()
+    for thread in waiting:
+        thread.join()
+    assert len(refused) == 4
+    assert all("closed" in words for words in refused)

@@ -97,3 +97,26 @@ def test_pools_are_awaited() -> None:
             await one.ping()
 
     asyncio.run(main())
+
+
+def test_a_node_of_a_pool_is_closed_by_itself(pool: roadstead.Pool) -> None:
+    with pool.node("aa") as node:
+        node.ping()
+    with pytest.raises(roadstead.ConflictError):
+        node.ping()
+    assert pool.containers().errors == []
+    inner = pool.node("bb")
+    pool.close()
+    with pytest.raises(roadstead.ConflictError):
+        inner.ping()
+
+
+def test_a_node_that_is_closed_is_closed_in_its_pools(pool: roadstead.Pool) -> None:
+    with roadstead.connect("memory:", name="cc") as third:
+        third.create_container(IMAGE, name="web")
+        pool.add(third)
+        assert [one.name for one in pool.containers().items] == ["web"]
+    listing = pool.containers()
+    assert listing.items == []
+    assert [(error.node, error.code) for error in listing.errors] == [("cc", "conflict")]
+    assert pool.act("delete", names=["web"], force=True).items == []

@@ -135,3 +135,14 @@ def test_usage_becomes_rows() -> None:
         assert all(len(row) == len(roadstead.USAGE_COLUMNS) for row in rows)
         plain = roadstead.as_dict(usage)
         assert plain["containers"][0]["memory"]["usage_bytes"] == rows[0][5]
+
+
+def test_archives_of_the_package_are_handed_on(web: roadstead.Container) -> None:
+    with roadstead.connect("memory:") as other:
+        made = other.create_container(IMAGE, name="web", command=["sleep", "60"])
+        made.start()
+        web.copy_in("/tmp", archive("f", b"handed on"))
+        made.copy_in("/tmp", web.copy_out("/tmp/f"))
+        assert content(made.copy_out("/tmp/f").read(), "f") == b"handed on"
+        restored = other.restore_container(web.backup(), name="restored")
+        assert restored.inspect().name == "restored"

@@ -31,7 +31,7 @@ def awaited(line: str, names: list[str], is_call: bool) -> str:
     """A line of the awaited twin."""
     line = re.sub(r"\b(" + "|".join(names) + r")\b(?!\()", r"Aio\1", line)
     if is_call:
-        line = re.sub(r"-> (.+): \.\.\.$", r"-> Awaitable[\1]: ...", line)
+        line = re.sub(r"-> (.+): \.\.\.$", r"-> _Call[\1]: ...", line)
     return line
 
 

@@ -20,9 +20,9 @@ A call that is cancelled gives its work up: a read has no effect then, a write m
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import _native
 from ._native import AioAttachment as Attachment
@@ -46,15 +46,31 @@ class _Closable(Protocol):
 _Opened = TypeVar("_Opened", bound=_Closable)
 
 
-class Opening(Generic[_Opened]):
-    """A connection that is being made: to be awaited, or to be entered."""
+class Opening(Coroutine[Any, Any, _Opened]):
+    """A connection that is being made: to be awaited, to be entered, or to be made a task of."""
 
-    def __init__(self, begin: Callable[[], Awaitable[_Opened]]) -> None:
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, _Opened]]) -> None:
         self._begin = begin
+        self._begun: Coroutine[Any, Any, _Opened] | None = None
         self._opened: _Opened | None = None
 
-    def __await__(self) -> Generator[object, None, _Opened]:
+    def _call(self) -> Coroutine[Any, Any, _Opened]:
+        if self._begun is None:
+            self._begun = self._begin()
+        return self._begun
+
+    def __await__(self) -> Generator[Any, Any, _Opened]:
         return self._begin().__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._call().send(value)
+
+    def throw(self, *exception: Any) -> Any:
+        return self._call().throw(*exception)
+
+    def close(self) -> None:
+        if self._begun is not None:
+            self._begun.close()
 
     async def __aenter__(self) -> _Opened:
         self._opened = await self._begin()
