@@ -223,7 +223,7 @@ def usage_rows(usage: NodeUsage) -> list[_Row]:
 
     >>> import roadstead
     >>> with roadstead.connect("memory:") as node:
-    ...     web = node.create_container("roadstead/busybox:latest", name="web")
+    ...     web = node.create_container("roadstead/busybox:latest", name="web", command=["sleep", "60"])
     ...     web.start()
     ...     rows = roadstead.usage_rows(node.usage())
     >>> [row[1] for row in rows]
