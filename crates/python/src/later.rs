@@ -3,10 +3,12 @@
 //! What has ended is put into a queue of the loop, and the loop is woken once for all that is in it. A future that is cancelled, or whose
 //! task is, gives its work up.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::future::BoxFuture;
+use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
@@ -142,11 +144,19 @@ impl Cancel {
     }
 }
 
+/// Takes back what was handed out to somebody who was cancelled before it reached him.
+pub(crate) trait TakesBack: Send + Sync {
+    fn take_back(&self, object: Py<PyAny>);
+}
+
 /// Work that has begun, as a coroutine of the loop: to be awaited, or to be made a task of. It is a future within.
 #[pyclass(frozen, module = "roadstead._native")]
 pub(crate) struct Call {
     future: Py<PyAny>,
     steps: PyOnceLock<Py<PyAny>>,
+    /// Whether the result has reached whoever awaited it.
+    has_arrived: AtomicBool,
+    back: Option<Arc<dyn TakesBack>>,
 }
 
 impl std::fmt::Debug for Call {
@@ -160,24 +170,57 @@ impl Call {
         let steps = || self.future.bind(py).call_method0("__await__").map(Bound::unbind);
         Ok(self.steps.get_or_try_init(py, steps)?.bind(py))
     }
+
+    fn arrived<T>(&self, py: Python<'_>, step: PyResult<T>) -> PyResult<T> {
+        if step.as_ref().is_err_and(|error| error.is_instance_of::<PyStopIteration>(py)) {
+            self.has_arrived.store(true, Ordering::SeqCst);
+        }
+        step
+    }
+
+    /// A result that came, and that nobody will see: a task may be cancelled between the end of what it awaits and its next step.
+    fn give_back(&self, py: Python<'_>) -> PyResult<()> {
+        let future = self.future.bind(py);
+        let Some(back) = &self.back else { return Ok(()) };
+        let is = |question| future.call_method0(question)?.extract::<bool>();
+        if is("done")? && !is("cancelled")? && future.call_method0("exception")?.is_none() {
+            let result = future.call_method0("result")?;
+            if !self.has_arrived.swap(true, Ordering::SeqCst) {
+                back.take_back(result.unbind());
+            }
+        }
+        Ok(())
+    }
 }
 
 #[pymethods]
 impl Call {
-    fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.future.bind(py).call_method0("__await__")
+    fn __await__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let step = self.steps(py)?.call_method0("__next__");
+        self.arrived(py, step)
     }
 
     fn send<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.steps(value.py())?.call_method1("send", (value,))
+        let step = self.steps(value.py())?.call_method1("send", (value,));
+        self.arrived(value.py(), step)
     }
 
     #[pyo3(signature = (*exception))]
     fn throw<'py>(&self, exception: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        self.give_back(exception.py())?;
         self.steps(exception.py())?.call_method1("throw", exception.clone())
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.give_back(py)?;
         // Nobody awaits it any more: the work is given up, as when a task of it is cancelled.
         self.future.bind(py).call_method0("cancel").map(drop)
     }
@@ -192,6 +235,16 @@ pub(crate) fn later<'py, T: Give + 'static>(
     py: Python<'py>,
     home: &Arc<Home>,
     work: impl Future<Output = Result<T>> + Send + 'static,
+) -> PyResult<Bound<'py, PyAny>> {
+    later_of(py, home, work, None)
+}
+
+/// The same, whose result goes back where whoever waits for it is cancelled.
+pub(crate) fn later_of<'py, T: Give + 'static>(
+    py: Python<'py>,
+    home: &Arc<Home>,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+    back: Option<Arc<dyn TakesBack>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let handle = home.handle().map_err(|error| raised(py, &error))?;
     let of = running(py)?;
@@ -218,5 +271,6 @@ pub(crate) fn later<'py, T: Give + 'static>(
             future.call_method1("add_done_callback", (Cancel(task.abort_handle()),))?;
         }
     }
-    Ok(Bound::new(py, Call { future: future.unbind(), steps: PyOnceLock::new() })?.into_any())
+    let call = Call { future: future.unbind(), steps: PyOnceLock::new(), has_arrived: AtomicBool::new(false), back };
+    Ok(Bound::new(py, call)?.into_any())
 }

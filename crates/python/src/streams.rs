@@ -9,13 +9,15 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use roadstead_core::{ByteStream, Error, ErrorKind, ItemStream, Result};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::task::AbortHandle;
 
 use crate::error::or_raised;
 use crate::give::Give;
+use crate::later::{TakesBack, later_of};
 use crate::session::{Of, twins};
 
 /// So many are read ahead at most.
@@ -49,6 +51,8 @@ struct Ahead {
     is_there: Notify,
     /// There is room again.
     is_room: Notify,
+    /// Held from taking an item until it is handed out or has gone back, so that the next one is not taken before it.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -106,18 +110,26 @@ impl Ahead {
         (taken, read.has_ended)
     }
 
-    /// The next one; none at the end. Nothing is lost when this is dropped.
+    /// The next one; none at the end. Nothing is lost, and nothing changes its place, when this or what it gives is dropped.
     async fn next(self: Arc<Self>) -> Next {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         loop {
             let mut there = pin!(self.is_there.notified());
             // From now on it hears what is told.
             there.as_mut().enable();
             match self.take() {
-                (Some(taken), _) => return taken.map(|item| Found(Some(item), Arc::clone(&self))),
-                (None, true) => return Ok(Found(None, Arc::clone(&self))),
+                (Some(taken), _) => return taken.map(|item| Found(Some(item), Arc::clone(&self), turn)),
+                (None, true) => return Ok(Found(None, Arc::clone(&self), turn)),
                 (None, false) => there.await,
             }
         }
+    }
+}
+
+impl TakesBack for Ahead {
+    fn take_back(&self, object: Py<PyAny>) {
+        self.lock().items.push_front(Ok(Box::new(Own(object))));
+        self.is_there.notify_waiters();
     }
 }
 
@@ -157,7 +169,7 @@ impl Drop for Flow {
 }
 
 /// An item that was found, or the end, and where it came from.
-struct Found(Option<Box<dyn Item>>, Arc<Ahead>);
+struct Found(Option<Box<dyn Item>>, Arc<Ahead>, OwnedMutexGuard<()>);
 type Next = Result<Found>;
 
 impl Give for Found {
@@ -170,7 +182,7 @@ impl Give for Found {
     }
 
     fn unwanted(self) {
-        if let Found(Some(item), ahead) = self {
+        if let Found(Some(item), ahead, _turn) = self {
             ahead.lock().items.push_front(Ok(item));
             ahead.is_there.notify_waiters();
         }
@@ -257,7 +269,8 @@ impl AioStream {
         if !self.0.noun.has_ended() {
             or_raised(py, self.0.session.check())?;
         }
-        crate::later::later(py, &self.0.session.home, self.0.noun.next())
+        let back = Arc::clone(&self.0.noun.ahead) as Arc<dyn TakesBack>;
+        later_of(py, &self.0.session.home, self.0.noun.next(), Some(back))
     }
 
     fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -297,7 +310,7 @@ pub(crate) struct Archive(Of<Arc<Raw>>);
 pub(crate) struct AioArchive(Of<Arc<Raw>>);
 
 /// The stream itself, none once it has ended; and a piece that was read for somebody who did not wait for it.
-pub(crate) struct Raw(tokio::sync::Mutex<Option<ByteStream>>, Mutex<VecDeque<Bytes>>);
+pub(crate) struct Raw(tokio::sync::Mutex<Option<ByteStream>>, Mutex<VecDeque<Bytes>>, Arc<tokio::sync::Mutex<()>>);
 
 impl std::fmt::Debug for Raw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -312,7 +325,11 @@ impl Give for Archived {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Of { session, noun, awaited } = self.0;
         let noun = noun.given_away().ok_or_else(ended)?;
-        let of = Of::new(session, Arc::new(Raw(tokio::sync::Mutex::new(Some(noun)), Mutex::default())), awaited);
+        let of = Of::new(
+            session,
+            Arc::new(Raw(tokio::sync::Mutex::new(Some(noun)), Mutex::default(), Arc::default())),
+            awaited,
+        );
         Ok(if awaited { Py::new(py, AioArchive(of))?.into_any() } else { Py::new(py, Archive(of))?.into_any() })
     }
 }
@@ -345,8 +362,17 @@ impl Raw {
     }
 }
 
+impl TakesBack for Raw {
+    fn take_back(&self, object: Py<PyAny>) {
+        let bytes = Python::attach(|py| {
+            object.bind(py).cast::<PyBytes>().map(|bytes| Bytes::copy_from_slice(bytes.as_bytes())).ok()
+        });
+        self.back().extend(bytes);
+    }
+}
+
 /// A piece of an archive, or the end, and where it came from.
-struct Piece(Option<Bytes>, Arc<Raw>);
+struct Piece(Option<Bytes>, Arc<Raw>, OwnedMutexGuard<()>);
 
 impl Give for Piece {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -357,7 +383,7 @@ impl Give for Piece {
     }
 
     fn unwanted(self) {
-        if let Piece(Some(bytes), raw) = self {
+        if let Piece(Some(bytes), raw, _turn) = self {
             raw.back().push_front(bytes);
         }
     }
@@ -499,10 +525,13 @@ impl AioArchive {
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         or_raised(py, self.0.session.check())?;
         let raw = Arc::clone(&self.0.noun);
-        crate::later::later(py, &self.0.session.home, async move {
+        let back = Some(Arc::clone(&raw) as Arc<dyn TakesBack>);
+        let next = async move {
+            let turn = Arc::clone(&raw.2).lock_owned().await;
             let piece = Arc::clone(&raw).next().await?;
-            Ok(Piece(piece, raw))
-        })
+            Ok(Piece(piece, raw, turn))
+        };
+        later_of(py, &self.0.session.home, next, back)
     }
 
     fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
