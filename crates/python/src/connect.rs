@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use pyo3::prelude::*;
+use roadstead_backends::engines::roadstead::{node_names, node_uri};
 use roadstead_core::{ConnectOptions, Error, ErrorKind, Node as CoreNode, Registry, Result};
 
 use crate::error::or_raised;
@@ -56,29 +57,36 @@ async fn connect(registry: &Registry, wanted: Wanted) -> Result<Arc<dyn CoreNode
     registry.connect(&name, &wanted.uri, &wanted.options).await
 }
 
-/// Everything that is found on this machine and answers; what does not is told with its reason.
-async fn connect_local(
-    registry: &Registry,
-    options: &ConnectOptions,
-) -> Result<(Vec<Arc<dyn CoreNode>>, BTreeMap<String, String>)> {
-    let found = registry.discover();
-    if found.is_empty() {
-        return Err(Error::new(ErrorKind::Unavailable, "no container engine was found on this machine"));
-    }
-    let reach = |found: roadstead_core::Discovered| async move {
-        let reached = match found.problem {
-            Some(problem) => Err(problem),
-            None => registry.connect(&found.name, &found.uri, options).await.map_err(|error| error.to_string()),
+/// Nodes that were reached, and why others were not, by their names.
+type Reached = (Vec<Arc<dyn CoreNode>>, BTreeMap<String, String>);
+
+/// Connects to all of these at once; each has a URI, or the reason why it has none.
+async fn reach(registry: &Registry, found: Vec<(String, Result<String, String>)>, options: &ConnectOptions) -> Reached {
+    let connect = |(name, uri): (String, Result<String, String>)| async move {
+        let reached = match uri {
+            Ok(uri) => registry.connect(&name, &uri, options).await.map_err(|error| error.to_string()),
+            Err(problem) => Err(problem),
         };
-        (found.name, reached)
+        (name, reached)
     };
     let (mut nodes, mut unreachable) = (Vec::new(), BTreeMap::new());
-    for (name, reached) in join_all(found.into_iter().map(reach)).await {
+    for (name, reached) in join_all(found.into_iter().map(connect)).await {
         match reached {
             Ok(node) => nodes.push(node),
             Err(reason) => drop(unreachable.insert(name, reason)),
         }
     }
+    (nodes, unreachable)
+}
+
+/// Everything that is found on this machine and answers; what does not is told with its reason.
+async fn connect_local(registry: &Registry, options: &ConnectOptions) -> Result<Reached> {
+    let found = registry.discover();
+    if found.is_empty() {
+        return Err(Error::new(ErrorKind::Unavailable, "no container engine was found on this machine"));
+    }
+    let found = found.into_iter().map(|found| (found.name, found.problem.map_or(Ok(found.uri), Err))).collect();
+    let (nodes, unreachable) = reach(registry, found, options).await;
     if nodes.is_empty() {
         let told: Vec<_> = unreachable.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
         let words = format!("none of the engines on this machine answers: {}", told.join("; "));
@@ -87,36 +95,6 @@ async fn connect_local(
     Ok((nodes, unreachable))
 }
 
-/// The URI of a server's node: `https://host` becomes `roadstead+https://:TOKEN@host/NODE`.
-fn server_uri(url: &str, token: Option<&str>, node: &str) -> Result<String> {
-    let refuse = || Error::invalid("url", "must be https://HOST[:PORT], or http:// for this machine");
-    let (scheme, rest) = url.split_once("://").ok_or_else(refuse)?;
-    let scheme = match scheme {
-        "https" | "roadstead+https" => "roadstead+https",
-        "http" | "roadstead+http" => "roadstead+http",
-        _ => return Err(refuse()),
-    };
-    let (host, query) = rest.split_once('?').map_or((rest, None), |(host, query)| (host, Some(query)));
-    let host = host.trim_end_matches('/');
-    let token = token.map(|token| format!(":{}@", percent(token))).unwrap_or_default();
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    Ok(format!("{scheme}://{token}{host}/{node}{query}"))
-}
-
-/// As a URI writes what could be taken for something else in it.
-fn percent(text: &str) -> String {
-    let mut written = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => written.push(char::from(byte)),
-            _ => written.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    written
-}
-
-type Reached = (Vec<Arc<dyn CoreNode>>, BTreeMap<String, String>);
-
 /// All nodes of a server.
 async fn connect_fleet(
     registry: &Registry,
@@ -124,23 +102,10 @@ async fn connect_fleet(
     token: Option<&str>,
     options: &ConnectOptions,
 ) -> Result<Reached> {
-    let names =
-        roadstead_backends::engines::roadstead::node_names(&server_uri(url, token, "")?.parse()?, options).await?;
-    let reach = |name: String| async move {
-        let reached = match server_uri(url, token, &name) {
-            Ok(uri) => registry.connect(&name, &uri, options).await,
-            Err(error) => Err(error),
-        };
-        (name, reached)
-    };
-    let (mut nodes, mut unreachable) = (Vec::new(), BTreeMap::new());
-    for (name, reached) in join_all(names.into_iter().map(reach)).await {
-        match reached {
-            Ok(node) => nodes.push(node),
-            Err(error) => drop(unreachable.insert(name, error.to_string())),
-        }
-    }
-    Ok((nodes, unreachable))
+    let names = node_names(&node_uri(url, token, "")?.parse()?, options).await?;
+    let uri = |name: String| Ok((name.clone(), Ok(node_uri(url, token, &name)?)));
+    let found = names.into_iter().map(uri).collect::<Result<_>>()?;
+    Ok(reach(registry, found, options).await)
 }
 
 /// Work whose result belongs to a new connection.

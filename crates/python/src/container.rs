@@ -317,7 +317,7 @@ twins! { Container, AioContainer {
     /// Its snapshots, oldest first.
     fn snapshots(&self, py) {
         let container = Arc::clone(&self.of().noun);
-        async move { Ok(container.snapshots().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+        async move { container.snapshots().await.map(Plain) }
     }
 
     /// Keeps its state under a name: files and configuration, without mounts.
@@ -413,7 +413,7 @@ twins! { Container, AioContainer {
     /// Its processes, by ascending pid as the node counts.
     fn processes(&self, py) {
         let container = Arc::clone(&self.of().noun);
-        async move { Ok(container.processes().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+        async move { container.processes().await.map(Plain) }
     }
 
     /// Runs a command inside it, and gives the job at once.
@@ -428,7 +428,7 @@ twins! { Container, AioContainer {
     /// The jobs of it that are known, oldest first.
     fn jobs(&self, py) {
         let container = Arc::clone(&self.of().noun);
-        async move { Ok(container.jobs().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+        async move { container.jobs().await.map(Plain) }
     }
 }}
 

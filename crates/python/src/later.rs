@@ -15,7 +15,7 @@ use pyo3::types::PyTuple;
 use roadstead_core::Result;
 use tokio::task::AbortHandle;
 
-use crate::error::raised;
+use crate::error::{or_raised, raised};
 use crate::give::Give;
 use crate::runtime::Home;
 
@@ -246,7 +246,7 @@ pub(crate) fn later_of<'py, T: Give + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
     back: Option<Arc<dyn TakesBack>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let handle = home.handle().map_err(|error| raised(py, &error))?;
+    let handle = or_raised(py, home.handle())?;
     let of = running(py)?;
     let future = of.get().event_loop.bind(py).call_method0("create_future")?;
     let mut work: BoxFuture<'static, Result<T>> = Box::pin(work);

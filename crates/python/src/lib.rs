@@ -64,5 +64,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(error_table, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::end, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::running, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::waiting, module)?)?;
     Ok(())
 }

@@ -16,9 +16,9 @@ use crate::error::raised;
 use crate::give::{Give, Plain};
 use crate::job::Begun;
 use crate::pool::Pooled;
-use crate::session::{Of, twins};
+use crate::session::{Of, contexts, twins};
 use crate::sources::archive;
-use crate::streams::{Archived, Own, Streamed};
+use crate::streams::{Archived, Streamed};
 use crate::take;
 
 /// A history has steps of at most a day.
@@ -114,41 +114,11 @@ macro_rules! own {
 }
 own!(Node, AioNode);
 
-#[pymethods]
-impl Node {
-    fn __enter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
-        self.0.session.close();
-    }
-
-    /// Closes the connection: calls of it and of what came from it are refused from now on. Closing it twice does nothing.
-    fn close(&self) {
-        self.0.session.close();
-    }
-}
-
-#[pymethods]
-impl AioNode {
-    fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let home = Arc::clone(&this.get().0.session.home);
-        crate::later::later(py, &home, async move { Ok(Own(this.into_any())) })
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __aexit__<'py>(&self, py: Python<'py>, _exception: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.aclose(py)
-    }
-
-    /// Closes the connection: calls of it and of what came from it are refused from now on. Closing it twice does nothing.
-    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.session.close();
-        crate::later::later(py, &self.0.session.home, async { Ok(()) })
-    }
-}
+contexts! { Node, AioNode {
+    /// Closes the connection: calls of it and of what came from it are refused from now on, and what goes on ends. Closing it
+    /// twice does nothing.
+    |this| this.0.session.close()
+}}
 
 /// A specification: its data class, or an image and keyword arguments.
 pub(crate) fn spec(image: &Bound<'_, PyAny>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<ContainerSpec> {
@@ -235,7 +205,7 @@ twins! { Node, AioNode {
         let node = Arc::clone(&self.of().noun);
         let (source, container) = (node_of(source, "source")?, take::text(container, "container")?);
         async move {
-            Ok(node.copy_ways(&*source, &container).await?.into_iter().map(Plain).collect::<Vec<_>>())
+            node.copy_ways(&*source, &container).await.map(Plain)
         }
     }
 
@@ -281,7 +251,7 @@ twins! { Node, AioNode {
     /// All jobs that are known, of containers and of the node itself, oldest first.
     fn jobs(&self, py) {
         let node = Arc::clone(&self.of().noun);
-        async move { Ok(node.jobs().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+        async move { node.jobs().await.map(Plain) }
     }
 
     /// The job with this id.
@@ -303,7 +273,7 @@ twins! { Node, AioNode {
     /// All images, in one engine call.
     fn images(&self, py) {
         let node = Arc::clone(&self.of().noun);
-        async move { Ok(node.list_images().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+        async move { node.list_images().await.map(Plain) }
     }
 
     /// Everything that the engine tells of the image with this reference or id.
@@ -371,7 +341,7 @@ twins! { Node, AioNode {
     /// All networks.
     fn networks(&self, py) {
         let node = Arc::clone(&self.of().noun);
-        async move { Ok(node.list_networks().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+        async move { node.list_networks().await.map(Plain) }
     }
 
     /// The network with this name or id.
@@ -398,7 +368,7 @@ twins! { Node, AioNode {
     /// All volumes.
     fn volumes(&self, py) {
         let node = Arc::clone(&self.of().noun);
-        async move { Ok(node.list_volumes().await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+        async move { node.list_volumes().await.map(Plain) }
     }
 
     /// The volume with this name.
@@ -477,7 +447,7 @@ twins! { Node, AioNode {
         }
         (options.open_files, options.connections) = (open_files, connections);
         let node = Arc::clone(&self.of().noun);
-        async move { Ok(node.list_processes(&options).await?.into_iter().map(Plain).collect::<Vec<_>>()) }
+        async move { node.list_processes(&options).await.map(Plain) }
     }
 }}
 

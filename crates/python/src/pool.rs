@@ -10,18 +10,16 @@ use roadstead_core::pool::{
     ContainerAction, Criterion, DrainOptions, Listing, ManyOptions, Member, MemberLoad, Placement, Pool as CorePool,
     PoolExt, ReliefOptions, StaticPool, Strategy,
 };
-use roadstead_core::{
-    ContainerSpec, ContainerSummary, DeleteOptions, Error, ErrorKind, Node as CoreNode, Result, Signal,
-};
+use roadstead_core::{ContainerSummary, DeleteOptions, Error, ErrorKind, Node as CoreNode, Result, Signal};
 
 use crate::container::{Created, Listed, stop_options};
 use crate::error::{or_raised, raised};
 use crate::gate::gated;
 use crate::give::{Give, Plain};
 use crate::job::signal;
-use crate::node::{Connected, node_of};
+use crate::node::{Connected, node_of, spec};
 use crate::runtime::Home;
-use crate::session::{Of, Session, twins};
+use crate::session::{Of, Session, contexts, twins};
 use crate::streams::Own;
 use crate::take;
 
@@ -201,41 +199,10 @@ macro_rules! own {
 }
 own!(Pool, false; AioPool, true);
 
-#[pymethods]
-impl Pool {
-    fn __enter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
-        self.0.session.close();
-    }
-
+contexts! { Pool, AioPool {
     /// Closes it, and the nodes that came with it; those that were given stay as they are.
-    fn close(&self) {
-        self.0.session.close();
-    }
-}
-
-#[pymethods]
-impl AioPool {
-    fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let home = Arc::clone(&this.get().0.session.home);
-        crate::later::later(py, &home, async move { Ok(Own(this.into_any())) })
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __aexit__<'py>(&self, py: Python<'py>, _exception: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.aclose(py)
-    }
-
-    /// Closes it, and the nodes that came with it; those that were given stay as they are.
-    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.session.close();
-        crate::later::later(py, &self.0.session.home, async { Ok(()) })
-    }
-}
+    |this| this.0.session.close()
+}}
 
 /// What many nodes gave.
 struct Answers<T> {
@@ -303,11 +270,6 @@ fn act_of(
     })
 }
 
-/// A specification, which is a `ContainerSpec`, or an image alone.
-fn spec_of(image: &Bound<'_, PyAny>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<ContainerSpec> {
-    crate::node::spec(image, fields)
-}
-
 twins! { Pool, AioPool {
     /// The containers of all members, each asked at once: what came within `timeout` seconds, and an error for each that did not.
     #[pyo3(signature = (*, states = None, ids = None, names = None, labels = None, timeout = 30.0))]
@@ -368,7 +330,7 @@ twins! { Pool, AioPool {
         &self, py; image: &Bound<'_, PyAny>, strategy: &str, node_labels: Option<&Bound<'_, PyAny>>,
         nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<u64>, timeout: f64, fields: Option<&Bound<'_, PyDict>>
     ) {
-        let (pool, spec) = (Arc::clone(&self.of().noun.pool), spec_of(image, fields)?);
+        let (pool, spec) = (Arc::clone(&self.of().noun.pool), spec(image, fields)?);
         let (placement, deadline) = (placement(py, strategy, node_labels, nodes, memory_bytes)?, deadline(py, timeout)?);
         async move { pool.place(&spec, &placement, deadline).await.map(Plain) }
     }
@@ -381,7 +343,7 @@ twins! { Pool, AioPool {
         &self, py; image: &Bound<'_, PyAny>, strategy: &str, node_labels: Option<&Bound<'_, PyAny>>,
         nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<u64>, timeout: f64, fields: Option<&Bound<'_, PyDict>>
     ) {
-        let (of, spec) = (self.of().clone(), spec_of(image, fields)?);
+        let (of, spec) = (self.of().clone(), spec(image, fields)?);
         let (placement, deadline) = (placement(py, strategy, node_labels, nodes, memory_bytes)?, deadline(py, timeout)?);
         async move {
             let placed = of.noun.pool.create_container(&spec, &placement, deadline).await?;

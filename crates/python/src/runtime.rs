@@ -2,9 +2,9 @@
 //!
 //! Threads do not survive `fork`. What was made before it is refused in the child, in words; what is made there has a runtime of its own.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use roadstead_core::{Error, ErrorKind, Result};
@@ -22,7 +22,8 @@ pub(crate) struct Waits<'a>(&'a Home);
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        *self.0.waiting() -= 1;
+        self.0.has_waited.notify_all();
     }
 }
 
@@ -33,7 +34,9 @@ pub(crate) struct Home {
     handle: Handle,
     ending: AtomicBool,
     /// So many threads wait for something.
-    waiting: AtomicUsize,
+    waiting: Mutex<usize>,
+    /// One of them does not any more.
+    has_waited: Condvar,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -60,7 +63,8 @@ impl Home {
             process: std::process::id(),
             handle: runtime.handle().clone(),
             ending: AtomicBool::new(false),
-            waiting: AtomicUsize::new(0),
+            waiting: Mutex::new(0),
+            has_waited: Condvar::new(),
             runtime: Mutex::new(Some(runtime)),
         });
         *home = Some(Arc::clone(&made));
@@ -69,8 +73,12 @@ impl Home {
 
     /// Somebody waits from now on, until what this gives is dropped.
     pub(crate) fn waits(&self) -> Waits<'_> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        *self.waiting() += 1;
         Waits(self)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, usize> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_here(&self) -> bool {
@@ -101,11 +109,8 @@ pub(crate) fn end(py: Python<'_>) {
     home.ending.store(true, Ordering::SeqCst);
     let runtime = home.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
     py.detach(|| {
-        // Whoever waits in another thread looks from time to time, and is told.
-        let end = Instant::now() + PATIENCE;
-        while home.waiting.load(Ordering::SeqCst) > 0 && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        // Whoever waits in another thread looks from time to time, and is told. Who does not is not waited for.
+        let _ = home.has_waited.wait_timeout_while(home.waiting(), PATIENCE, |waiting| *waiting > 0);
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(PATIENCE);
         }
@@ -117,4 +122,11 @@ pub(crate) fn end(py: Python<'_>) {
 pub(crate) fn running(py: Python<'_>) -> PyResult<usize> {
     let home = crate::error::or_raised(py, Home::here(py))?;
     Ok(home.handle.metrics().num_alive_tasks())
+}
+
+/// How many threads wait for something.
+#[pyfunction]
+pub(crate) fn waiting(py: Python<'_>) -> PyResult<usize> {
+    let home = crate::error::or_raised(py, Home::here(py))?;
+    Ok(*home.waiting())
 }

@@ -59,7 +59,7 @@ impl Session {
 /// them here, too.
 #[derive(Debug)]
 pub(crate) struct Kept<T> {
-    /// Always there, but while it is given away.
+    /// There until it is given away or ended.
     value: Option<T>,
     process: u32,
 }
@@ -69,7 +69,7 @@ impl<T> Kept<T> {
         Kept { value: Some(value), process: std::process::id() }
     }
 
-    /// The thing itself; none was never made.
+    /// The thing itself, to whoever goes on with it.
     pub(crate) fn given_away(mut self) -> Option<T> {
         self.value.take()
     }
@@ -113,9 +113,7 @@ impl<T> Of<T> {
     pub(crate) fn with<U>(&self, noun: U) -> Of<U> {
         Of::new(Arc::clone(&self.session), noun, self.awaited)
     }
-}
 
-impl<T> Of<T> {
     /// Another noun, which can be closed by itself.
     pub(crate) fn within<U>(&self, noun: U) -> Of<U> {
         Of::new(self.session.inner(), noun, self.awaited)
@@ -127,6 +125,50 @@ impl<T: Clone> Clone for Of<T> {
         self.with(T::clone(&self.noun))
     }
 }
+
+/// Makes a class and its awaited twin context managers, which end by what is said, and can be ended before.
+macro_rules! contexts {
+    ($blocking:ident, $awaited:ident { $(#[$attribute:meta])* |$this:ident| $close:expr }) => {
+        #[pymethods]
+        impl $blocking {
+            fn __enter__(this: Py<Self>) -> Py<Self> {
+                this
+            }
+
+            #[pyo3(signature = (*_exception))]
+            fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
+                self.close();
+            }
+
+            $(#[$attribute])*
+            fn close(&self) {
+                let $this = self;
+                $close;
+            }
+        }
+
+        #[pymethods]
+        impl $awaited {
+            fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                let home = Arc::clone(&this.get().0.session.home);
+                $crate::later::later(py, &home, async move { Ok($crate::streams::Own(this.into_any())) })
+            }
+
+            #[pyo3(signature = (*_exception))]
+            fn __aexit__<'py>(&self, py: Python<'py>, _exception: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+                self.aclose(py)
+            }
+
+            $(#[$attribute])*
+            fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                let $this = self;
+                $close;
+                $crate::later::later(py, &self.0.session.home, async { Ok(()) })
+            }
+        }
+    };
+}
+pub(crate) use contexts;
 
 /// Defines the calls of a class and of its awaited twin from one text, so that neither has a call, an argument or a word of
 /// documentation that the other lacks. The body checks what was given and makes the work; the work is waited for, or awaited.

@@ -16,9 +16,9 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::task::AbortHandle;
 
 use crate::error::or_raised;
-use crate::give::Give;
+use crate::give::{Give, Plain};
 use crate::later::{TakesBack, later_of};
-use crate::session::{Of, twins};
+use crate::session::{Of, contexts, twins};
 
 /// So many are read ahead at most.
 const AHEAD: usize = 256;
@@ -243,20 +243,6 @@ impl Stream {
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         next_of(&self.0, py)
     }
-
-    fn __enter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
-        self.0.noun.close();
-    }
-
-    /// Ends it. What had arrived and was not taken is dropped; ending it twice does nothing.
-    fn close(&self) {
-        self.0.noun.close();
-    }
 }
 
 #[pymethods]
@@ -272,23 +258,17 @@ impl AioStream {
         let back = Arc::clone(&self.0.noun.ahead) as Arc<dyn TakesBack>;
         later_of(py, &self.0.session.home, self.0.noun.next(), Some(back))
     }
-
-    fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let home = Arc::clone(&this.get().0.session.home);
-        crate::later::later(py, &home, async move { Ok(Own(this.into_any())) })
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __aexit__<'py>(&self, py: Python<'py>, _exception: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.aclose(py)
-    }
-
-    /// Ends it. What had arrived and was not taken is dropped; ending it twice does nothing.
-    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.noun.close();
-        crate::later::later(py, &self.0.session.home, async { Ok(()) })
-    }
 }
+
+contexts! { Stream, AioStream {
+    /// Ends it. What had arrived and was not taken is dropped; ending it twice does nothing.
+    |this| this.0.noun.close()
+}}
+
+contexts! { Archive, AioArchive {
+    /// Ends it.
+    |this| this.0.noun.close()
+}}
 
 /// An object of Python's that is handed back.
 pub(crate) struct Own(pub(crate) Py<PyAny>);
@@ -355,6 +335,7 @@ impl Raw {
     }
 
     fn close(&self) {
+        self.back().clear();
         // Whoever reads it at this moment holds it to its end.
         if let Ok(mut stream) = self.0.try_lock() {
             *stream = None;
@@ -367,7 +348,9 @@ impl TakesBack for Raw {
         let bytes = Python::attach(|py| {
             object.bind(py).cast::<PyBytes>().map(|bytes| Bytes::copy_from_slice(bytes.as_bytes())).ok()
         });
-        self.back().extend(bytes);
+        if let Some(bytes) = bytes {
+            self.back().push_front(bytes);
+        }
     }
 }
 
@@ -386,15 +369,6 @@ impl Give for Piece {
         if let Piece(Some(bytes), raw, _turn) = self {
             raw.back().push_front(bytes);
         }
-    }
-}
-
-/// A number.
-pub(crate) struct Number(pub(crate) u64);
-
-impl Give for Number {
-    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Ok(self.0.into_pyobject(py)?.into_any().unbind())
     }
 }
 
@@ -446,7 +420,7 @@ twins! { Archive, AioArchive {
     }
 }}
 
-async fn save(raw: Arc<Raw>, path: std::path::PathBuf) -> Result<Number> {
+async fn save(raw: Arc<Raw>, path: std::path::PathBuf) -> Result<Plain<u64>> {
     use tokio::io::AsyncWriteExt;
 
     let failed = |cause: std::io::Error| {
@@ -460,14 +434,14 @@ async fn save(raw: Arc<Raw>, path: std::path::PathBuf) -> Result<Number> {
     let beside = path.with_file_name(beside);
     let written = async {
         let mut file = tokio::fs::File::create(&beside).await.map_err(failed)?;
-        let mut count = 0;
+        let mut count = 0_u64;
         while let Some(piece) = Arc::clone(&raw).next().await? {
             file.write_all(&piece).await.map_err(failed)?;
             count += u64::try_from(piece.len()).unwrap_or_default();
         }
         file.sync_all().await.map_err(failed)?;
         tokio::fs::rename(&beside, &path).await.map_err(failed)?;
-        Ok(Number(count))
+        Ok(Plain(count))
     };
     // Also when this is given up: the file beside it goes.
     let mut left = Beside(Some(beside.clone()));
@@ -500,20 +474,6 @@ impl Archive {
         let piece = crate::wait::wait_for(py, &self.0.session.home, Arc::clone(&self.0.noun).next())?;
         piece.map(|piece| piece.give(py)).transpose()
     }
-
-    fn __enter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
-        self.0.noun.close();
-    }
-
-    /// Ends it.
-    fn close(&self) {
-        self.0.noun.close();
-    }
 }
 
 #[pymethods]
@@ -532,21 +492,5 @@ impl AioArchive {
             Ok(Piece(piece, raw, turn))
         };
         later_of(py, &self.0.session.home, next, back)
-    }
-
-    fn __aenter__<'py>(this: Py<Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let home = Arc::clone(&this.get().0.session.home);
-        crate::later::later(py, &home, async move { Ok(Own(this.into_any())) })
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __aexit__<'py>(&self, py: Python<'py>, _exception: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.aclose(py)
-    }
-
-    /// Ends it.
-    fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.noun.close();
-        crate::later::later(py, &self.0.session.home, async { Ok(()) })
     }
 }

@@ -30,15 +30,14 @@ pub(crate) fn wait_for<T: Send>(
     home: &Arc<Home>,
     work: impl Future<Output = Result<T>> + Send,
 ) -> PyResult<T> {
-    let waits = home.waits();
+    // First, since what is the parent's is not touched in a child.
+    or_raised(py, home.handle())?;
+    let _waits = home.waits();
     let mut work = pin!(work);
     loop {
         let handle = or_raised(py, home.handle())?;
         match py.detach(|| handle.block_on(async { timeout(LOOK, &mut work).await })) {
-            Ok(result) => {
-                drop(waits);
-                return or_raised(py, result);
-            }
+            Ok(result) => return or_raised(py, result),
             // What is dropped then gives itself up.
             Err(_) => py.check_signals()?,
         }

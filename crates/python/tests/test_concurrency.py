@@ -159,13 +159,24 @@ def test_whoever_forks_is_told() -> None:
 
 
 WAITS = """
+import sys, threading
 import roadstead
+
+# Another thread comes to run only when this one lets go of the interpreter, which it does when it waits.
+sys.setswitchinterval(1000)
+go = threading.Event()
+
+def say():
+    go.wait()
+    print("ready", flush=True)
+
+threading.Thread(target=say, daemon=True).start()
 with roadstead.connect("memory:") as node:
     web = node.create_container("roadstead/busybox:latest", name="web", command=["sleep", "600"])
     web.start()
     job = web.run(["sleep", "600"])
     events = node.events()
-    print("ready", flush=True)
+    go.set()
     try:
         {call}
     except KeyboardInterrupt:
@@ -182,7 +193,6 @@ def test_ctrl_c_ends_every_wait(call: str) -> None:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
-    time.sleep(0.2)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=PATIENCE)
     assert (child.returncode, out) == (0, "interrupted memory\n"), err
@@ -201,7 +211,6 @@ async def main():
     made = await other.create_container("roadstead/busybox:latest", name="web", command=["sleep", "600"])
     await made.start()
     asyncio.ensure_future(made.wait(timeout=600))
-    await asyncio.sleep(0.05)
 asyncio.run(main())
 print("end")
 """
@@ -298,7 +307,8 @@ def follow():
         pass
 for _ in range(5):
     threading.Thread(target=follow, daemon=True).start()
-time.sleep(0.2)
+while roadstead._native.waiting() < 5:
+    time.sleep(0.01)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -327,7 +337,7 @@ def test_closing_ends_what_waits() -> None:
     waiting = [threading.Thread(target=waits, args=(call,)) for call in calls]
     for thread in waiting:
         thread.start()
-    time.sleep(0.1)
+    assert soon(lambda: _native.waiting() == 4)
     node.close()
     for thread in waiting:
         thread.join()

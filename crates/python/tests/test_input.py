@@ -41,6 +41,12 @@ def test_exceptions_are_those_of_the_one_table() -> None:
         assert issubclass(found, getattr(builtins, builtin))
 
 
+def test_everything_public_is_in_the_package() -> None:
+    for module in (roadstead._errors, roadstead._models, roadstead._types):
+        assert set(module.__all__) <= set(roadstead.__all__)
+        assert all(getattr(roadstead, name) is getattr(module, name) for name in module.__all__)
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [

@@ -69,6 +69,16 @@ pub(super) struct Lane<T> {
     queue: Mutex<Queue<T>>,
 }
 
+impl<T: Document> Lane<T> {
+    /// The head as it is, by which it is known, too, whether the index is still that of this series.
+    pub(super) async fn head(&self) -> Result<(Head<T>, Option<Revision>)> {
+        let before = self.index.seen();
+        let (head, revision) = self.place.head(&*self.store).await?;
+        self.index.check(before, &head);
+        Ok((head, revision))
+    }
+}
+
 impl<T> Lane<T> {
     pub(super) fn new(store: Arc<dyn Store>, place: Place, bounds: Bounds, deadline: Duration) -> Self {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), is_served: false, head: None });

@@ -23,8 +23,14 @@ struct Covered {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     chunks: Mutex<BTreeMap<u64, Covered>>,
-    /// Which series it is about, and how far that had come.
-    seen: Mutex<(u64, u64)>,
+    seen: Mutex<Seen>,
+}
+
+/// Which series it is about, and how far that had come at some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    era: u64,
+    next: u64,
 }
 
 /// How the search for a subject goes on below a number.
@@ -48,16 +54,27 @@ impl Index {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets everything where the series' head is that of another one than was known, or is not as far as it was: somebody has put
-    /// back an older store, or has removed what was there, while this server ran.
-    pub(super) fn check<T>(&self, head: &Head<T>) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (era, next) = *seen;
-        if era != head.era || head.next < next {
+    fn last_seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far the series has come for certain, before its head is read.
+    pub(super) fn seen(&self) -> Seen {
+        *self.last_seen()
+    }
+
+    /// Forgets everything where a head is that of another series than was known before it was read, or is not as far as that was:
+    /// somebody has put back an older store, or has removed what was there, while this server ran. (By what became known while it was
+    /// read nothing can be said: others may have read a later one.)
+    pub(super) fn check<T>(&self, before: Seen, head: &Head<T>) {
+        let now = Seen { era: head.era, next: head.next };
+        let is_another = now.era != before.era || now.next < before.next;
+        let mut seen = self.last_seen();
+        if is_another {
             self.chunks().clear();
-            *seen = (head.era, head.next);
-        } else {
-            seen.1 = head.next;
+            *seen = now;
+        } else if seen.era == now.era {
+            seen.next = seen.next.max(now.next);
         }
     }
 
@@ -121,6 +138,28 @@ mod tests {
             what: ((*subject).to_owned(), id),
         });
         Chunk { records: records.collect() }
+    }
+
+    #[test]
+    fn only_a_head_that_fell_behind_what_was_known_before_it_was_read_clears_it() {
+        let index = Index::default();
+        let head = |era, next| Head::<(String, u64)> { era, next, ..Head::default() };
+        let is_kept = || index.step("b", 3, 0).before == 1;
+        let enter = || index.enter(1, None, &chunk(1, &["a", "a"]));
+        index.check(index.seen(), &head(7, 100));
+        enter();
+        // Two read at once, and the one that read first comes last.
+        let (early, late) = (index.seen(), index.seen());
+        index.check(late, &head(7, 200));
+        index.check(early, &head(7, 150));
+        assert!(is_kept());
+        assert_eq!(index.seen(), Seen { era: 7, next: 200 });
+        index.check(index.seen(), &head(7, 199));
+        assert!(!is_kept(), "it fell behind");
+        enter();
+        index.check(index.seen(), &head(8, 500));
+        assert!(!is_kept(), "it is another one");
+        assert_eq!(index.seen(), Seen { era: 8, next: 500 });
     }
 
     #[test]

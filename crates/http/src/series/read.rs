@@ -119,8 +119,7 @@ pub(super) async fn newest<T: Document>(lane: &Lane<T>, wanted: &Wanted<'_, T>) 
     if wanted.limit == 0 {
         return Ok(Vec::new());
     }
-    let (head, _) = lane.place.head::<T>(&*lane.store).await?;
-    lane.index.check(&head);
+    let (head, _) = lane.head().await?;
     let border = head.open_first();
     let (oldest, mut before) = (head.oldest, border);
     let floor = Floor::of(&head, lane.bounds);

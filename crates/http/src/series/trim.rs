@@ -34,10 +34,9 @@ pub(super) async fn keep_trimmed<T: Document>(lane: &Lane<T>) {
 
 /// Deletes what is too old or too much.
 pub(super) async fn trim<T: Document>(lane: &Lane<T>) -> Result<()> {
-    let (head, revision) = lane.place.head::<T>(&*lane.store).await?;
+    let (head, revision) = lane.head().await?;
     let Some(revision) = revision else { return Ok(()) };
     let floor = Floor::of(&head, lane.bounds);
-    lane.index.check(&head);
     let (oldest, open_first) = (head.oldest, head.open_first());
     if head.open.iter().any(|record| !floor.holds(record)) {
         let mut kept = head.clone();
@@ -80,9 +79,8 @@ pub(super) async fn trim<T: Document>(lane: &Lane<T>) -> Result<()> {
 pub(super) async fn forget<T: Document>(lane: &Lane<T>, subject: &str) -> Result<u64> {
     // The head first: what is in it now may be in a chunk a moment later, and the chunks are looked at then.
     let (mut before, border, mut removed) = loop {
-        let (head, revision) = lane.place.head::<T>(&*lane.store).await?;
+        let (head, revision) = lane.head().await?;
         let Some(revision) = revision else { return Ok(0) };
-        lane.index.check(&head);
         let mut kept = head.clone();
         kept.open.retain(|record| !record.what.is_about(subject));
         let removed = head.open.len() - kept.open.len();

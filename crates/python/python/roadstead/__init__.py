@@ -14,7 +14,7 @@ web running
 
 ```
 
-`roadstead.aio` has the same names, awaited. Every wait has a deadline, in seconds; every error is a
+`roadstead.aio` has the same names, awaited. Every call has a deadline, in seconds; every error is a
 `roadstead.Error`, and also the built-in exception that fits it.
 """
 

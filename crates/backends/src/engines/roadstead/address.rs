@@ -16,6 +16,7 @@ use std::sync::Arc;
 use roadstead_core::{ConnectOptions, Error, NodeUri, Result, Secret, names};
 use rustls_pki_types::ServerName;
 
+use super::request::encode;
 use crate::tls::{Fingerprint, Identity, Tls, Trust};
 
 /// Every scheme that is served.
@@ -118,6 +119,22 @@ fn identity(options: &ConnectOptions) -> Result<Option<Identity>> {
     }
 }
 
+/// The URI of a server's node, by the server's own address and the token in the open: `https://HOST` becomes
+/// `roadstead+https://:TOKEN@HOST/NODE`. The query says whom to trust, as above.
+pub(super) fn node_uri(url: &str, token: Option<&str>, node: &str) -> Result<String> {
+    let refuse = || Error::invalid("url", "must be https://HOST[:PORT], or http:// for this machine");
+    let (scheme, rest) = url.split_once("://").ok_or_else(refuse)?;
+    let scheme = scheme.to_ascii_lowercase();
+    let scheme = match scheme.strip_prefix("roadstead+").unwrap_or(&scheme) {
+        "https" => "roadstead+https",
+        "http" => "roadstead+http",
+        _ => return Err(refuse()),
+    };
+    let (host, query) = rest.split_once('?').map_or((rest, String::new()), |(host, query)| (host, format!("?{query}")));
+    let token = token.map(|token| format!(":{}@", encode(token))).unwrap_or_default();
+    Ok(format!("{scheme}://{token}{}/{}{query}", host.trim_end_matches('/'), encode(node)))
+}
+
 fn read_token(path: &Path) -> Result<Secret> {
     let refuse = |why: &dyn std::fmt::Display| Error::invalid("token_file", format!("{}: {why}", path.display()));
     let size = std::fs::metadata(path).map_err(|error| refuse(&error))?.len();
@@ -154,6 +171,20 @@ mod tests {
             let far = read(&format!("roadstead+https://:t@far.example:1/web?fingerprint={pin}")).unwrap();
             assert_eq!((far.base.as_str(), far.node.as_deref()), ("https://far.example:1", Some("web")));
             assert!(far.tls.is_some());
+        }
+    }
+
+    #[test]
+    fn a_node_of_a_server() {
+        for (url, token, node, uri) in [
+            ("https://far.example", Some("t/0 k"), "web", "roadstead+https://:t%2F0%20k@far.example/web"),
+            ("HTTP://127.0.0.1:1/", None, "", "roadstead+http://127.0.0.1:1/"),
+            ("roadstead+https://h?fingerprint=0", Some("t"), "a", "roadstead+https://:t@h/a?fingerprint=0"),
+        ] {
+            assert_eq!(node_uri(url, token, node).unwrap(), uri);
+        }
+        for url in ["", "far.example", "ftp://far.example", "lxd+https://far.example"] {
+            assert_eq!(node_uri(url, None, "a").unwrap_err().field(), Some("url"), "{url:?}");
         }
     }
 

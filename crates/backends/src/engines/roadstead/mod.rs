@@ -39,6 +39,15 @@ use roadstead_core::{ConnectOptions, Discovered, Engine, Node, NodeUri, Result};
 
 pub use node::RoadsteadNode;
 
+/// The URI by which to connect to a node of a server, made of the server's address (`https://HOST[:PORT]`, or `http://` for this machine; the
+/// query says whom to trust, as in the URI of a node), its token, and the node's name. It holds the token.
+///
+/// # Errors
+/// `InvalidInput` that names `url`.
+pub fn node_uri(url: &str, token: Option<&str>, node: &str) -> Result<String> {
+    address::node_uri(url, token, node)
+}
+
 /// The names of the nodes of the server at `uri`, which is as for connecting to one of them; a node that it names makes no difference.
 ///
 /// It may be cancelled by dropping its future.
