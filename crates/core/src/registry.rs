@@ -152,7 +152,8 @@ impl fmt::Display for NodeUri {
         if self.host.is_some() || self.path.starts_with('/') {
             f.write_str("//")?;
         }
-        if let Some(user) = &self.user {
+        // A password alone has no user.
+        if let Some(user) = self.user.as_deref().filter(|user| !user.is_empty()) {
             write!(f, "{user}@")?;
         }
         if let Some(host) = &self.host {

@@ -12,6 +12,7 @@ use roadstead_core::{ConnectOptions, Error, ErrorKind, Node as CoreNode, Registr
 use crate::error::or_raised;
 use crate::gate::gated;
 use crate::give::Give;
+use crate::given::{Given, maybe};
 use crate::later::later;
 use crate::node::Connected;
 use crate::pool::Pooled;
@@ -42,13 +43,15 @@ fn default_name(uri: &str) -> String {
 fn options(
     py: Python<'_>,
     timeout: f64,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-    authority: Option<PathBuf>,
+    certificate: Option<Given<PathBuf>>,
+    key: Option<Given<PathBuf>>,
+    authority: Option<Given<PathBuf>>,
 ) -> PyResult<ConnectOptions> {
     let mut options = ConnectOptions::default();
     options.deadline = take::seconds(py, timeout, "timeout", CONNECT_MAX)?;
-    (options.certificate, options.key, options.authority) = (certificate, key, authority);
+    options.certificate = maybe(py, certificate, "certificate")?;
+    options.key = maybe(py, key, "key")?;
+    options.authority = maybe(py, authority, "authority")?;
     Ok(options)
 }
 
@@ -102,7 +105,15 @@ async fn connect_fleet(
     token: Option<&str>,
     options: &ConnectOptions,
 ) -> Result<Reached> {
-    let names = node_names(&node_uri(url, token, "")?.parse()?, options).await?;
+    let names = node_names(&node_uri(url, token, "")?.parse()?, options).await.map_err(|error| {
+        // Over here it has another name.
+        let is_missing = token.is_none() && error.field() == Some("token_file") && !url.contains("token_file=");
+        if is_missing {
+            Error::invalid("token", "is missing: the server's admin token is in its state directory")
+        } else {
+            error
+        }
+    })?;
     let uri = |name: String| Ok((name.clone(), Ok(node_uri(url, token, &name)?)));
     let found = names.into_iter().map(uri).collect::<Result<_>>()?;
     Ok(reach(registry, found, options).await)
@@ -126,14 +137,14 @@ pub(crate) fn connect_to<'py>(
     py: Python<'py>,
     awaited: bool,
     uri: &Bound<'py, PyAny>,
-    name: Option<String>,
+    name: Option<Given<String>>,
     timeout: f64,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-    authority: Option<PathBuf>,
+    certificate: Option<Given<PathBuf>>,
+    key: Option<Given<PathBuf>>,
+    authority: Option<Given<PathBuf>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let options = options(py, timeout, certificate, key, authority)?;
-    let wanted = Wanted { name, uri: take::text(uri, "uri")?, options };
+    let wanted = Wanted { name: maybe(py, name, "name")?, uri: take::text(uri, "uri")?, options };
     let home = or_raised(py, Home::here(py))?;
     let session = Session::new(Arc::clone(&home));
     let work = async move {
@@ -164,13 +175,14 @@ pub(crate) fn connect_server<'py>(
     py: Python<'py>,
     awaited: bool,
     url: &Bound<'py, PyAny>,
-    token: Option<String>,
+    token: Option<Given<String>>,
     timeout: f64,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-    authority: Option<PathBuf>,
+    certificate: Option<Given<PathBuf>>,
+    key: Option<Given<PathBuf>>,
+    authority: Option<Given<PathBuf>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (url, options) = (take::text(url, "url")?, options(py, timeout, certificate, key, authority)?);
+    let token = maybe(py, token, "token")?;
     let home = or_raised(py, Home::here(py))?;
     let session = Session::new(Arc::clone(&home));
     let work = async move {

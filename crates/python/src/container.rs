@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyDict, PyList};
 use roadstead_core::{
     AttachOptions, BackupOptions, CommitOptions, Container as CoreContainer, ContainerSummary, ContainerUpdate,
     CopyInOptions, CreatedContainer, DeleteOptions, InputSink, JobSpec, LogOptions, OutputChunk, Signal,
@@ -12,19 +11,42 @@ use roadstead_core::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::archives::Archived;
 use crate::give::{Give, Plain, moment};
+use crate::given::{Given, bytes, maybe};
 use crate::job::{Begun, WAIT_MAX, signal};
 use crate::session::{Of, twins};
 use crate::sources::archive;
-use crate::streams::{Archived, Streamed};
+use crate::streams::Streamed;
 use crate::take;
 
 /// A container of a node. Making one asks nobody: whether it exists, its first call tells.
+///
+/// What its calls raise beside what each of them says: `NotFoundError` when there is no such container, `UnavailableError` when the engine
+/// does not answer, `DeadlineExceededError` when it does not in time (30 seconds for what reads, two minutes for what changes something), and
+/// `ConflictError` when the connection was closed.
+///
+/// >>> import roadstead
+/// >>> with roadstead.connect("memory:") as node:
+/// ...     web = node.create_container("roadstead/busybox:latest", name="web", command=["sleep", "60"])
+/// ...     web.start()
+/// ...     print(web.inspect().state)
+/// running
 #[pyclass(frozen, subclass, module = "roadstead", name = "Container")]
 #[derive(Debug)]
 pub(crate) struct Container(Of<Arc<dyn CoreContainer>>);
 
-/// A container of a node. Making one asks nobody: whether it exists, its first call tells.
+/// A container of a node: `roadstead.Container`, whose calls are awaited.
+///
+/// >>> import asyncio
+/// >>> from roadstead import aio
+/// >>> async def main():
+/// ...     async with aio.connect("memory:") as node:
+/// ...         web = await node.create_container("roadstead/busybox:latest", name="web", command=["sleep", "60"])
+/// ...         await web.start()
+/// ...         print((await web.inspect()).state)
+/// >>> asyncio.run(main())
+/// running
 #[pyclass(frozen, subclass, module = "roadstead.aio", name = "Container")]
 #[derive(Debug)]
 pub(crate) struct AioContainer(Of<Arc<dyn CoreContainer>>);
@@ -205,6 +227,12 @@ own!(Container, AioContainer);
 
 twins! { Container, AioContainer {
     /// Everything that the engine tells of it.
+    ///
+    /// Raises `UnavailableError` when the engine does not answer.
+    ///
+    /// >>> details = web.inspect()
+    /// >>> details.name, details.state.value, details.spec.command
+    /// ('web', 'running', ['sh', '-c', 'echo hello; sleep 60'])
     fn inspect(&self, py) {
         let container = Arc::clone(&self.of().noun);
         async move { container.inspect().await.map(Plain) }
@@ -213,28 +241,50 @@ twins! { Container, AioContainer {
     /// Starts its main process; starting one that runs does nothing.
     ///
     /// Raises `ConflictError` when it is frozen, and `InvalidInputError` when its command does not exist.
+    ///
+    /// >>> made = node.create_container("roadstead/busybox:latest", command=["sleep", "60"])
+    /// >>> made.start()
+    /// >>> made.inspect().state.value
+    /// 'running'
     fn start(&self, py) {
         let container = Arc::clone(&self.of().noun);
         async move { container.start().await }
     }
 
     /// Asks its main process to end, and kills it after `timeout` whole seconds; the engine's own time when none is given.
+    ///
+    /// Raises `ConflictError` when it is frozen and the engine cannot stop it so, and `InvalidInputError` for a time that is too long.
+    ///
+    /// >>> web.stop(timeout=5)
+    /// >>> web.inspect().state.value
+    /// 'stopped'
     #[pyo3(signature = (*, timeout = None))]
-    fn stop(&self, py; timeout: Option<u32>) {
-        let (container, options) = (Arc::clone(&self.of().noun), stop_options(timeout));
+    fn stop(&self, py; timeout: Option<Given<u32>>) {
+        let (container, options) = (Arc::clone(&self.of().noun), stop_options(maybe(py, timeout, "timeout")?));
         async move { container.stop(&options).await }
     }
 
     /// Stops it if it runs, as `stop` does, and starts it.
+    ///
+    /// Raises `UnsupportedError` where the engine cannot, and `InvalidInputError` for a time that is too long.
+    ///
+    /// >>> web.restart(timeout=5)
+    /// >>> web.inspect().state.value
+    /// 'running'
     #[pyo3(signature = (*, timeout = None))]
-    fn restart(&self, py; timeout: Option<u32>) {
-        let (container, options) = (Arc::clone(&self.of().noun), stop_options(timeout));
+    fn restart(&self, py; timeout: Option<Given<u32>>) {
+        let (container, options) = (Arc::clone(&self.of().noun), stop_options(maybe(py, timeout, "timeout")?));
         async move { container.restart(&options).await }
     }
 
     /// Sends a signal to its main process, by name or number; SIGKILL when none is given.
     ///
     /// Raises `ConflictError` when it does not run.
+    ///
+    /// >>> web.kill("SIGUSR1")
+    /// >>> web.kill(9)
+    /// >>> web.wait(timeout=10).exit_code
+    /// 137
     #[pyo3(signature = (signal = None))]
     fn kill(&self, py; signal: Option<&Bound<'_, PyAny>>) {
         let signal = signal.map(self::signal).transpose()?.unwrap_or(Signal::KILL);
@@ -243,24 +293,50 @@ twins! { Container, AioContainer {
     }
 
     /// Stops all its processes in place.
+    ///
+    /// Raises `ConflictError` when it does not run, and `UnsupportedError` where the engine cannot.
+    ///
+    /// >>> web.freeze()
+    /// >>> web.inspect().state.value
+    /// 'frozen'
     fn freeze(&self, py) {
         let container = Arc::clone(&self.of().noun);
         async move { container.freeze().await }
     }
 
     /// Lets all its processes go on.
+    ///
+    /// Raises `ConflictError` when it is not frozen, and `UnsupportedError` where the engine cannot.
+    ///
+    /// >>> web.freeze()
+    /// >>> web.unfreeze()
+    /// >>> web.inspect().state.value
+    /// 'running'
     fn unfreeze(&self, py) {
         let container = Arc::clone(&self.of().noun);
         async move { container.unfreeze().await }
     }
 
     /// Gives it another name.
+    ///
+    /// Raises `AlreadyExistsError` when the name is taken, `InvalidInputError` for one that is no name there, and `ConflictError` where the
+    /// engine renames only what is stopped.
+    ///
+    /// >>> web.rename("site")
+    /// >>> [container.name for container in node.containers()]
+    /// ['site']
     fn rename(&self, py; name: &Bound<'_, PyAny>) {
         let (container, name) = (Arc::clone(&self.of().noun), take::text(name, "name")?);
         async move { container.rename(&name).await }
     }
 
     /// Changes limits and restart policy; what is not given stays as it is. `hold` keeps an engine from starting it.
+    ///
+    /// Raises `InvalidInputError` for values that make no sense, and `UnsupportedError` for what the engine cannot limit.
+    ///
+    /// >>> web.update(limits=roadstead.Limits(memory_bytes=64 * 2**20), restart="always")
+    /// >>> web.inspect().spec.limits.memory_bytes
+    /// 67108864
     #[pyo3(signature = (*, limits = None, restart = None, hold = None))]
     fn update(&self, py; limits: Option<&Bound<'_, PyAny>>, restart: Option<&Bound<'_, PyAny>>, hold: Option<bool>) {
         let mut changes = ContainerUpdate::default();
@@ -276,6 +352,10 @@ twins! { Container, AioContainer {
     /// Deletes it; with `force` also one that runs, and with `volumes` its anonymous volumes, too.
     ///
     /// Raises `ConflictError` when it runs and `force` is not set.
+    ///
+    /// >>> web.delete(force=True)
+    /// >>> node.containers()
+    /// []
     #[pyo3(signature = (*, force = false, volumes = false))]
     fn delete(&self, py; force: bool, volumes: bool) {
         let mut options = DeleteOptions::default();
@@ -287,8 +367,15 @@ twins! { Container, AioContainer {
     /// Waits until it is as `condition` says ("stopped", "next_end" or "deleted"), at most `timeout` seconds (at most a day).
     ///
     /// Raises `DeadlineExceededError` when the time is over; the container is not touched.
-    #[pyo3(signature = (*, timeout = 60.0, condition = "stopped"))]
-    fn wait(&self, py; timeout: f64, condition: &str) {
+    ///
+    /// >>> web.kill()
+    /// >>> web.wait(timeout=10).exit_code
+    /// 137
+    #[pyo3(
+        signature = (*, timeout = 60.0, condition = Given::of("stopped")),
+        text_signature = "($self, *, timeout=60.0, condition='stopped')"
+    )]
+    fn wait(&self, py; timeout: f64, condition: Given<String>) {
         let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
         let condition: WaitFor = take::word(py, condition, "condition")?;
         let container = Arc::clone(&self.of().noun);
@@ -296,12 +383,21 @@ twins! { Container, AioContainer {
     }
 
     /// Makes an image of its file system, and gives the image's id. With `freeze` it is frozen meanwhile, where the engine can.
+    ///
+    /// Raises `UnsupportedError` where the engine cannot, and `InvalidInputError` for a reference that is none.
+    ///
+    /// >>> image = web.commit("roadstead/site:latest", message="as it is now")
+    /// >>> node.inspect_image(image).references
+    /// ['roadstead/site:latest']
     #[pyo3(signature = (image, *, message = None, author = None, freeze = None))]
-    fn commit(&self, py; image: &Bound<'_, PyAny>, message: Option<String>, author: Option<String>, freeze: Option<bool>) {
+    fn commit(
+        &self, py; image: &Bound<'_, PyAny>, message: Option<Given<String>>,
+        author: Option<Given<String>>, freeze: Option<bool>
+    ) {
         let fields = members([
             ("image", take::text(image, "image")?.into()),
-            ("message", json!(message)),
-            ("author", json!(author)),
+            ("message", json!(maybe(py, message, "message")?)),
+            ("author", json!(maybe(py, author, "author")?)),
             ("freeze", json!(freeze)),
         ]);
         let (container, options) = (Arc::clone(&self.of().noun), take::of_fields::<CommitOptions>(py, fields)?);
@@ -309,12 +405,24 @@ twins! { Container, AioContainer {
     }
 
     /// Its file system as one tar archive, without mounts.
+    ///
+    /// Raises `UnsupportedError` where the engine cannot; what breaks it off raises while it is read.
+    ///
+    /// >>> archive = web.export().read()
+    /// >>> len(archive) % 512
+    /// 0
     fn export(&self, py) {
         let of = self.of().clone();
         async move { Ok(Archived(of.with(of.noun.export().await?))) }
     }
 
     /// Its snapshots, oldest first.
+    ///
+    /// Raises `UnsupportedError` where the engine has none.
+    ///
+    /// >>> snapshot = web.create_snapshot("before")
+    /// >>> [snapshot.name for snapshot in web.snapshots()]
+    /// ['before']
     fn snapshots(&self, py) {
         let container = Arc::clone(&self.of().noun);
         async move { container.snapshots().await.map(Plain) }
@@ -323,6 +431,9 @@ twins! { Container, AioContainer {
     /// Keeps its state under a name: files and configuration, without mounts.
     ///
     /// Raises `AlreadyExistsError` when it has a snapshot of this name.
+    ///
+    /// >>> web.create_snapshot("before").name
+    /// 'before'
     #[pyo3(signature = (name, *, stateful = false, expires_at = None))]
     fn create_snapshot(&self, py; name: &Bound<'_, PyAny>, stateful: bool, expires_at: Option<&Bound<'_, PyAny>>) {
         let mut options = SnapshotOptions::new(take::text(name, "name")?);
@@ -333,18 +444,43 @@ twins! { Container, AioContainer {
     }
 
     /// Brings it back to a snapshot, which stays.
+    ///
+    /// Raises `NotFoundError` when there is no such snapshot.
+    ///
+    /// >>> snapshot = web.create_snapshot("before")
+    /// >>> web.run(["touch", "/new"]).wait(timeout=10).exit_code
+    /// 0
+    /// >>> web.stop(timeout=0)
+    /// >>> web.restore_snapshot("before")
+    /// >>> web.copy_out("/new")
+    /// Traceback (most recent call last):
+    /// ...
+    /// roadstead.NotFoundError: ...
     fn restore_snapshot(&self, py; name: &Bound<'_, PyAny>) {
         let (container, name) = (Arc::clone(&self.of().noun), take::text(name, "name")?);
         async move { container.restore_snapshot(&name).await }
     }
 
     /// Deletes a snapshot.
+    ///
+    /// Raises `NotFoundError` when there is no such snapshot.
+    ///
+    /// >>> snapshot = web.create_snapshot("before")
+    /// >>> web.delete_snapshot("before")
+    /// >>> web.snapshots()
+    /// []
     fn delete_snapshot(&self, py; name: &Bound<'_, PyAny>) {
         let (container, name) = (Arc::clone(&self.of().noun), take::text(name, "name")?);
         async move { container.delete_snapshot(&name).await }
     }
 
     /// All of it as one archive in the engine's own format. `Node.restore_container` makes a container of it.
+    ///
+    /// Raises `UnsupportedError` where the engine cannot; what breaks it off raises while it is read.
+    ///
+    /// >>> restored = other.restore_container(web.backup(), name="copy")
+    /// >>> restored.inspect().name
+    /// 'copy'
     #[pyo3(signature = (*, snapshots = true))]
     fn backup(&self, py; snapshots: bool) {
         let of = self.of().clone();
@@ -353,29 +489,51 @@ twins! { Container, AioContainer {
     }
 
     /// A file or directory of it as a tar archive; the entries begin with the last part of `path`.
+    ///
+    /// Raises `NotFoundError` when there is no such file; what breaks it off raises while it is read.
+    ///
+    /// >>> import io, tarfile
+    /// >>> archive = tarfile.open(fileobj=io.BytesIO(web.copy_out("/bin/sh").read()))
+    /// >>> archive.getnames()
+    /// ['sh']
     fn copy_out(&self, py; path: &Bound<'_, PyAny>) {
         let (of, path) = (self.of().clone(), take::path(path, "path")?);
         async move { Ok(Archived(of.with(of.noun.copy_out(&path).await?))) }
     }
 
     /// Unpacks a tar archive into the directory `path`: bytes, a path of this machine, an open file, or an iterable of bytes.
+    ///
+    /// Raises `NotFoundError` when there is no such directory, `InvalidInputError` for what is no archive, and what the given object itself
+    /// raises.
+    ///
+    /// >>> web.copy_in("/tmp", node.container("web").copy_out("/bin/sh"))
+    /// >>> web.run(["test", "-e", "/tmp/sh"]).wait(timeout=10).exit_code
+    /// 0
     #[pyo3(signature = (path, archive, *, no_overwrite_dir_with_file = false))]
     fn copy_in(&self, py; path: &Bound<'_, PyAny>, archive: &Bound<'_, PyAny>, no_overwrite_dir_with_file: bool) {
         let (path, archive) = (take::path(path, "path")?, self::archive(archive, "archive")?);
         let mut options = CopyInOptions::default();
         options.no_overwrite_dir_with_file = no_overwrite_dir_with_file;
         let container = Arc::clone(&self.of().noun);
-        async move { container.copy_in(&path, archive, &options).await }
+        async move { archive.taken(|bytes| container.copy_in(&path, bytes, &options)).await }
     }
 
     /// The kept output of its main process, and with `follow` also what comes until it ends.
+    ///
+    /// Raises `InvalidInputError` when neither stream is asked for, and `UnsupportedError` where the engine keeps none; what breaks it off
+    /// raises while it is read.
+    ///
+    /// >>> with web.logs(follow=True) as records:
+    /// ...     print(next(records).data)
+    /// b'hello\n'
     #[pyo3(signature = (*, stdout = true, stderr = true, follow = false, tail = None, since = None, until = None, timestamps = false))]
     fn logs(
-        &self, py; stdout: bool, stderr: bool, follow: bool, tail: Option<u64>,
+        &self, py; stdout: bool, stderr: bool, follow: bool, tail: Option<Given<u64>>,
         since: Option<&Bound<'_, PyAny>>, until: Option<&Bound<'_, PyAny>>, timestamps: bool
     ) {
         let mut options = LogOptions::default();
-        (options.stdout, options.stderr, options.follow, options.tail) = (stdout, stderr, follow, tail);
+        (options.stdout, options.stderr, options.follow) = (stdout, stderr, follow);
+        options.tail = maybe(py, tail, "tail")?;
         (options.since, options.until) = (take::maybe_time(since, "since")?, take::maybe_time(until, "until")?);
         options.timestamps = timestamps;
         let of = self.of().clone();
@@ -385,6 +543,12 @@ twins! { Container, AioContainer {
     }
 
     /// Connects to the streams of its main process.
+    ///
+    /// Raises `ConflictError` when it does not run, and `UnsupportedError` where the engine cannot.
+    ///
+    /// >>> attached = web.attach(logs=True)
+    /// >>> next(attached.output).data
+    /// b'hello\n'
     #[pyo3(signature = (*, stdin = false, stdout = true, stderr = true, logs = false))]
     fn attach(&self, py; stdin: bool, stdout: bool, stderr: bool, logs: bool) {
         let mut options = AttachOptions::default();
@@ -397,20 +561,35 @@ twins! { Container, AioContainer {
     }
 
     /// Sets the size of its main process's terminal.
-    fn resize(&self, py; columns: u16, rows: u16) {
+    ///
+    /// Raises `ConflictError` when it has no terminal.
+    ///
+    /// >>> made = node.create_container("roadstead/busybox:latest", command=["sleep", "60"], tty=True)
+    /// >>> made.start()
+    /// >>> made.resize(120, 40)
+    fn resize(&self, py; columns: Given<u16>, rows: Given<u16>) {
+        let size = TerminalSize { columns: columns.named(py, "columns")?, rows: rows.named(py, "rows")? };
         let container = Arc::clone(&self.of().noun);
-        async move { container.resize(TerminalSize { columns, rows }).await }
+        async move { container.resize(size).await }
     }
 
     /// What it uses at this moment.
     ///
     /// Raises `ConflictError` when it does not run.
+    ///
+    /// >>> web.stats().memory.usage_bytes > 0
+    /// True
     fn stats(&self, py) {
         let container = Arc::clone(&self.of().noun);
         async move { container.stats().await.map(Plain) }
     }
 
     /// Its processes, by ascending pid as the node counts.
+    ///
+    /// Raises `ConflictError` when it does not run.
+    ///
+    /// >>> web.processes()[0].cmdline
+    /// ['sh', '-c', 'echo hello; sleep 60']
     fn processes(&self, py) {
         let container = Arc::clone(&self.of().noun);
         async move { container.processes().await.map(Plain) }
@@ -419,6 +598,10 @@ twins! { Container, AioContainer {
     /// Runs a command inside it, and gives the job at once.
     ///
     /// Raises `ConflictError` when it does not run.
+    ///
+    /// >>> job = web.run(["sh", "-c", "echo $WHO; exit 3"], env={"WHO": "me"})
+    /// >>> job.wait(timeout=10).exit_code, job.output()
+    /// (3, b'me\n')
     #[pyo3(signature = (command, **options))]
     fn run(&self, py; command: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>) {
         let (of, spec) = (self.of().clone(), job_spec(command, options)?);
@@ -426,6 +609,12 @@ twins! { Container, AioContainer {
     }
 
     /// The jobs of it that are known, oldest first.
+    ///
+    /// Raises `NotFoundError` when there is no such container.
+    ///
+    /// >>> job = web.run(["true"])
+    /// >>> [one.id == job.id for one in web.jobs()]
+    /// [True]
     fn jobs(&self, py) {
         let container = Arc::clone(&self.of().noun);
         async move { container.jobs().await.map(Plain) }
@@ -448,7 +637,7 @@ pub(crate) struct Attachment {
     output: Py<PyAny>,
 }
 
-/// The streams of a main process: its output, and its input where that was asked for.
+/// The streams of a main process: `roadstead.Attachment`, whose calls are awaited.
 #[pyclass(frozen, module = "roadstead.aio", name = "Attachment")]
 #[derive(Debug)]
 pub(crate) struct AioAttachment {
@@ -494,12 +683,27 @@ twins! { Attachment, AioAttachment {
     /// Writes to the standard input of the main process.
     ///
     /// Raises `ConflictError` when it was not attached, or is closed.
-    fn write(&self, py; data: &Bound<'_, PyBytes>) {
-        let (input, data) = (Arc::clone(&self.of().noun), Bytes::copy_from_slice(data.as_bytes()));
+    ///
+    /// >>> made = node.create_container("roadstead/busybox:latest", command=["cat"], stdin=True)
+    /// >>> made.start()
+    /// >>> attached = made.attach(stdin=True)
+    /// >>> attached.write(b"hello")
+    /// >>> next(attached.output).data
+    /// b'hello'
+    fn write(&self, py; data: &Bound<'_, PyAny>) {
+        let (input, data) = (Arc::clone(&self.of().noun), bytes(data, "data")?);
         async move { input.lock().await.as_mut().ok_or_else(no_input)?.write(data).await }
     }
 
     /// Closes the standard input of the main process; closing it twice does nothing.
+    ///
+    /// Raises `UnavailableError` when the connection is broken.
+    ///
+    /// >>> made = node.create_container("roadstead/busybox:latest", command=["cat"], stdin=True)
+    /// >>> made.start()
+    /// >>> made.attach(stdin=True).close_input()
+    /// >>> made.wait(timeout=10).exit_code
+    /// 0
     fn close_input(&self, py) {
         let input = Arc::clone(&self.of().noun);
         async move {

@@ -1,9 +1,13 @@
 //! Errors as exceptions: the classes are those of the one table, and are defined in `roadstead/_errors.py`.
 
+use std::error::Error as _;
+
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use roadstead_core::{Error, Retry};
+
+use crate::sources::Raised;
 
 static ERRORS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
@@ -19,8 +23,11 @@ const fn advice(retry: Retry) -> &'static str {
     }
 }
 
-/// The exception for an error.
+/// The exception for an error; where what the caller gave has raised one, that one.
 pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
+    if let Some(Raised(own)) = error.source().and_then(|source| source.downcast_ref()) {
+        return own.clone_ref(py);
+    }
     let made = || -> PyResult<PyErr> {
         let class = errors(py)?.getattr(error.kind().row().python)?.cast_into::<PyType>()?;
         let exception = class.call1((

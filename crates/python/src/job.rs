@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use roadstead_core::{Error, Job as CoreJob, OutputKind, OutputOptions, Signal, TerminalSize};
 
 use crate::give::{Give, Plain};
+use crate::given::{Given, bytes, maybe};
 use crate::session::{Of, twins};
 use crate::streams::Streamed;
 use crate::take;
@@ -17,6 +17,8 @@ use crate::take;
 pub(crate) const WAIT_MAX: f64 = 86_400.0;
 
 /// A command that runs over time and ends. It goes on whoever waits for it.
+///
+/// What its calls raise beside what each of them says: as those of `Container`.
 ///
 /// >>> import roadstead
 /// >>> with roadstead.connect("memory:") as node:
@@ -29,7 +31,7 @@ pub(crate) const WAIT_MAX: f64 = 86_400.0;
 #[derive(Debug)]
 pub(crate) struct Job(Of<Arc<dyn CoreJob>>);
 
-/// A command that runs over time and ends. It goes on whoever waits for it.
+/// A command that runs over time and ends: `roadstead.Job`, whose calls are awaited.
 #[pyclass(frozen, module = "roadstead.aio", name = "Job")]
 #[derive(Debug)]
 pub(crate) struct AioJob(Of<Arc<dyn CoreJob>>);
@@ -45,8 +47,9 @@ impl Give for Begun {
 }
 
 /// The streams of output that were named; all of them when none was.
-fn kinds(py: Python<'_>, given: Option<&str>) -> PyResult<Option<OutputKind>> {
-    let kind = match given {
+fn kinds(py: Python<'_>, given: Option<Given<String>>) -> PyResult<Option<OutputKind>> {
+    let given = maybe(py, given, "kind")?;
+    let kind = match given.as_deref() {
         None => None,
         Some("stdout") => Some(OutputKind::Stdout),
         Some("stderr") => Some(OutputKind::Stderr),
@@ -101,6 +104,12 @@ own!(Job, AioJob);
 
 twins! { Job, AioJob {
     /// What is known of it now.
+    ///
+    /// Raises `NotFoundError` when it is not kept any more.
+    ///
+    /// >>> job = web.run(["sleep", "60"])
+    /// >>> job.status().state.value
+    /// 'running'
     fn status(&self, py) {
         let job = Arc::clone(&self.of().noun);
         async move { job.status().await.map(Plain) }
@@ -109,6 +118,9 @@ twins! { Job, AioJob {
     /// Waits until it has ended, at most `timeout` seconds (at most a day), and gives its last status.
     ///
     /// Raises `DeadlineExceededError` when the time is over; the job goes on.
+    ///
+    /// >>> web.run(["sh", "-c", "exit 3"]).wait(timeout=10).exit_code
+    /// 3
     #[pyo3(signature = (*, timeout = 60.0))]
     fn wait(&self, py; timeout: f64) {
         let (job, deadline) = (Arc::clone(&self.of().noun), take::seconds(py, timeout, "timeout", WAIT_MAX)?);
@@ -117,8 +129,15 @@ twins! { Job, AioJob {
 
     /// The bytes that are kept of its output, in order: of one stream ("stdout", "stderr", or "console" where it has a
     /// terminal), or of all.
+    ///
+    /// Raises `NotFoundError` when it is not kept any more.
+    ///
+    /// >>> job = web.run(["sh", "-c", "echo out; echo err >&2"])
+    /// >>> status = job.wait(timeout=10)
+    /// >>> job.output("stderr")
+    /// b'err\n'
     #[pyo3(signature = (kind = None))]
-    fn output(&self, py; kind: Option<&str>) {
+    fn output(&self, py; kind: Option<Given<String>>) {
         let (job, kind) = (Arc::clone(&self.of().noun), kinds(py, kind)?);
         async move {
             let mut chunks = job.output(OutputOptions::kept()).await?;
@@ -135,10 +154,19 @@ twins! { Job, AioJob {
 
     /// Its output in pieces, each with its number and its stream: those behind number `after`, and with `follow` also what
     /// comes until it ends.
-    #[pyo3(signature = (*, after = 0, follow = false))]
-    fn chunks(&self, py; after: u64, follow: bool) {
+    ///
+    /// Raises `NotFoundError` when it is not kept any more; what breaks it off raises while it is read.
+    ///
+    /// >>> job = web.run(["echo", "hello"])
+    /// >>> [chunk.data for chunk in job.chunks(follow=True)]
+    /// [b'hello\n']
+    #[pyo3(
+        signature = (*, after = Given::of(0_u64), follow = false),
+        text_signature = "($self, *, after=0, follow=False)"
+    )]
+    fn chunks(&self, py; after: Given<u64>, follow: bool) {
         let of = self.of().clone();
-        let options = if follow { OutputOptions::follow() } else { OutputOptions::kept() }.after(after);
+        let options = if follow { OutputOptions::follow() } else { OutputOptions::kept() }.after(after.named(py, "after")?);
         async move {
             let chunks = of.noun.output(options).await?;
             Ok(Streamed(of.with(chunks)))
@@ -148,12 +176,25 @@ twins! { Job, AioJob {
     /// Writes to its standard input, in order.
     ///
     /// Raises `ConflictError` when it has none, it is closed, or the job has ended.
-    fn write_stdin(&self, py; data: &Bound<'_, PyBytes>) {
-        let (job, data) = (Arc::clone(&self.of().noun), Bytes::copy_from_slice(data.as_bytes()));
+    ///
+    /// >>> job = web.run(["cat"], stdin=True)
+    /// >>> job.write_stdin(b"hello")
+    /// >>> job.close_stdin()
+    /// >>> job.wait(timeout=10).exit_code, job.output()
+    /// (0, b'hello')
+    fn write_stdin(&self, py; data: &Bound<'_, PyAny>) {
+        let (job, data) = (Arc::clone(&self.of().noun), bytes(data, "data")?);
         async move { job.write_stdin(data).await }
     }
 
     /// Closes its standard input; closing it twice does nothing.
+    ///
+    /// Raises `ConflictError` when it has none.
+    ///
+    /// >>> job = web.run(["cat"], stdin=True)
+    /// >>> job.close_stdin()
+    /// >>> job.wait(timeout=10).exit_code
+    /// 0
     fn close_stdin(&self, py) {
         let job = Arc::clone(&self.of().noun);
         async move { job.close_stdin().await }
@@ -162,12 +203,23 @@ twins! { Job, AioJob {
     /// Sets the size of its terminal.
     ///
     /// Raises `ConflictError` when it has none.
-    fn resize(&self, py; columns: u16, rows: u16) {
+    ///
+    /// >>> job = web.run(["sleep", "60"], tty=True)
+    /// >>> job.resize(120, 40)
+    fn resize(&self, py; columns: Given<u16>, rows: Given<u16>) {
+        let size = TerminalSize { columns: columns.named(py, "columns")?, rows: rows.named(py, "rows")? };
         let job = Arc::clone(&self.of().noun);
-        async move { job.resize(TerminalSize { columns, rows }).await }
+        async move { job.resize(size).await }
     }
 
     /// Sends it a signal, by name or number. One that has ended stays as it is.
+    ///
+    /// Raises `InvalidInputError` for what is no signal.
+    ///
+    /// >>> job = web.run(["sleep", "60"])
+    /// >>> job.kill()
+    /// >>> job.wait(timeout=10).exit_code
+    /// 137
     #[pyo3(signature = (signal = None))]
     fn kill(&self, py; signal: Option<&Bound<'_, PyAny>>) {
         let signal = signal.map(self::signal).transpose()?.unwrap_or(Signal::KILL);

@@ -3,11 +3,13 @@
 //! Nothing here knows an engine. Arguments become the library's plain data (`take`), its answers become the package's data classes
 //! (`give`), and each call is one future, which is waited for (`wait`) or awaited (`later`). Its public face is `python/roadstead`.
 
+mod archives;
 mod connect;
 mod container;
 mod error;
 mod gate;
 mod give;
+mod given;
 mod job;
 mod later;
 mod node;
@@ -39,12 +41,12 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<job::Job>()?;
     module.add_class::<node::Node>()?;
     module.add_class::<pool::Pool>()?;
-    module.add_class::<streams::Archive>()?;
+    module.add_class::<archives::Archive>()?;
     module.add_class::<streams::Stream>()?;
     let py = module.py();
     let awaited = [
         ("AioAttachment", py.get_type::<container::AioAttachment>()),
-        ("AioByteStream", py.get_type::<streams::AioArchive>()),
+        ("AioByteStream", py.get_type::<archives::AioArchive>()),
         ("AioContainer", py.get_type::<container::AioContainer>()),
         ("AioCreatedContainer", py.get_type::<container::AioNewContainer>()),
         ("AioJob", py.get_type::<job::AioJob>()),

@@ -16,6 +16,7 @@ use crate::container::{Created, Listed, stop_options};
 use crate::error::{or_raised, raised};
 use crate::gate::gated;
 use crate::give::{Give, Plain};
+use crate::given::{Given, maybe};
 use crate::job::signal;
 use crate::node::{Connected, node_of, spec};
 use crate::runtime::Home;
@@ -35,7 +36,7 @@ pub(crate) struct Members {
     unreachable: Arc<BTreeMap<String, String>>,
 }
 
-/// A named set of nodes that is addressed as one.
+/// A named set of nodes that is addressed as one. A member that does not answer makes none of its calls raise.
 ///
 /// >>> import roadstead
 /// >>> with roadstead.connect("memory:", name="a") as a, roadstead.connect("memory:", name="b") as b:
@@ -48,7 +49,16 @@ pub(crate) struct Members {
 #[derive(Debug)]
 pub(crate) struct Pool(Of<Members>);
 
-/// A named set of nodes that is addressed as one.
+/// A named set of nodes that is addressed as one: `roadstead.Pool`, whose calls are awaited.
+///
+/// >>> import asyncio
+/// >>> from roadstead import aio
+/// >>> async def main():
+/// ...     async with aio.connect("memory:", name="a") as a, aio.connect("memory:", name="b") as b:
+/// ...         placed = await aio.Pool("both", [a, b]).create_container("roadstead/busybox:latest")
+/// ...         print(placed.node)
+/// >>> asyncio.run(main())
+/// a
 #[pyclass(frozen, module = "roadstead.aio", name = "Pool")]
 #[derive(Debug)]
 pub(crate) struct AioPool(Of<Members>);
@@ -138,6 +148,11 @@ macro_rules! own {
             }
 
             /// Its nodes as they are now.
+            ///
+            /// Raises `ConflictError` when it is closed.
+            ///
+            /// >>> [node.name for node in pool.nodes()]
+            /// ['memory', 'other']
             fn nodes(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
                 or_raised(py, self.0.session.check())?;
                 let nodes = self.0.noun.pool.nodes();
@@ -147,6 +162,9 @@ macro_rules! own {
             /// The node with this name.
             ///
             /// Raises `NotFoundError` when it has none.
+            ///
+            /// >>> pool.node("other").info().engine
+            /// 'memory'
             fn node(&self, name: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
                 let py = name.py();
                 or_raised(py, self.0.session.check())?;
@@ -155,6 +173,12 @@ macro_rules! own {
             }
 
             /// Its nodes with their labels, and why they take no new containers where they do not.
+            ///
+            /// Raises `ConflictError` when it is closed.
+            ///
+            /// >>> pool.label("other", {"zone": "b"})
+            /// >>> [(member.node, member.labels) for member in pool.members()]
+            /// [('memory', {}), ('other', {'zone': 'b'})]
             fn members(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
                 or_raised(py, self.0.session.check())?;
                 let class = py.import("roadstead._types")?.getattr("Member")?;
@@ -167,27 +191,51 @@ macro_rules! own {
             /// Adds a node.
             ///
             /// Raises `AlreadyExistsError` when it has one of this name.
+            ///
+            /// >>> third = roadstead.connect("memory:", name="third")
+            /// >>> pool.add(third)
+            /// >>> len(pool.nodes())
+            /// 3
             fn add(&self, node: &Bound<'_, PyAny>) -> PyResult<()> {
                 let own = own_of(node.py(), &self.0)?;
                 or_raised(node.py(), own.add(node_of(node, "node")?))
             }
 
             /// Takes a node out of it; the node stays connected.
+            ///
+            /// Raises `NotFoundError` when it has none of this name.
+            ///
+            /// >>> pool.remove("other")
+            /// >>> [node.name for node in pool.nodes()]
+            /// ['memory']
             fn remove(&self, name: &Bound<'_, PyAny>) -> PyResult<()> {
                 let own = own_of(name.py(), &self.0)?;
                 or_raised(name.py(), own.remove(&take::text(name, "name")?).map(drop))
             }
 
             /// Gives a node other labels.
+            ///
+            /// Raises `NotFoundError` when it has none of this name.
+            ///
+            /// >>> pool.label("other", {"zone": "b"})
+            /// >>> pool.place("roadstead/busybox:latest", node_labels={"zone": "b"}).node
+            /// 'other'
             fn label(&self, name: &Bound<'_, PyAny>, labels: &Bound<'_, PyAny>) -> PyResult<()> {
                 let own = own_of(name.py(), &self.0)?;
                 or_raised(name.py(), own.label(&take::text(name, "name")?, take::data(labels, "labels")?))
             }
 
             /// Keeps new containers from a node, for a reason; without one it takes them again.
+            ///
+            /// Raises `NotFoundError` when it has none of this name.
+            ///
+            /// >>> pool.cordon("other", "it is being mended")
+            /// >>> pool.create_container("roadstead/busybox:latest").node
+            /// 'memory'
             #[pyo3(signature = (name, reason = None))]
-            fn cordon(&self, name: &Bound<'_, PyAny>, reason: Option<String>) -> PyResult<()> {
+            fn cordon(&self, name: &Bound<'_, PyAny>, reason: Option<Given<String>>) -> PyResult<()> {
                 let own = own_of(name.py(), &self.0)?;
+                let reason = maybe(name.py(), reason, "reason")?;
                 or_raised(name.py(), own.cordon(&take::text(name, "name")?, reason.as_deref()))
             }
 
@@ -230,10 +278,10 @@ fn deadline(py: Python<'_>, timeout: f64) -> PyResult<Duration> {
 
 fn placement(
     py: Python<'_>,
-    strategy: &str,
+    strategy: Given<String>,
     labels: Option<&Bound<'_, PyAny>>,
     nodes: Option<&Bound<'_, PyAny>>,
-    memory_bytes: Option<u64>,
+    memory_bytes: Option<Given<u64>>,
 ) -> PyResult<Placement> {
     let strategy: Strategy = take::word(py, strategy, "strategy")?;
     let mut placement = Placement::by(strategy);
@@ -241,21 +289,23 @@ fn placement(
     if let Some(nodes) = nodes {
         placement.nodes = take::data(nodes, "nodes")?;
     }
-    placement.memory_bytes = memory_bytes;
+    placement.memory_bytes = maybe(py, memory_bytes, "memory_bytes")?;
     Ok(placement)
 }
 
 fn act_of(
     py: Python<'_>,
-    verb: &str,
-    timeout: Option<u32>,
+    verb: Given<String>,
+    timeout: Option<Given<u32>>,
     given: Option<&Bound<'_, PyAny>>,
     force: bool,
     volumes: bool,
 ) -> PyResult<ContainerAction> {
     let mut delete = DeleteOptions::default();
     (delete.force, delete.volumes) = (force, volumes);
-    Ok(match verb {
+    let timeout = maybe(py, timeout, "stop_timeout")?;
+    let verb = verb.named(py, "verb")?;
+    Ok(match verb.as_str() {
         "start" => ContainerAction::Start,
         "stop" => ContainerAction::Stop(stop_options(timeout)),
         "restart" => ContainerAction::Restart(stop_options(timeout)),
@@ -272,6 +322,12 @@ fn act_of(
 
 twins! { Pool, AioPool {
     /// The containers of all members, each asked at once: what came within `timeout` seconds, and an error for each that did not.
+    ///
+    /// Raises `InvalidInputError` for states that there are not; a member that does not answer is in `errors`.
+    ///
+    /// >>> listing = pool.containers(timeout=10)
+    /// >>> [(container.node, container.name) for container in listing.items], listing.errors
+    /// ([('memory', 'web')], [])
     #[pyo3(signature = (*, states = None, ids = None, names = None, labels = None, timeout = 30.0))]
     fn containers(
         &self, py; states: Option<&Bound<'_, PyAny>>, ids: Option<&Bound<'_, PyAny>>,
@@ -297,25 +353,44 @@ twins! { Pool, AioPool {
 
     /// Does one thing ("start", "stop", "restart", "kill", "freeze", "unfreeze" or "delete") to many containers, several at a
     /// time, and tells the outcome for each; with `dry_run` it tells only what would be done.
-    #[pyo3(signature = (
-        verb, *, states = None, ids = None, names = None, labels = None, timeout = 60.0, concurrency = 16, per_node = 4,
-        dry_run = false, stop_timeout = None, signal = None, force = false, volumes = false
-    ))]
+    ///
+    /// Raises `InvalidInputError` for a verb that there is not; what fails is in the items.
+    ///
+    /// >>> done = pool.act("stop", names=["web"], stop_timeout=5)
+    /// >>> [(item.node, item.outcome.value) for item in done.items]
+    /// [('memory', 'done')]
+    #[pyo3(
+        signature = (
+            verb, *, states = None, ids = None, names = None, labels = None, timeout = 60.0,
+            concurrency = Given::of(16_usize), per_node = Given::of(4_usize), dry_run = false, stop_timeout = None,
+            signal = None, force = false, volumes = false
+        ),
+        text_signature = "($self, verb, *, states=None, ids=None, names=None, labels=None, timeout=60.0, concurrency=16, \
+            per_node=4, dry_run=False, stop_timeout=None, signal=None, force=False, volumes=False)"
+    )]
     fn act(
-        &self, py; verb: &str, states: Option<&Bound<'_, PyAny>>, ids: Option<&Bound<'_, PyAny>>,
-        names: Option<&Bound<'_, PyAny>>, labels: Option<&Bound<'_, PyAny>>, timeout: f64, concurrency: usize,
-        per_node: usize, dry_run: bool, stop_timeout: Option<u32>, signal: Option<&Bound<'_, PyAny>>, force: bool,
+        &self, py; verb: Given<String>, states: Option<&Bound<'_, PyAny>>, ids: Option<&Bound<'_, PyAny>>,
+        names: Option<&Bound<'_, PyAny>>, labels: Option<&Bound<'_, PyAny>>, timeout: f64,
+        concurrency: Given<usize>, per_node: Given<usize>, dry_run: bool, stop_timeout: Option<Given<u32>>, signal: Option<&Bound<'_, PyAny>>, force: bool,
         volumes: bool
     ) {
         let action = act_of(py, verb, stop_timeout, signal, force, volumes)?;
         let mut options = ManyOptions::of(take::filter(states, ids, names, labels)?);
-        (options.concurrency, options.per_node, options.dry_run) = (concurrency, per_node, dry_run);
+        options.concurrency = concurrency.named(py, "concurrency")?;
+        options.per_node = per_node.named(py, "per_node")?;
+        options.dry_run = dry_run;
         options.deadline = deadline(py, timeout)?;
         let pool = Arc::clone(&self.of().noun.pool);
         async move { Ok(answers(pool.act(&action, &options).await?, Plain)) }
     }
 
     /// What all members have together, as far as they answered within `timeout` seconds.
+    ///
+    /// Raises nothing of the members: who does not answer is in `errors`.
+    ///
+    /// >>> totals = pool.totals(timeout=10)
+    /// >>> totals.containers, totals.running
+    /// (1, 1)
     #[pyo3(signature = (*, timeout = 30.0))]
     fn totals(&self, py; timeout: f64) {
         let (pool, deadline) = (Arc::clone(&self.of().noun.pool), deadline(py, timeout)?);
@@ -323,12 +398,23 @@ twins! { Pool, AioPool {
     }
 
     /// Which member would take a new container, and why: `strategy` is "spread" or "pack".
-    #[pyo3(signature = (
-        image, *, strategy = "spread", node_labels = None, nodes = None, memory_bytes = None, timeout = 30.0, **fields
-    ))]
+    ///
+    /// Raises `InvalidInputError` for what makes no sense; where nobody would, `node` is None.
+    ///
+    /// >>> decision = pool.place("roadstead/busybox:latest", strategy="spread")
+    /// >>> decision.node
+    /// 'other'
+    #[pyo3(
+        signature = (
+            image, *, strategy = Given::of("spread"), node_labels = None, nodes = None, memory_bytes = None, timeout = 30.0,
+            **fields
+        ),
+        text_signature = "($self, image, *, strategy='spread', node_labels=None, nodes=None, memory_bytes=None, \
+            timeout=30.0, **fields)"
+    )]
     fn place(
-        &self, py; image: &Bound<'_, PyAny>, strategy: &str, node_labels: Option<&Bound<'_, PyAny>>,
-        nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<u64>, timeout: f64, fields: Option<&Bound<'_, PyDict>>
+        &self, py; image: &Bound<'_, PyAny>, strategy: Given<String>, node_labels: Option<&Bound<'_, PyAny>>,
+        nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<Given<u64>>, timeout: f64, fields: Option<&Bound<'_, PyDict>>
     ) {
         let (pool, spec) = (Arc::clone(&self.of().noun.pool), spec(image, fields)?);
         let (placement, deadline) = (placement(py, strategy, node_labels, nodes, memory_bytes)?, deadline(py, timeout)?);
@@ -336,12 +422,23 @@ twins! { Pool, AioPool {
     }
 
     /// Creates a container on the member that `place` would name.
-    #[pyo3(signature = (
-        image, *, strategy = "spread", node_labels = None, nodes = None, memory_bytes = None, timeout = 60.0, **fields
-    ))]
+    ///
+    /// Raises `ConflictError` when no member may take it, and what the last one that was tried raised.
+    ///
+    /// >>> placed = pool.create_container("roadstead/busybox:latest", name="db")
+    /// >>> placed.node, placed.container.name
+    /// ('other', 'db')
+    #[pyo3(
+        signature = (
+            image, *, strategy = Given::of("spread"), node_labels = None, nodes = None, memory_bytes = None, timeout = 60.0,
+            **fields
+        ),
+        text_signature = "($self, image, *, strategy='spread', node_labels=None, nodes=None, memory_bytes=None, \
+            timeout=60.0, **fields)"
+    )]
     fn create_container(
-        &self, py; image: &Bound<'_, PyAny>, strategy: &str, node_labels: Option<&Bound<'_, PyAny>>,
-        nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<u64>, timeout: f64, fields: Option<&Bound<'_, PyDict>>
+        &self, py; image: &Bound<'_, PyAny>, strategy: Given<String>, node_labels: Option<&Bound<'_, PyAny>>,
+        nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<Given<u64>>, timeout: f64, fields: Option<&Bound<'_, PyDict>>
     ) {
         let (of, spec) = (self.of().clone(), spec(image, fields)?);
         let (placement, deadline) = (placement(py, strategy, node_labels, nodes, memory_bytes)?, deadline(py, timeout)?);
@@ -354,9 +451,18 @@ twins! { Pool, AioPool {
     }
 
     /// What it takes to empty a member: where each of its containers goes, and how. Nothing is done.
-    #[pyo3(signature = (node, *, strategy = "spread", node_labels = None, nodes = None, timeout = 60.0))]
+    ///
+    /// Raises `NotFoundError` when it has none of this name.
+    ///
+    /// >>> plan = pool.plan_drain("memory")
+    /// >>> [(move.plan.name, move.plan.target) for move in plan.moves], plan.stays
+    /// ([('web', 'other')], [])
+    #[pyo3(
+        signature = (node, *, strategy = Given::of("spread"), node_labels = None, nodes = None, timeout = 60.0),
+        text_signature = "($self, node, *, strategy='spread', node_labels=None, nodes=None, timeout=60.0)"
+    )]
     fn plan_drain(
-        &self, py; node: &Bound<'_, PyAny>, strategy: &str, node_labels: Option<&Bound<'_, PyAny>>,
+        &self, py; node: &Bound<'_, PyAny>, strategy: Given<String>, node_labels: Option<&Bound<'_, PyAny>>,
         nodes: Option<&Bound<'_, PyAny>>, timeout: f64
     ) {
         let (pool, node) = (Arc::clone(&self.of().noun.pool), take::text(node, "node")?);
@@ -368,12 +474,26 @@ twins! { Pool, AioPool {
 
     /// What it takes to relieve the members that bear too much by these loads (`MemberLoad`): one container of each, and where
     /// it goes. `criterion` is "cpu", "latency" or "cpu_or_latency". Nothing is done.
-    #[pyo3(signature = (
-        loads, *, criterion = "cpu", cpu_percent = 80.0, latency_ms = 100.0, margin_percent = 10.0, resting = None,
-        timeout = 60.0
-    ))]
+    ///
+    /// Raises `InvalidInputError` for loads of who is no member.
+    ///
+    /// >>> loads = [
+    /// ...     roadstead.MemberLoad("memory", cpu_percent=95.0, cpus=2, containers=[
+    /// ...         roadstead.ContainerLoad(web.id, "web", 60.0)]),
+    /// ...     roadstead.MemberLoad("other", cpu_percent=5.0, cpus=2),
+    /// ... ]
+    /// >>> [(move.plan.name, move.plan.target) for move in pool.plan_relief(loads, cpu_percent=80.0).moves]
+    /// [('web', 'other')]
+    #[pyo3(
+        signature = (
+            loads, *, criterion = Given::of("cpu"), cpu_percent = 80.0, latency_ms = 100.0, margin_percent = 10.0,
+            resting = None, timeout = 60.0
+        ),
+        text_signature = "($self, loads, *, criterion='cpu', cpu_percent=80.0, latency_ms=100.0, margin_percent=10.0, \
+            resting=None, timeout=60.0)"
+    )]
     fn plan_relief(
-        &self, py; loads: &Bound<'_, PyAny>, criterion: &str, cpu_percent: f64, latency_ms: f64, margin_percent: f64,
+        &self, py; loads: &Bound<'_, PyAny>, criterion: Given<String>, cpu_percent: f64, latency_ms: f64, margin_percent: f64,
         resting: Option<&Bound<'_, PyAny>>, timeout: f64
     ) {
         let loads: Vec<MemberLoad> = take::data(loads, "loads")?;

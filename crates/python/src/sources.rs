@@ -1,46 +1,93 @@
-//! Archives that Python gives: bytes, a path, a file that is open, or anything that gives bytes piece by piece.
+//! Archives that Python gives: bytes, a path, a file that is open, or anything that gives bytes piece by piece. What raises while it is
+//! read ends the call, and the caller gets that exception itself.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyString;
 use roadstead_core::{ByteStream, Error, ErrorKind, Result};
 use tokio::io::AsyncReadExt;
 
-use crate::streams::handed_on;
+use crate::archives::handed_on;
+use crate::given::bytes_of;
 use crate::take::{text, type_name};
 
 /// So much is read at once.
 const PIECE: usize = 256 * 1024;
 
+/// The exception that ended the reading of what a caller gave, and the caller gets as it is.
+#[derive(Debug)]
+pub(crate) struct Raised(pub(crate) PyErr);
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Raised {}
+
+/// An archive to be read, and what was raised meanwhile.
+pub(crate) struct Archive {
+    pub(crate) bytes: ByteStream,
+    raised: Arc<Mutex<Option<PyErr>>>,
+}
+
+impl Archive {
+    fn new(bytes: ByteStream) -> Self {
+        Archive { bytes, raised: Arc::default() }
+    }
+
+    /// What whoever took the bytes made of them. Where reading them has raised something, that is why it failed, whatever is said of it
+    /// on the way.
+    ///
+    /// # Errors
+    /// As `taken`; with `Raised` as its source where that is so.
+    pub(crate) async fn taken<T, F: Future<Output = Result<T>>>(
+        self,
+        taken: impl FnOnce(ByteStream) -> F,
+    ) -> Result<T> {
+        let result = taken(self.bytes).await;
+        match self.raised.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(raised) => result
+                .and_then(|_| Err(Error::new(ErrorKind::Unexpected, "what was given could not be read")))
+                .map_err(|error| error.with_source(Raised(raised))),
+            None => result,
+        }
+    }
+}
+
 /// The bytes of whatever was given.
-pub(crate) fn archive(given: &Bound<'_, PyAny>, what: &'static str) -> PyResult<ByteStream> {
-    if let Ok(bytes) = given.cast::<PyBytes>() {
-        let bytes = Bytes::copy_from_slice(bytes.as_bytes());
-        return Ok(stream::once(async move { Ok(bytes) }).boxed());
+pub(crate) fn archive(given: &Bound<'_, PyAny>, what: &'static str) -> PyResult<Archive> {
+    if let Some(bytes) = bytes_of(given)? {
+        return Ok(Archive::new(stream::once(async move { Ok(bytes) }).boxed()));
     }
     if let Some(archive) = handed_on(given) {
-        return Ok(archive);
+        return Ok(Archive::new(archive));
     }
     if given.is_instance_of::<PyString>() {
-        return Ok(file(text(given, what)?.into(), what));
+        return Ok(Archive::new(file(text(given, what)?.into(), what)));
     }
     if given.hasattr("__fspath__")? {
-        return Ok(file(text(&given.call_method0("__fspath__")?, what)?.into(), what));
+        return Ok(Archive::new(file(text(&given.call_method0("__fspath__")?, what)?.into(), what)));
     }
-    if given.hasattr("read")? {
-        return Ok(pieces(given.getattr("read")?.unbind(), Some(PIECE), what));
-    }
-    match given.try_iter() {
-        Ok(iterator) => Ok(pieces(iterator.getattr("__next__")?.unbind(), None, what)),
-        Err(_) => Err(PyTypeError::new_err(format!(
+    let (call, size) = if given.hasattr("read")? {
+        (given.getattr("read")?.unbind(), Some(PIECE))
+    } else if let Ok(iterator) = given.try_iter() {
+        (iterator.getattr("__next__")?.unbind(), None)
+    } else {
+        return Err(PyTypeError::new_err(format!(
             "{what}: must be bytes, a path, an open file or an iterable of bytes, not {}",
             type_name(given)
-        ))),
-    }
+        )));
+    };
+    let raised = Arc::default();
+    Ok(Archive { bytes: pieces(call, size, what, Arc::clone(&raised)), raised })
 }
 
 fn file(path: PathBuf, what: &'static str) -> ByteStream {
@@ -62,20 +109,32 @@ fn file(path: PathBuf, what: &'static str) -> ByteStream {
 }
 
 /// What calling something gives again and again: until it gives nothing, where it is asked for so much, or says that it has ended.
-fn pieces(call: Py<PyAny>, size: Option<usize>, what: &'static str) -> ByteStream {
-    let next = move |call: Py<PyAny>| async move {
+fn pieces(call: Py<PyAny>, size: Option<usize>, what: &'static str, raised: Arc<Mutex<Option<PyErr>>>) -> ByteStream {
+    let next = move |call: Py<PyAny>| {
+        let raised = Arc::clone(&raised);
         // Python may take its time, and is not waited for where others work.
         let read = tokio::task::spawn_blocking(move || {
-            let piece = Python::try_attach(|py| piece(py, &call, size, what)).unwrap_or(Ok(None));
+            let piece = Python::try_attach(|py| piece(py, &call, size, what, &raised)).unwrap_or(Ok(None));
             piece.map(|piece| piece.map(|piece| (piece, call)))
         });
         let ended = |cause| Error::new(ErrorKind::Unexpected, "what is read has ended").with_source(cause);
-        read.await.map_err(ended)?
+        async move { read.await.map_err(ended)? }
     };
     stream::try_unfold(call, next).boxed()
 }
 
-fn piece(py: Python<'_>, call: &Py<PyAny>, size: Option<usize>, what: &'static str) -> Result<Option<Bytes>> {
+fn piece(
+    py: Python<'_>,
+    call: &Py<PyAny>,
+    size: Option<usize>,
+    what: &'static str,
+    raised: &Mutex<Option<PyErr>>,
+) -> Result<Option<Bytes>> {
+    let fails = |error: PyErr| {
+        let failed = Error::invalid(what, format!("cannot be read: {error}"));
+        *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        failed
+    };
     loop {
         let given = match size {
             Some(size) => call.bind(py).call1((size,)),
@@ -84,15 +143,16 @@ fn piece(py: Python<'_>, call: &Py<PyAny>, size: Option<usize>, what: &'static s
         let given = match given {
             Ok(given) => given,
             Err(error) if error.is_instance_of::<PyStopIteration>(py) => return Ok(None),
-            Err(error) => return Err(Error::invalid(what, format!("cannot be read: {error}")).with_source(error)),
+            Err(error) => return Err(fails(error)),
         };
-        let Ok(bytes) = given.cast::<PyBytes>() else {
-            return Err(Error::invalid(what, format!("gave {}, not bytes", type_name(&given))));
-        };
-        match bytes.as_bytes() {
-            [] if size.is_some() => return Ok(None),
-            [] => {}
-            bytes => return Ok(Some(Bytes::copy_from_slice(bytes))),
+        match bytes_of(&given).map_err(&fails)? {
+            Some(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
+            Some(_) if size.is_some() => return Ok(None),
+            Some(_) => {}
+            None => {
+                let words = format!("{what}: gave {}, not bytes", type_name(&given));
+                return Err(fails(PyTypeError::new_err(words)));
+            }
         }
     }
 }

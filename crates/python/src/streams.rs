@@ -1,24 +1,25 @@
-//! What arrives over time: iterators, blocking and awaited.
+//! What arrives over time, item by item: iterators, blocking and awaited.
 
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use roadstead_core::{ByteStream, Error, ErrorKind, ItemStream, Result};
+use roadstead_core::{Error, ErrorKind, ItemStream, Result};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::task::AbortHandle;
 
 use crate::error::or_raised;
-use crate::give::{Give, Plain};
+use crate::give::Give;
+use crate::job::WAIT_MAX;
 use crate::later::{TakesBack, later_of};
-use crate::session::{Of, contexts, twins};
+use crate::session::{Of, contexts};
+use crate::take;
 
 /// So many are read ahead at most.
 const AHEAD: usize = 256;
@@ -128,6 +129,10 @@ impl Ahead {
 
 impl TakesBack for Ahead {
     fn take_back(&self, object: Py<PyAny>) {
+        // The end, which will be told again.
+        if Python::attach(|py| object.is_none(py)) {
+            return;
+        }
         self.lock().items.push_front(Ok(Box::new(Own(object))));
         self.is_there.notify_waiters();
     }
@@ -148,6 +153,11 @@ impl Flow {
     fn has_ended(&self) -> bool {
         let read = self.ahead.lock();
         read.has_ended && read.items.is_empty()
+    }
+
+    /// Refuses to wait when nothing can come any more that has not come.
+    fn check(&self, py: Python<'_>, of: &Of<Arc<Flow>>) -> PyResult<()> {
+        if self.has_ended() { Ok(()) } else { or_raised(py, of.session.check()) }
     }
 
     /// Ends it: whoever waits for the next one gets none.
@@ -189,7 +199,8 @@ impl Give for Found {
     }
 }
 
-/// Items as they arrive. It is an iterator, and a context manager that ends it.
+/// Items as they arrive. It is an iterator, and a context manager that ends it. Iterating waits for as long as it is open; `next` waits for
+/// a time. What breaks it off raises once all that came before was taken.
 ///
 /// >>> import roadstead
 /// >>> with roadstead.connect("memory:") as node, node.events() as events:
@@ -200,12 +211,23 @@ impl Give for Found {
 #[derive(Debug)]
 pub(crate) struct Stream(Of<Arc<Flow>>);
 
-/// Items as they arrive. It is an asynchronous iterator, and an asynchronous context manager that ends it.
+/// Items as they arrive: an asynchronous iterator, and an asynchronous context manager that ends it.
+///
+/// >>> import asyncio
+/// >>> from roadstead import aio
+/// >>> async def main():
+/// ...     async with aio.connect("memory:") as node, await node.events() as events:
+/// ...         web = await node.create_container("roadstead/busybox:latest", name="web")
+/// ...         async for event in events:
+/// ...             print(event.action)
+/// ...             break
+/// >>> asyncio.run(main())
+/// created
 #[pyclass(frozen, module = "roadstead.aio", name = "Stream", generic)]
 #[derive(Debug)]
 pub(crate) struct AioStream(Of<Arc<Flow>>);
 
-fn ended() -> PyErr {
+pub(crate) fn given_away() -> PyErr {
     pyo3::exceptions::PyRuntimeError::new_err("the stream is given away")
 }
 
@@ -215,7 +237,7 @@ pub(crate) struct Streamed<T>(pub(crate) Of<ItemStream<T>>);
 impl<T: Give + 'static> Give for Streamed<T> {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Of { session, noun, awaited } = self.0;
-        let noun = noun.given_away().ok_or_else(ended)?;
+        let noun = noun.given_away().ok_or_else(given_away)?;
         let flow = Flow::new(noun, or_raised(py, session.home.handle())?);
         let of = Of::new(session, flow, awaited);
         Ok(if awaited { Py::new(py, AioStream(of))?.into_any() } else { Py::new(py, Stream(of))?.into_any() })
@@ -232,6 +254,65 @@ fn next_of(of: &Of<Arc<Flow>>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         }
     };
     found.map(|item| item.hand(py)).transpose()
+}
+
+/// The next item, or None at the end, for whoever waits for a time only.
+struct Perhaps(Found);
+
+impl Give for Perhaps {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.0.0 {
+            Some(item) => item.hand(py),
+            None => Ok(py.None()),
+        }
+    }
+
+    fn unwanted(self) {
+        self.0.unwanted();
+    }
+}
+
+async fn within(deadline: Duration, next: impl Future<Output = Next>) -> Result<Perhaps> {
+    let over = |_| Error::new(ErrorKind::DeadlineExceeded, "nothing came in time; the stream goes on");
+    tokio::time::timeout(deadline, next).await.map_err(over)?.map(Perhaps)
+}
+
+/// What both say of the same.
+macro_rules! next_within {
+    ($(#[$attribute:meta])*) => {
+        #[pymethods]
+        impl Stream {
+            $(#[$attribute])*
+            #[pyo3(signature = (*, timeout = 60.0))]
+            fn next(&self, py: Python<'_>, timeout: f64) -> PyResult<Py<PyAny>> {
+                let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
+                self.0.noun.check(py, &self.0)?;
+                crate::wait::wait(py, &self.0.session.home, within(deadline, self.0.noun.next()))
+            }
+        }
+
+        #[pymethods]
+        impl AioStream {
+            $(#[$attribute])*
+            #[pyo3(signature = (*, timeout = 60.0))]
+            fn next<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
+                let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
+                self.0.noun.check(py, &self.0)?;
+                let back = Arc::clone(&self.0.noun.ahead) as Arc<dyn TakesBack>;
+                later_of(py, &self.0.session.home, within(deadline, self.0.noun.next()), Some(back))
+            }
+        }
+    };
+}
+next_within! {
+    /// The next item, waited for at most `timeout` seconds (at most a day); None when the stream has ended.
+    ///
+    /// Raises `DeadlineExceededError` when nothing came in time; the stream goes on, and nothing of it is lost.
+    ///
+    /// >>> with node.events() as events:
+    /// ...     web.rename("site")
+    /// ...     events.next(timeout=10).action.value
+    /// 'renamed'
 }
 
 #[pymethods]
@@ -252,9 +333,7 @@ impl AioStream {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        if !self.0.noun.has_ended() {
-            or_raised(py, self.0.session.check())?;
-        }
+        self.0.noun.check(py, &self.0)?;
         let back = Arc::clone(&self.0.noun.ahead) as Arc<dyn TakesBack>;
         later_of(py, &self.0.session.home, self.0.noun.next(), Some(back))
     }
@@ -265,232 +344,11 @@ contexts! { Stream, AioStream {
     |this| this.0.noun.close()
 }}
 
-contexts! { Archive, AioArchive {
-    /// Ends it.
-    |this| this.0.noun.close()
-}}
-
 /// An object of Python's that is handed back.
 pub(crate) struct Own(pub(crate) Py<PyAny>);
 
 impl Give for Own {
     fn give(self, _: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(self.0)
-    }
-}
-
-/// The bytes of an archive as they arrive: to be iterated over, read as a whole or saved.
-#[pyclass(frozen, module = "roadstead", name = "ByteStream")]
-#[derive(Debug)]
-pub(crate) struct Archive(Of<Arc<Raw>>);
-
-/// The bytes of an archive as they arrive: to be iterated over, read as a whole or saved.
-#[pyclass(frozen, module = "roadstead.aio", name = "ByteStream")]
-#[derive(Debug)]
-pub(crate) struct AioArchive(Of<Arc<Raw>>);
-
-/// The stream itself, none once it has ended; and a piece that was read for somebody who did not wait for it.
-pub(crate) struct Raw(tokio::sync::Mutex<Option<ByteStream>>, Mutex<VecDeque<Bytes>>, Arc<tokio::sync::Mutex<()>>);
-
-impl std::fmt::Debug for Raw {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Raw").finish_non_exhaustive()
-    }
-}
-
-/// An archive that is to be handed out.
-pub(crate) struct Archived(pub(crate) Of<ByteStream>);
-
-impl Give for Archived {
-    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Of { session, noun, awaited } = self.0;
-        let noun = noun.given_away().ok_or_else(ended)?;
-        let of = Of::new(
-            session,
-            Arc::new(Raw(tokio::sync::Mutex::new(Some(noun)), Mutex::default(), Arc::default())),
-            awaited,
-        );
-        Ok(if awaited { Py::new(py, AioArchive(of))?.into_any() } else { Py::new(py, Archive(of))?.into_any() })
-    }
-}
-
-impl Raw {
-    fn back(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
-        self.1.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn next(self: Arc<Self>) -> Result<Option<Bytes>> {
-        let mut stream = self.0.lock().await;
-        if let Some(back) = self.back().pop_front() {
-            return Ok(Some(back));
-        }
-        let next = match stream.as_mut() {
-            Some(stream) => stream.next().await.transpose(),
-            None => Ok(None),
-        };
-        if !matches!(next, Ok(Some(_))) {
-            *stream = None;
-        }
-        next
-    }
-
-    fn close(&self) {
-        self.back().clear();
-        // Whoever reads it at this moment holds it to its end.
-        if let Ok(mut stream) = self.0.try_lock() {
-            *stream = None;
-        }
-    }
-}
-
-impl TakesBack for Raw {
-    fn take_back(&self, object: Py<PyAny>) {
-        let bytes = Python::attach(|py| {
-            object.bind(py).cast::<PyBytes>().map(|bytes| Bytes::copy_from_slice(bytes.as_bytes())).ok()
-        });
-        if let Some(bytes) = bytes {
-            self.back().push_front(bytes);
-        }
-    }
-}
-
-/// A piece of an archive, or the end, and where it came from.
-struct Piece(Option<Bytes>, Arc<Raw>, OwnedMutexGuard<()>);
-
-impl Give for Piece {
-    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match self.0 {
-            Some(bytes) => bytes.give(py),
-            None => Err(PyStopAsyncIteration::new_err(())),
-        }
-    }
-
-    fn unwanted(self) {
-        if let Piece(Some(bytes), raw, _turn) = self {
-            raw.back().push_front(bytes);
-        }
-    }
-}
-
-/// The bytes of an archive that the package itself gave, to be handed on.
-pub(crate) fn handed_on(given: &Bound<'_, PyAny>) -> Option<ByteStream> {
-    let raw = if let Ok(archive) = given.cast::<Archive>() {
-        Arc::clone(&archive.get().0.noun)
-    } else {
-        Arc::clone(&given.cast::<AioArchive>().ok()?.get().0.noun)
-    };
-    let next = |raw: Arc<Raw>| async move { Ok(Arc::clone(&raw).next().await?.map(|piece| (piece, raw))) };
-    Some(futures_util::stream::try_unfold(raw, next).boxed())
-}
-
-impl Archive {
-    fn of(&self) -> &Of<Arc<Raw>> {
-        &self.0
-    }
-}
-
-impl AioArchive {
-    fn of(&self) -> &Of<Arc<Raw>> {
-        &self.0
-    }
-}
-
-twins! { Archive, AioArchive {
-    /// All that is left of it, in memory.
-    ///
-    /// Raises what breaks it off.
-    fn read(&self, py) {
-        let raw = Arc::clone(&self.of().noun);
-        async move {
-            let mut all = BytesMut::new();
-            while let Some(piece) = Arc::clone(&raw).next().await? {
-                all.extend_from_slice(&piece);
-            }
-            Ok(all.freeze())
-        }
-    }
-
-    /// Writes all that is left of it into a new file, and gives the number of bytes. A file that is there is replaced once
-    /// everything has arrived; what breaks off leaves it as it was.
-    ///
-    /// Raises what breaks it off, and `UnexpectedError` when the file cannot be written.
-    fn save(&self, py; path: std::path::PathBuf) {
-        let raw = Arc::clone(&self.of().noun);
-        save(raw, path)
-    }
-}}
-
-async fn save(raw: Arc<Raw>, path: std::path::PathBuf) -> Result<Plain<u64>> {
-    use tokio::io::AsyncWriteExt;
-
-    let failed = |cause: std::io::Error| {
-        let words = format!("{} cannot be written: {cause}", path.display());
-        Error::new(ErrorKind::Unexpected, words).with_source(cause)
-    };
-    let name = path.file_name().ok_or_else(|| Error::invalid("path", "names no file"))?;
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(format!(".{}.part", std::process::id()));
-    let beside = path.with_file_name(beside);
-    let written = async {
-        let mut file = tokio::fs::File::create(&beside).await.map_err(failed)?;
-        let mut count = 0_u64;
-        while let Some(piece) = Arc::clone(&raw).next().await? {
-            file.write_all(&piece).await.map_err(failed)?;
-            count += u64::try_from(piece.len()).unwrap_or_default();
-        }
-        file.sync_all().await.map_err(failed)?;
-        tokio::fs::rename(&beside, &path).await.map_err(failed)?;
-        Ok(Plain(count))
-    };
-    // Also when this is given up: the file beside it goes.
-    let mut left = Beside(Some(beside.clone()));
-    let written = written.await;
-    if written.is_ok() {
-        left.0 = None;
-    }
-    written
-}
-
-/// A file that goes unless it was moved.
-struct Beside(Option<std::path::PathBuf>);
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-#[pymethods]
-impl Archive {
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        or_raised(py, self.0.session.check())?;
-        let piece = crate::wait::wait_for(py, &self.0.session.home, Arc::clone(&self.0.noun).next())?;
-        piece.map(|piece| piece.give(py)).transpose()
-    }
-}
-
-#[pymethods]
-impl AioArchive {
-    fn __aiter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        or_raised(py, self.0.session.check())?;
-        let raw = Arc::clone(&self.0.noun);
-        let back = Some(Arc::clone(&raw) as Arc<dyn TakesBack>);
-        let next = async move {
-            let turn = Arc::clone(&raw.2).lock_owned().await;
-            let piece = Arc::clone(&raw).next().await?;
-            Ok(Piece(piece, raw, turn))
-        };
-        later_of(py, &self.0.session.home, next, back)
     }
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
 use crate::error::raised;
+use crate::given::Given;
 
 /// Nothing that is meant to be data is nested deeper.
 const DEPTH_MAX: usize = 32;
@@ -58,7 +59,7 @@ pub(crate) fn text(given: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
     given.to_str().map(str::to_owned).map_err(|_| not_unicode(given.py(), what))
 }
 
-fn not_unicode(py: Python<'_>, what: &str) -> PyErr {
+pub(crate) fn not_unicode(py: Python<'_>, what: &str) -> PyErr {
     raised(py, &Error::invalid(what, "is no Unicode text: it has a lone surrogate"))
 }
 
@@ -196,8 +197,8 @@ pub(crate) fn path(object: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
 }
 
 /// A member of an enumeration of the library, by its word.
-pub(crate) fn word<T: DeserializeOwned>(py: Python<'_>, word: &str, what: &str) -> PyResult<T> {
-    of_value(py, Value::String(word.to_owned()), what)
+pub(crate) fn word<T: DeserializeOwned>(py: Python<'_>, word: Given<String>, what: &str) -> PyResult<T> {
+    of_value(py, Value::String(word.named(py, what)?), what)
 }
 
 /// A restart policy: its word, or its data class.

@@ -162,8 +162,9 @@ WAITS = """
 import sys, threading
 import roadstead
 
-# Another thread comes to run only when this one lets go of the interpreter, which it does when it waits.
-sys.setswitchinterval(1000)
+# Another thread comes to run only when this one lets go of the interpreter, which it does when it waits. (Not for ever:
+# a wakeup of who waits for the interpreter may get lost in the C library before 2.41, which this makes up for.)
+sys.setswitchinterval(1)
 go = threading.Event()
 
 def say():
@@ -176,8 +177,8 @@ with roadstead.connect("memory:") as node:
     web.start()
     job = web.run(["sleep", "600"])
     events = node.events()
-    go.set()
     try:
+        go.set()
         {call}
     except KeyboardInterrupt:
         print("interrupted", node.info().engine, flush=True)
@@ -293,6 +294,41 @@ print("end")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_other_interpreters_are_refused() -> None:
+    script = """
+try:
+    import _xxsubinterpreters as interpreters
+except ImportError:
+    import _interpreters as interpreters
+other = interpreters.create()
+said = "taken"
+try:
+    failed = interpreters.run_string(other, "import roadstead")
+    said = failed.formatted if failed else said
+except Exception as error:
+    said = str(error)
+print(said)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert "ImportError" in done.stdout, done
+    assert "interpreter" in done.stdout, done
+
+
+def test_a_connection_may_be_opened_again() -> None:
+    async def main() -> None:
+        opening = aio.connect("memory:")
+        async with opening as outer:
+            async with opening as inner:
+                await inner.ping()
+            with pytest.raises(roadstead.ConflictError):
+                await inner.ping()
+            await outer.ping()
+        with pytest.raises(roadstead.ConflictError):
+            await outer.ping()
+
+    asyncio.run(main())
 
 
 def test_threads_that_wait_when_the_interpreter_ends_are_told() -> None:

@@ -125,13 +125,32 @@ def test_values_out_of_range_are_value_errors(node: roadstead.Node, web: roadste
         lambda: roadstead.connect("memory:", timeout=-1),
         lambda: roadstead.connect("memory:", name="a b"),
         lambda: roadstead.fleet("ftp://x"),
+        lambda: web.stop(timeout=-1),
+        lambda: web.stop(timeout=2**40),
+        lambda: web.resize(-1, 5),
+        lambda: web.logs(tail=2**70),
+        lambda: web.run(["true"]).chunks(after=-1),
+        lambda: web.commit("x", message="\ud800"),
+        lambda: web.run(["true"]).output("\ud800"),  # type: ignore[arg-type]
+        lambda: node.can("\ud800"),
+        lambda: node.pull_image("x", platform="\ud800"),
+        lambda: node.pull_image("x", username="a", password="\udfff"),
+        lambda: node.restore_container(b"", name="\ud800"),
+        lambda: roadstead.connect("memory:", name="\ud800"),
+        lambda: roadstead.fleet("http://127.0.0.1:1", token="\ud800"),
+        lambda: roadstead.fleet("http://127.0.0.1:1"),
+        lambda: roadstead.Pool("p", [node]).act("start", concurrency=-1),
+        lambda: roadstead.Pool("p", [node]).place(IMAGE, memory_bytes=2**70),
+        lambda: roadstead.Pool("p", [node]).place(IMAGE, strategy="\ud800"),  # type: ignore[arg-type]
+        lambda: roadstead.Pool("p", [node]).cordon("memory", "\ud800"),
     ):
         with pytest.raises(ValueError, match=r".") as raised:
             call()
         assert isinstance(raised.value, roadstead.Error), raised.value
-    for call in (lambda: web.stop(timeout=-1), lambda: web.stop(timeout=2**40), lambda: web.resize(-1, 5)):
-        with pytest.raises(OverflowError):
-            call()
+        assert raised.value.field, raised.value
+    with pytest.raises(roadstead.InvalidInputError) as told:
+        roadstead.fleet("http://127.0.0.1:1")
+    assert told.value.field == "token"
 
 
 def test_what_nests_without_end_is_refused(node: roadstead.Node) -> None:

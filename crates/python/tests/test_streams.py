@@ -45,7 +45,19 @@ def test_archives_are_taken_in_every_shape(web: roadstead.Container, tmp_path: P
     path = tmp_path / "a.tar"
     path.write_bytes(data)
     pieces = [b"", data[:1000], b"", data[1000:]]
-    for given in (data, path, str(path), io.BytesIO(data), iter(pieces), pieces):
+    views = [bytearray(data[:1000]), memoryview(data)[1000:]]
+    shapes: tuple[Any, ...] = (
+        data,
+        bytearray(data),
+        memoryview(data),
+        path,
+        str(path),
+        io.BytesIO(data),
+        iter(pieces),
+        pieces,
+        views,
+    )
+    for given in shapes:
         web.copy_in("/tmp", given)
         got = web.copy_out(Path("/tmp/f")).read()
         assert content(got, "f") == b"x" * 100_000
@@ -61,15 +73,23 @@ def test_archives_that_break_off_are_refused(web: roadstead.Container, tmp_path:
         raise OSError("the disk is gone")
 
     anything: Any = web
-    for given, words in (
-        (breaks(), "the disk is gone"),
-        (tmp_path / "missing.tar", "cannot be read"),
-        (io.StringIO("text"), "not bytes"),
-        (["text"], "not bytes"),
-        (b"no archive at all, and not short", "."),
-    ):
-        with pytest.raises(roadstead.InvalidInputError, match=words):
+    cases: list[tuple[Any, type[Exception], str]] = [
+        # What the caller's own code raises reaches the caller.
+        (breaks(), OSError, "the disk is gone"),
+        (tmp_path / "missing.tar", roadstead.InvalidInputError, "cannot be read"),
+        (io.StringIO("text"), TypeError, "archive: gave str, not bytes"),
+        (["text"], TypeError, "archive: gave str, not bytes"),
+        (b"no archive at all, and not short", roadstead.InvalidInputError, "."),
+    ]
+    for given, error, words in cases:
+        with pytest.raises(error, match=words):
             anything.copy_in("/tmp", given)
+    for call in (web.copy_in, aio.Container.copy_in):
+        assert call.__doc__
+    with roadstead.connect("memory:") as node:
+        for load in (node.restore_container, node.load_images, lambda given: node.import_image(given, "x")):
+            with pytest.raises(OSError, match="the disk is gone"):
+                load(breaks())
 
 
 def test_an_archive_is_saved_whole_or_not_at_all(web: roadstead.Container, tmp_path: Path) -> None:
@@ -80,8 +100,10 @@ def test_an_archive_is_saved_whole_or_not_at_all(web: roadstead.Container, tmp_p
     assert written == path.stat().st_size
     assert content(path.read_bytes(), "f") == b"content"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.tar"]
-    with pytest.raises(roadstead.UnexpectedError, match="cannot be written"):
-        web.copy_out("/tmp/f").save(tmp_path / "missing" / "out.tar")
+    for wrong in (tmp_path / "missing" / "out.tar", "a\0b", tmp_path / "a\ud800"):
+        with pytest.raises(roadstead.InvalidInputError) as raised:
+            web.copy_out("/tmp/f").save(wrong)
+        assert raised.value.field == "path"
     assert b"".join(web.copy_out("/tmp/f"))
 
 
@@ -89,7 +111,45 @@ def test_streams_end_when_they_are_ended(web: roadstead.Container) -> None:
     with web.logs(follow=True) as logs:
         assert next(logs).data
     assert list(logs) == []
+    assert logs.next(timeout=0) is None
     assert b"".join(record.data for record in web.logs()) == b"one\ntwo\n"
+
+
+def test_a_stream_is_waited_for_as_long_as_is_said(web: roadstead.Container) -> None:
+    logs = web.logs(follow=True)
+    got = b""
+    while got != b"one\ntwo\n":
+        record = logs.next(timeout=10)
+        assert record is not None
+        got += record.data
+    with pytest.raises(TimeoutError, match="in time"):
+        logs.next(timeout=0.01)
+    job = web.run(["cat"], stdin=True)
+    chunks = job.chunks(follow=True)
+    with pytest.raises(roadstead.DeadlineExceededError):
+        chunks.next(timeout=0.01)
+    job.write_stdin(bytearray(b"a"))
+    found = chunks.next(timeout=10)
+    assert found is not None
+    assert found.data == b"a"
+    job.write_stdin(memoryview(b"xbx")[1:2])
+    job.close_stdin()
+    assert [chunk.data for chunk in chunks] == [b"b"]
+    assert chunks.next(timeout=10) is None
+
+    async def main() -> None:
+        async with aio.connect("memory:") as node:
+            events = await node.events()
+            with pytest.raises(roadstead.DeadlineExceededError):
+                await events.next(timeout=0.01)
+            await node.create_container(IMAGE, name="web")
+            found = await events.next(timeout=10)
+            assert found is not None
+            assert found.action == "created"
+            await events.aclose()
+            assert await events.next() is None
+
+    asyncio.run(main())
 
 
 def test_an_input_is_written_and_closed(web: roadstead.Container) -> None:

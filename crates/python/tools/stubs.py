@@ -5,16 +5,20 @@ Usage: tools/stubs.py [--check]
 In tools/native.pyi.in a class between `#twin` and `#end` is written twice. Behind `#twin` stand `final`, if it has
 no subclasses, and the class that it is one of. Its members are those of the blocking class alone (`#blocking`), of
 the awaited one alone (`#awaited`), of both without being awaited (`#at once`), or calls of both (`#both`), which
-give an awaitable in the twin. With --check nothing is written, and the exit code says whether the file is what
-would be written.
+give an awaitable in the twin. What is documented is the built package, which must be importable: editors show what
+stands in stubs. With --check nothing is written, and the exit code says whether the file is what would be written.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from roadstead import _native
 
 HERE: Final = Path(__file__).resolve().parent
 SOURCE: Final = HERE / "native.pyi.in"
@@ -56,6 +60,39 @@ def written_class(block: list[str], options: list[str], names: list[str], is_awa
     return out
 
 
+def documentation(of: Any, indent: str) -> list[str]:
+    text = inspect.getdoc(of)
+    if text is None:
+        return []
+    mark = 'r"""' if "\\" in text else '"""'
+    first, *rest = [*f"{mark}{text}".splitlines()]
+    lines = [first, *rest, '"""'] if rest else [f'{first}"""']
+    return [f"{indent}{line}".rstrip() for line in lines]
+
+
+def documented(lines: list[str]) -> Iterator[str]:
+    """The same with what is documented of its classes, and of their public members."""
+    of: type | None = None
+    member: str | None = None
+    for line in lines:
+        if found := re.match(r"class (\w+)\b.*:$", line):
+            of, member = getattr(_native, found[1], None), None
+            yield line
+            yield from documentation(of, "    ") if of is not None else []
+            continue
+        if line and not line.startswith((" ", ")")):
+            of = None
+        if found := re.match(r"    def ([a-z]\w*)\(", line):
+            member = found[1]
+        if of is not None and member is not None and line.startswith("    ") and line.endswith(": ..."):
+            text = documentation(getattr(of, member), "        ")
+            yield line.removesuffix(" ...") if text else line
+            yield from text
+            member = None
+        else:
+            yield line
+
+
 def written() -> str:
     text = SOURCE.read_text(encoding="utf-8")
     names = twin_names(text)
@@ -74,7 +111,7 @@ def written() -> str:
             block.append(line)
         else:
             out.append(line)
-    return "\n".join(out) + "\n"
+    return "\n".join(documented(out)) + "\n"
 
 
 def main() -> int:

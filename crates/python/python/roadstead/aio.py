@@ -52,7 +52,8 @@ class Opening(Coroutine[Any, Any, _Opened]):
     def __init__(self, begin: Callable[[], Coroutine[Any, Any, _Opened]]) -> None:
         self._begin = begin
         self._begun: Coroutine[Any, Any, _Opened] | None = None
-        self._opened: _Opened | None = None
+        # It may be entered while it is entered: each leaving closes what the last entering opened.
+        self._opened: list[_Opened] = []
 
     def _call(self) -> Coroutine[Any, Any, _Opened]:
         if self._begun is None:
@@ -73,14 +74,14 @@ class Opening(Coroutine[Any, Any, _Opened]):
             self._begun.close()
 
     async def __aenter__(self) -> _Opened:
-        self._opened = await self._begin()
-        return self._opened
+        opened = await self._begin()
+        self._opened.append(opened)
+        return opened
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._opened is not None:
-            await self._opened.aclose()
+        await self._opened.pop().aclose()
 
 
 def connect(

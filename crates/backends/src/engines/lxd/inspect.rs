@@ -1,8 +1,9 @@
 //! Everything that a server tells of a container.
 
-use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use roadstead_core::{AddressScope, ContainerDetails, ContainerInterface, InterfaceAddress, NetworkEndpoint, Result};
 
 use super::instance::{Address, Instance, Interface, Now};
@@ -16,7 +17,13 @@ pub(super) const PROTECTED: &str = "security.protection.delete";
 
 /// C10, C11.
 pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails> {
-    let instance = Instance::read(lxd, id).await?;
+    let mut now = pin!(Now::read(lxd, id));
+    // The state takes the server several times as long as all the rest, so it is asked for at once.
+    let (instance, mut state) = tokio::select! {
+        biased;
+        instance = Instance::read(lxd, id) => (instance?, None),
+        state = &mut now => (Instance::read(lxd, id).await?, Some(state)),
+    };
     let mut details = ContainerDetails::default();
     details.summary = summary(&lxd.name, &instance);
     details.spec = spec::read(&instance);
@@ -25,9 +32,16 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
     details.removed_at_end = instance.ephemeral.unwrap_or(false);
     details.protected = instance.effective().get(PROTECTED).is_some_and(|value| is_true(value));
     if details.summary.state.has_processes() {
-        let now = Now::read(lxd, id).await?;
+        let joined = joined(lxd, &instance);
+        let (now, joined) = match state.take() {
+            // Of before it started.
+            Some(Ok(state)) if state.pid().is_none() => tokio::join!(Now::read(lxd, id), joined),
+            Some(state) => (state, joined.await),
+            None => tokio::join!(now, joined),
+        };
+        let now = now?;
         details.pid = now.pid();
-        details.endpoints = endpoints(lxd, &instance, now.network.as_ref()).await;
+        details.endpoints = joined.into_iter().map(|(name, endpoint)| with_addresses(endpoint, &name, &now)).collect();
         details.interfaces = now.network.iter().flatten().map(|(name, told)| interface(name, told)).collect();
     } else if details.started_at.is_some() {
         let end = ended::stopped(lxd, id).await?;
@@ -47,29 +61,29 @@ pub(super) async fn exists(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
     Request::get(&["instances", id]).bytes(&lxd.client).await.map(|_| ())
 }
 
-async fn endpoints(
-    lxd: &Lxd,
-    instance: &Instance,
-    interfaces: Option<&BTreeMap<String, Interface>>,
-) -> Vec<NetworkEndpoint> {
-    let mut endpoints = Vec::new();
-    for (name, attachment) in spec::joined(instance) {
+/// The networks that it is in, without its addresses there, by the names of its interfaces.
+async fn joined(lxd: &Lxd, instance: &Instance) -> Vec<(String, NetworkEndpoint)> {
+    let each = spec::joined(instance).into_iter().map(|(name, attachment)| async move {
         let mut endpoint = NetworkEndpoint::default();
-        if let Some(interface) = interfaces.and_then(|interfaces| interfaces.get(&name)) {
-            let global = interface.addresses.iter().flatten().filter(|address| {
-                // Every interface has one of the link's own.
-                address.scope.as_deref() != Some("link")
-            });
-            endpoint.addresses = global.filter_map(|address| address.address.as_deref()?.parse().ok()).collect();
-            endpoint.mac_address = interface.hwaddr.clone().filter(|address| !address.is_empty());
-        }
         // Who may not read the network is told less.
         let joined = surroundings::joined(lxd, &attachment.network).await.ok().flatten();
         endpoint.gateway = joined.and_then(|joined| joined.gateway).map(|(address, _)| address.into());
         endpoint.network = attachment.network;
-        endpoints.push(endpoint);
+        (name, endpoint)
+    });
+    join_all(each).await
+}
+
+fn with_addresses(mut endpoint: NetworkEndpoint, name: &str, now: &Now) -> NetworkEndpoint {
+    if let Some(interface) = now.network.as_ref().and_then(|interfaces| interfaces.get(name)) {
+        let global = interface.addresses.iter().flatten().filter(|address| {
+            // Every interface has one of the link's own.
+            address.scope.as_deref() != Some("link")
+        });
+        endpoint.addresses = global.filter_map(|address| address.address.as_deref()?.parse().ok()).collect();
+        endpoint.mac_address = interface.hwaddr.clone().filter(|address| !address.is_empty());
     }
-    endpoints
+    endpoint
 }
 
 /// An interface as the state tells of it.
@@ -102,6 +116,8 @@ fn address(told: &Address) -> Option<InterfaceAddress> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,78 @@
+"""Every call says what it does, what it raises and how it is used, by an example that runs; its twin says the same."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import roadstead
+from roadstead import aio
+
+CLASSES = (
+    "Attachment",
+    "ByteStream",
+    "Container",
+    "CreatedContainer",
+    "Job",
+    "ListedContainer",
+    "Node",
+    "Pool",
+    "Stream",
+)
+# Ending something needs no example, and raises nothing.
+PLAIN = {"close", "aclose"}
+
+
+def members(of: type) -> list[tuple[str, Any]]:
+    return [(name, member) for name, member in vars(of).items() if not name.startswith("_")]
+
+
+def calls() -> list[tuple[str, str]]:
+    found = [(name, getattr(roadstead, name)) for name in CLASSES]
+    return [(name, call) for name, of in found for call, member in members(of) if inspect.isroutine(member)]
+
+
+@pytest.fixture
+def names() -> Iterator[dict[str, Any]]:
+    """What the examples of calls may use: `web` runs on `node`; `pool` is of `node` and `other`, which has nothing."""
+    with roadstead.connect("memory:") as node, roadstead.connect("memory:", name="other") as other:
+        command = ["sh", "-c", "echo hello; sleep 60"]
+        web = node.create_container("roadstead/busybox:latest", name="web", command=command)
+        web.start()
+        pool = roadstead.Pool("both", [node, other])
+        yield {"roadstead": roadstead, "node": node, "other": other, "web": web, "pool": pool}
+
+
+@pytest.mark.parametrize(("of", "call"), calls(), ids=lambda name: name)
+def test_calls(of: str, call: str, names: dict[str, Any]) -> None:
+    text = inspect.getdoc(getattr(getattr(roadstead, of), call)) or ""
+    assert text
+    if call in PLAIN:
+        return
+    assert "Raises " in text, "it does not say what it raises"
+    example = doctest.DocTestParser().get_doctest(text, names, f"{of}.{call}", None, None)
+    assert example.examples, "it has no example"
+    options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL | doctest.REPORT_NDIFF
+    told: list[str] = []
+    doctest.DocTestRunner(optionflags=options).run(example, out=told.append)
+    assert not told, "".join(told)
+
+
+@pytest.mark.parametrize("of", CLASSES)
+def test_twins_say_the_same(of: str) -> None:
+    blocking, awaited = dict(members(getattr(roadstead, of))), dict(members(getattr(aio, of)))
+    for name, member in blocking.items():
+        assert member.__doc__, name
+        twin = awaited.pop("aclose" if name == "close" else name)
+        assert twin.__doc__ == member.__doc__, name
+    assert not awaited
+
+
+def test_everything_public_says_what_it_is() -> None:
+    for module in (roadstead, aio):
+        for name in module.__all__:
+            found = getattr(module, name)
+            assert name in ("USAGE_COLUMNS", "__version__") or inspect.getdoc(found), name
