@@ -17,8 +17,8 @@ web running
 `roadstead.aio` has the same names, awaited. Every call has a deadline, in seconds; every error is a
 `roadstead.Error`, and also the built-in exception that fits it.
 
-In the examples of calls `node` is a simulated node, `web` a container that runs on it, `other` a second node, and `pool` a
-pool of both.
+In the examples of calls `node` is a simulated node, `web` a container that runs on it, `other` a second node, and
+`pool` a pool of both.
 """
 
 from __future__ import annotations

@@ -29,9 +29,12 @@ const STOP_DEFAULT_SECONDS: u32 = 10;
 /// A server is busy with a container for some seconds after its end: cleaning up, it says.
 const BUSY: Duration = Duration::from_secs(30);
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
-/// Incus was seen not to reach what serves the files of a container for half a minute, whether it was asked ten times a second or
-/// in such steps; why, and what would tell of its end, is not known. So it is at least not asked for nothing.
-const FILE_SERVER_PAUSE: Duration = Duration::from_secs(12);
+/// What serves the files of a stopped container takes its socket away when it ends, some 15 seconds after the last use; and with it
+/// that of the one which was started meanwhile, since nobody could reach the first any more. Whoever asks again before that end only
+/// goes on with this, so it is waited for.
+const FILE_SERVER_PAUSE: Duration = Duration::from_secs(20);
+/// Three times.
+const FILE_SERVER_BUSY: Duration = Duration::from_secs(60);
 /// Containers with one of these keys may still be in the making by a move.
 const MOVED: [&str; 2] = ["user.roadstead.copy", "user.roadstead.move"];
 /// Another container that is made in this moment may have the address of this one for so long, until it looks.
@@ -43,13 +46,13 @@ const KILLED: i32 = 128 + 9;
 
 /// Tries again while the server is busy with the container. It tells nobody when it is done with that.
 pub(super) async fn patient<T, F: Future<Output = Result<T>>>(mut call: impl FnMut() -> F) -> Result<T> {
-    let end = Instant::now() + BUSY;
+    let begun = Instant::now();
     loop {
         match call().await {
-            Err(error) if error.message().contains(FILE_SERVER) && Instant::now() < end => {
+            Err(error) if error.message().contains(FILE_SERVER) && begun.elapsed() < FILE_SERVER_BUSY => {
                 sleep(FILE_SERVER_PAUSE).await;
             }
-            Err(error) if is_busy(&error) && Instant::now() < end => sleep(BUSY_PAUSE).await,
+            Err(error) if is_busy(&error) && begun.elapsed() < BUSY => sleep(BUSY_PAUSE).await,
             result => return result,
         }
     }
