@@ -209,15 +209,12 @@ pub(crate) fn moment(py: Python<'_>, time: Timestamp) -> PyResult<Bound<'_, PyAn
         let utc = module.getattr("timezone")?.getattr("utc")?;
         PyResult::Ok((module.getattr("datetime")?.unbind(), utc.unbind()))
     })?;
-    let micros = time.unix_nanos().div_euclid(1000);
-    let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    let whole = datetime.bind(py).call_method1("fromtimestamp", (seconds, utc))?;
-    if micros == 0 {
-        return Ok(whole);
-    }
-    let part = PyDict::new(py);
-    part.set_item("microsecond", micros)?;
-    whole.call_method("replace", (), Some(&part))
+    // Rounded down, as `datetime` does it. In one call: `fromtimestamp` would take two, and a quarter of the time of all data.
+    let micros = i64::try_from(time.unix_nanos().div_euclid(1000)).unwrap_or(i64::MAX);
+    let at = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+    let at = jiff::tz::Offset::UTC.to_datetime(at);
+    let micros = at.subsec_nanosecond() / 1000;
+    datetime.bind(py).call1((at.year(), at.month(), at.day(), at.hour(), at.minute(), at.second(), micros, utc))
 }
 
 /// What went wrong, as a serializer has to tell it.

@@ -35,6 +35,17 @@ def calls() -> list[tuple[str, str]]:
     return [(name, call) for name, of in found for call, member in members(of) if inspect.isroutine(member)]
 
 
+def run(text: str, names: dict[str, Any], what: str) -> int:
+    """Runs the examples, and gives how many there were."""
+    example = doctest.DocTestParser().get_doctest(text, names, what, None, None)
+    count = len(example.examples)
+    options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL | doctest.REPORT_NDIFF
+    told: list[str] = []
+    doctest.DocTestRunner(optionflags=options).run(example, out=told.append)
+    assert not told, "".join(told)
+    return count
+
+
 @pytest.fixture
 def names() -> Iterator[dict[str, Any]]:
     """What the examples of calls may use: `web` runs on `node`; `pool` is of `node` and `other`, which has nothing."""
@@ -53,12 +64,7 @@ def test_calls(of: str, call: str, names: dict[str, Any]) -> None:
     if call in PLAIN:
         return
     assert "Raises " in text, "it does not say what it raises"
-    example = doctest.DocTestParser().get_doctest(text, names, f"{of}.{call}", None, None)
-    assert example.examples, "it has no example"
-    options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL | doctest.REPORT_NDIFF
-    told: list[str] = []
-    doctest.DocTestRunner(optionflags=options).run(example, out=told.append)
-    assert not told, "".join(told)
+    assert run(text, names, f"{of}.{call}"), "it has no example"
 
 
 @pytest.mark.parametrize("of", CLASSES)
@@ -71,8 +77,17 @@ def test_twins_say_the_same(of: str) -> None:
     assert not awaited
 
 
-def test_everything_public_says_what_it_is() -> None:
-    for module in (roadstead, aio):
-        for name in module.__all__:
-            found = getattr(module, name)
-            assert name in ("USAGE_COLUMNS", "__version__") or inspect.getdoc(found), name
+def public() -> list[Any]:
+    """The modules, and what is public of them but for plain values."""
+    modules = (roadstead, aio)
+    found = {f"{module.__name__}.{name}": getattr(module, name) for module in modules for name in module.__all__}
+    kept = {name: one for name, one in found.items() if inspect.isclass(one) or inspect.isroutine(one)}
+    assert {name for name in found if name not in kept} == {"roadstead.USAGE_COLUMNS", "roadstead.__version__"}
+    return [pytest.param(one, id=name) for name, one in {"roadstead": roadstead, "roadstead.aio": aio, **kept}.items()]
+
+
+@pytest.mark.parametrize("one", public())
+def test_everything_public_says_what_it_is(one: Any) -> None:
+    text = inspect.getdoc(one)
+    assert text
+    run(text, {}, repr(one))

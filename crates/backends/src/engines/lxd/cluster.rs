@@ -12,6 +12,7 @@ use roadstead_core::{Error, ErrorKind, Member, Node, Result, StaticPool};
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::{self, Reported};
+use super::gateways::Gateways;
 use super::node::LxdNode;
 use super::request::Request;
 use super::shared::Lxd;
@@ -149,6 +150,7 @@ impl LxdNode {
             members: Arc::new(crate::host::Members::new(false)),
             // What is read of a console by one is gone for the other.
             consoles: Arc::clone(&lxd.consoles),
+            gateways: Gateways::default(),
             // Which processes are on this machine is known of the member that we are connected with only.
             local: false,
             member: Some(member.to_owned()),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use roadstead_core::{AddressScope, ContainerDetails, ContainerInterface, InterfaceAddress, NetworkEndpoint, Result};
 
+use super::gateways::gateway;
 use super::instance::{Address, Instance, Interface, Now};
 use super::list::summary;
 use super::request::Request;
 use super::shared::Lxd;
-use super::{ended, spec, surroundings};
+use super::{ended, spec};
 
 /// The key of what must not be deleted.
 pub(super) const PROTECTED: &str = "security.protection.delete";
@@ -66,8 +67,7 @@ async fn joined(lxd: &Lxd, instance: &Instance) -> Vec<(String, NetworkEndpoint)
     let each = spec::joined(instance).into_iter().map(|(name, attachment)| async move {
         let mut endpoint = NetworkEndpoint::default();
         // Who may not read the network is told less.
-        let joined = surroundings::joined(lxd, &attachment.network).await.ok().flatten();
-        endpoint.gateway = joined.and_then(|joined| joined.gateway).map(|(address, _)| address.into());
+        endpoint.gateway = gateway(lxd, &attachment.network).await;
         endpoint.network = attachment.network;
         (name, endpoint)
     });

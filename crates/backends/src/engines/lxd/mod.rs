@@ -24,6 +24,7 @@ mod facts;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gateways;
 mod images;
 mod inside;
 mod inspect;

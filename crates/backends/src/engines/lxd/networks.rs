@@ -198,6 +198,7 @@ pub(super) async fn inspect_network(lxd: &Arc<Lxd>, name: &str) -> Result<Networ
 pub(super) async fn create_network(lxd: &Arc<Lxd>, spec: &NetworkSpec) -> Result<String> {
     spec.validate()?;
     check_name(spec)?;
+    lxd.gateways.forget(&spec.name);
     let config = config(spec)?;
     let create = async |config: &BTreeMap<String, String>| {
         let kind = spec.driver.as_deref().unwrap_or("bridge");
@@ -415,7 +416,9 @@ fn about_the_spec(error: Error) -> Error {
 /// W5, W6.
 pub(super) async fn delete_network(lxd: &Arc<Lxd>, name: &str) -> Result<()> {
     find(lxd, name).await?;
-    undisturbed(|| Request::delete(&["networks", name]).done(&lxd.client)).await.map_err(in_use)
+    let deleted = undisturbed(|| Request::delete(&["networks", name]).done(&lxd.client)).await;
+    lxd.gateways.forget(name);
+    deleted.map_err(in_use)
 }
 
 /// Servers call what is used by an instance or a profile wrong input.

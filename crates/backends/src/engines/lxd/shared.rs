@@ -8,6 +8,7 @@ use roadstead_core::jobs::JobKeeper;
 
 use super::client::Client;
 use super::console::Consoles;
+use super::gateways::Gateways;
 use crate::host::Members;
 
 /// One connected server.
@@ -31,6 +32,8 @@ pub(super) struct Lxd {
     pub(super) members: Arc<Members>,
     /// What is known of its containers' consoles.
     pub(super) consoles: Arc<Consoles>,
+    /// The gateways of its networks.
+    pub(super) gateways: Gateways,
     /// Whether the server seems to be on this machine. What reads kernel files for a container makes sure, per process,
     /// that the process is the container's ([`crate::host`]).
     pub(super) local: bool,

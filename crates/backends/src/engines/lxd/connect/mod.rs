@@ -22,6 +22,7 @@ use rustls_pki_types::ServerName;
 
 use super::client::Client;
 use super::config::{self, Environment, Product};
+use super::gateways::Gateways;
 use super::request::{Request, encode};
 use super::server::Server;
 use super::shared::Lxd;
@@ -77,6 +78,7 @@ pub(super) async fn connect(name: &str, uri: &NodeUri, options: &ConnectOptions)
         jobs: JobKeeper::new(name, limits),
         members: std::sync::Arc::new(host::Members::new(local)),
         consoles: std::sync::Arc::default(),
+        gateways: Gateways::default(),
         local,
         member: None,
     })
