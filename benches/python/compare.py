@@ -100,7 +100,7 @@ def calls_of(node: Any, web: Any) -> dict[str, Callable[[], Any]]:
 
 
 def call_overhead(turns: int) -> list[str]:
-    """What a call through Python costs, that of the library itself included: on the simulation, which answers at once."""
+    """What a call through Python costs, the library itself included: on the simulation, which answers at once."""
     count = 10_000
 
     def blocking() -> dict[str, float]:
