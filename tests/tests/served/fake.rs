@@ -26,7 +26,10 @@ pub(crate) enum Say {
 impl Say {
     /// A whole answer with this body.
     pub(crate) fn body(media: &str, body: &[u8]) -> Say {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {media}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {media}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         Say::Raw([head.as_bytes(), body].concat())
     }
 }
