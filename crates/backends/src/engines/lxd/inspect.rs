@@ -2,9 +2,11 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use roadstead_core::{AddressScope, ContainerDetails, ContainerInterface, InterfaceAddress, NetworkEndpoint, Result};
+use tokio::time::{Instant as Clock, sleep};
 
 use super::gateways::gateway;
 use super::instance::{Address, Instance, Interface, Now};
@@ -16,15 +18,14 @@ use super::{ended, spec};
 /// The key of what must not be deleted.
 pub(super) const PROTECTED: &str = "security.protection.delete";
 
+/// How long a server is asked again that says of a container that it runs, and knows no process of it: Incus does for a moment, half a
+/// second after a start that came to nothing.
+const WITHOUT_PROCESS: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// C10, C11.
 pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails> {
-    let mut now = pin!(Now::read(lxd, id));
-    // The state takes the server several times as long as all the rest, so it is asked for at once.
-    let (instance, mut state) = tokio::select! {
-        biased;
-        instance = Instance::read(lxd, id) => (instance?, None),
-        state = &mut now => (Instance::read(lxd, id).await?, Some(state)),
-    };
+    let (instance, now) = look(lxd, id).await?;
     let mut details = ContainerDetails::default();
     details.summary = summary(&lxd.name, &instance);
     details.spec = spec::read(&instance);
@@ -32,17 +33,9 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
     details.started_at = instance.started_at();
     details.removed_at_end = instance.ephemeral.unwrap_or(false);
     details.protected = instance.effective().get(PROTECTED).is_some_and(|value| is_true(value));
-    if details.summary.state.has_processes() {
-        let joined = joined(lxd, &instance);
-        let (now, joined) = match state.take() {
-            // Of before it started.
-            Some(Ok(state)) if state.pid().is_none() => tokio::join!(Now::read(lxd, id), joined),
-            Some(state) => (state, joined.await),
-            None => tokio::join!(now, joined),
-        };
-        let now = now?;
+    if let Some(now) = now {
         details.pid = now.pid();
-        details.endpoints = joined.into_iter().map(|(name, endpoint)| with_addresses(endpoint, &name, &now)).collect();
+        details.endpoints = endpoints(lxd, &instance, &now).await;
         details.interfaces = now.network.iter().flatten().map(|(name, told)| interface(name, told)).collect();
     } else if details.started_at.is_some() {
         let end = ended::stopped(lxd, id).await?;
@@ -50,6 +43,32 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
         details.finished_at = end.and_then(|end| end.at);
     }
     Ok(details)
+}
+
+/// The instance, and its state where it has processes.
+async fn look(lxd: &Lxd, id: &str) -> Result<(Instance, Option<Now>)> {
+    let end = Clock::now() + WITHOUT_PROCESS;
+    loop {
+        // The state takes the server several times as long as all the rest, so it is asked for at once.
+        let mut now = pin!(Now::read(lxd, id));
+        let (instance, early) = tokio::select! {
+            biased;
+            instance = Instance::read(lxd, id) => (instance?, None),
+            now = &mut now => (Instance::read(lxd, id).await?, Some(now)),
+        };
+        if !instance.state().has_processes() {
+            return Ok((instance, None));
+        }
+        let now = match early {
+            Some(now) => now?,
+            None => now.await?,
+        };
+        let has_some = now.pid().is_some() || now.processes.is_some_and(|count| count > 0);
+        if has_some || Clock::now() >= end {
+            return Ok((instance, Some(now)));
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Servers take several words for yes.
@@ -62,28 +81,24 @@ pub(super) async fn exists(lxd: &Arc<Lxd>, id: &str) -> Result<()> {
     Request::get(&["instances", id]).bytes(&lxd.client).await.map(|_| ())
 }
 
-/// The networks that it is in, without its addresses there, by the names of its interfaces.
-async fn joined(lxd: &Lxd, instance: &Instance) -> Vec<(String, NetworkEndpoint)> {
+/// The networks that it is in, with its addresses there.
+async fn endpoints(lxd: &Lxd, instance: &Instance, now: &Now) -> Vec<NetworkEndpoint> {
     let each = spec::joined(instance).into_iter().map(|(name, attachment)| async move {
         let mut endpoint = NetworkEndpoint::default();
+        if let Some(interface) = now.network.as_ref().and_then(|interfaces| interfaces.get(&name)) {
+            let global = interface.addresses.iter().flatten().filter(|address| {
+                // Every interface has one of the link's own.
+                address.scope.as_deref() != Some("link")
+            });
+            endpoint.addresses = global.filter_map(|address| address.address.as_deref()?.parse().ok()).collect();
+            endpoint.mac_address = interface.hwaddr.clone().filter(|address| !address.is_empty());
+        }
         // Who may not read the network is told less.
         endpoint.gateway = gateway(lxd, &attachment.network).await;
         endpoint.network = attachment.network;
-        (name, endpoint)
+        endpoint
     });
     join_all(each).await
-}
-
-fn with_addresses(mut endpoint: NetworkEndpoint, name: &str, now: &Now) -> NetworkEndpoint {
-    if let Some(interface) = now.network.as_ref().and_then(|interfaces| interfaces.get(name)) {
-        let global = interface.addresses.iter().flatten().filter(|address| {
-            // Every interface has one of the link's own.
-            address.scope.as_deref() != Some("link")
-        });
-        endpoint.addresses = global.filter_map(|address| address.address.as_deref()?.parse().ok()).collect();
-        endpoint.mac_address = interface.hwaddr.clone().filter(|address| !address.is_empty());
-    }
-    endpoint
 }
 
 /// An interface as the state tells of it.
