@@ -8,14 +8,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use roadstead_core::{ByteStream, Error, ErrorKind, Result};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::error::or_raised;
 use crate::give::{Give, Plain};
 use crate::given::Given;
-use crate::later::{TakesBack, later_of};
+use crate::later::{TakesBack, later_of, never_raised};
 use crate::session::{Of, contexts, twins};
 use crate::streams::given_away;
 
@@ -36,8 +37,21 @@ pub(crate) struct Archive(Of<Arc<Raw>>);
 #[derive(Debug)]
 pub(crate) struct AioArchive(Of<Arc<Raw>>);
 
-/// The stream itself, none once it has ended; and a piece that was read for somebody who did not wait for it.
-pub(crate) struct Raw(tokio::sync::Mutex<Option<ByteStream>>, Mutex<VecDeque<Bytes>>, Arc<tokio::sync::Mutex<()>>);
+/// Where an archive comes from, and what was read of it for somebody who did not wait for it.
+pub(crate) struct Raw {
+    source: tokio::sync::Mutex<Source>,
+    back: Mutex<VecDeque<Bytes>>,
+    /// Held by whoever reads, from beginning to end.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    closed: watch::Sender<bool>,
+}
+
+enum Source {
+    Open(ByteStream),
+    Ended,
+    /// What broke it off is told again, so that nobody takes the rest for the end.
+    Broken(ErrorKind, String),
+}
 
 impl std::fmt::Debug for Raw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,82 +66,183 @@ impl Give for Archived {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Of { session, noun, awaited } = self.0;
         let noun = noun.given_away().ok_or_else(given_away)?;
-        let of = Of::new(
-            session,
-            Arc::new(Raw(tokio::sync::Mutex::new(Some(noun)), Mutex::default(), Arc::default())),
-            awaited,
-        );
+        let of = Of::new(session, Arc::new(Raw::new(noun)), awaited);
         Ok(if awaited { Py::new(py, AioArchive(of))?.into_any() } else { Py::new(py, Archive(of))?.into_any() })
     }
 }
 
 impl Raw {
-    fn back(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
-        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(stream: ByteStream) -> Self {
+        Raw {
+            source: tokio::sync::Mutex::new(Source::Open(stream)),
+            back: Mutex::default(),
+            turn: Arc::default(),
+            closed: watch::Sender::new(false),
+        }
     }
 
-    async fn next(self: Arc<Self>) -> Result<Option<Bytes>> {
-        let mut stream = self.0.lock().await;
+    fn back(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+        self.back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// The next piece, for whoever has the turn; none at the end, and once it was closed. It may be given up.
+    async fn next(&self) -> Result<Option<Bytes>> {
+        if self.is_closed() {
+            return Ok(None);
+        }
         if let Some(back) = self.back().pop_front() {
             return Ok(Some(back));
         }
-        let next = match stream.as_mut() {
-            Some(stream) => stream.next().await.transpose(),
-            None => Ok(None),
+        let mut source = self.source.lock().await;
+        let stream = match &mut *source {
+            Source::Open(stream) => stream,
+            Source::Ended => return Ok(None),
+            Source::Broken(kind, words) => return Err(Error::new(*kind, words.clone())),
         };
-        if !matches!(next, Ok(Some(_))) {
-            *stream = None;
+        let mut closed = self.closed.subscribe();
+        let next = tokio::select! {
+            biased;
+            next = stream.next() => next.transpose(),
+            // Its sender is there for as long as this is.
+            _ = closed.wait_for(|closed| *closed) => {
+                *source = Source::Ended;
+                return Err(closed_meanwhile());
+            }
+        };
+        match &next {
+            Ok(Some(_)) => {}
+            Ok(None) => *source = Source::Ended,
+            Err(error) => *source = Source::Broken(error.kind(), error.message().to_owned()),
         }
         next
     }
 
     fn close(&self) {
+        self.closed.send_replace(true);
         self.back().clear();
-        // Whoever reads it at this moment holds it to its end.
-        if let Ok(mut stream) = self.0.try_lock() {
-            *stream = None;
+        // Whoever reads it at this moment is told.
+        if let Ok(mut source) = self.source.try_lock() {
+            *source = Source::Ended;
+        }
+    }
+}
+
+fn closed_meanwhile() -> Error {
+    Error::new(ErrorKind::Conflict, "the archive was closed while it was read")
+}
+
+/// Takes bytes for somebody. What he does not get goes back to where it came from.
+struct Reading {
+    raw: Arc<Raw>,
+    pieces: Vec<Bytes>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut back = self.raw.back();
+        for piece in self.pieces.drain(..).rev() {
+            back.push_front(piece);
+        }
+    }
+}
+
+/// All that is left of it, or some: at most so many bytes, and none only at the end.
+async fn read(raw: Arc<Raw>, most: Option<usize>) -> Result<Piece> {
+    let turn = Arc::clone(&raw.turn).lock_owned().await;
+    let mut reading = Reading { raw: Arc::clone(&raw), pieces: Vec::new() };
+    if most == Some(0) {
+        return Ok(Piece(Bytes::new(), raw, turn));
+    }
+    while let Some(mut piece) = raw.next().await? {
+        if let Some(most) = most.filter(|_| !piece.is_empty()) {
+            if piece.len() > most {
+                raw.back().push_front(piece.split_off(most));
+            }
+            return Ok(Piece(piece, raw, turn));
+        }
+        reading.pieces.push(piece);
+    }
+    if raw.is_closed() && !reading.pieces.is_empty() {
+        return Err(closed_meanwhile());
+    }
+    let mut all = BytesMut::with_capacity(reading.pieces.iter().map(Bytes::len).sum());
+    reading.pieces.drain(..).for_each(|piece| all.extend_from_slice(&piece));
+    Ok(Piece(all.freeze(), raw, turn))
+}
+
+/// The next piece, none at the end.
+async fn piece(raw: Arc<Raw>) -> Result<Next> {
+    let turn = Arc::clone(&raw.turn).lock_owned().await;
+    let piece = raw.next().await?;
+    Ok(Next(piece.map(|piece| Piece(piece, raw, turn))))
+}
+
+/// Bytes of an archive, and where they came from.
+struct Piece(Bytes, Arc<Raw>, OwnedMutexGuard<()>);
+
+impl Give for Piece {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.0.give(py)
+    }
+
+    fn unwanted(self) {
+        let Piece(bytes, raw, _turn) = self;
+        raw.back().push_front(bytes);
+    }
+}
+
+/// The next piece of an archive, or the end.
+struct Next(Option<Piece>);
+
+impl Give for Next {
+    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.0.map_or_else(|| Err(PyStopAsyncIteration::new_err(())), |piece| piece.give(py))
+    }
+
+    fn unwanted(self) {
+        if let Some(piece) = self.0 {
+            piece.unwanted();
         }
     }
 }
 
 impl TakesBack for Raw {
-    fn take_back(&self, object: Py<PyAny>) {
-        let bytes = Python::attach(|py| {
-            object.bind(py).cast::<PyBytes>().map(|bytes| Bytes::copy_from_slice(bytes.as_bytes())).ok()
-        });
-        if let Some(bytes) = bytes {
+    /// What broke it off is told again anyhow.
+    fn take_back(&self, py: Python<'_>, came: PyResult<Py<PyAny>>) {
+        let Ok(object) = came else { return };
+        if let Ok(bytes) = object.bind(py).cast::<PyBytes>() {
+            let bytes = Bytes::from_owner(PyBackedBytes::from(bytes.clone()));
             self.back().push_front(bytes);
         }
     }
 }
 
-/// A piece of an archive, or the end, and where it came from.
-struct Piece(Option<Bytes>, Arc<Raw>, OwnedMutexGuard<()>);
-
-impl Give for Piece {
-    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match self.0 {
-            Some(bytes) => bytes.give(py),
-            None => Err(PyStopAsyncIteration::new_err(())),
-        }
-    }
-
-    fn unwanted(self) {
-        if let Piece(Some(bytes), raw, _turn) = self {
-            raw.back().push_front(bytes);
-        }
-    }
-}
-
-/// The bytes of an archive that the package itself gave, to be handed on.
-pub(crate) fn handed_on(given: &Bound<'_, PyAny>) -> Option<ByteStream> {
-    let raw = if let Ok(archive) = given.cast::<Archive>() {
-        Arc::clone(&archive.get().0.noun)
+/// The bytes of an archive that the package itself gave, to be handed on; none where it is none.
+///
+/// # Errors
+/// `ConflictError` where its connection is closed.
+pub(crate) fn handed_on(given: &Bound<'_, PyAny>) -> PyResult<Option<ByteStream>> {
+    let of = if let Ok(archive) = given.cast::<Archive>() {
+        &archive.get().0
+    } else if let Ok(archive) = given.cast::<AioArchive>() {
+        &archive.get().0
     } else {
-        Arc::clone(&given.cast::<AioArchive>().ok()?.get().0.noun)
+        return Ok(None);
     };
-    let next = |raw: Arc<Raw>| async move { Ok(Arc::clone(&raw).next().await?.map(|piece| (piece, raw))) };
-    Some(futures_util::stream::try_unfold(raw, next).boxed())
+    or_raised(given.py(), of.session.check())?;
+    let next = |raw: Arc<Raw>| async move {
+        let _turn = Arc::clone(&raw.turn).lock_owned().await;
+        let next = raw.next().await?;
+        if next.is_none() && raw.is_closed() {
+            return Err(closed_meanwhile());
+        }
+        Ok(next.map(|piece| (piece, Arc::clone(&raw))))
+    };
+    Ok(Some(futures_util::stream::try_unfold(Arc::clone(&of.noun), next).boxed()))
 }
 
 contexts! { Archive, AioArchive {
@@ -147,24 +262,46 @@ impl AioArchive {
     }
 }
 
-twins! { Archive, AioArchive {
-    /// All that is left of it, in memory.
-    ///
-    /// Raises what breaks it off.
-    ///
-    /// >>> len(web.copy_out("/bin/sh").read()) % 512
-    /// 0
-    fn read(&self, py) {
-        let raw = Arc::clone(&self.of().noun);
-        async move {
-            let mut all = BytesMut::new();
-            while let Some(piece) = Arc::clone(&raw).next().await? {
-                all.extend_from_slice(&piece);
+/// What both say of the same.
+macro_rules! reads {
+    ($(#[$attribute:meta])*) => {
+        #[pymethods]
+        impl Archive {
+            $(#[$attribute])*
+            #[pyo3(signature = (size = Given::of(-1_i64)), text_signature = "($self, size=-1)")]
+            fn read(&self, py: Python<'_>, size: Given<i64>) -> PyResult<Py<PyAny>> {
+                let most = usize::try_from(size.named(py, "size")?).ok();
+                or_raised(py, self.0.session.check())?;
+                crate::wait::wait(py, &self.0.session.home, read(Arc::clone(&self.0.noun), most))
             }
-            Ok(all.freeze())
         }
-    }
 
+        #[pymethods]
+        impl AioArchive {
+            $(#[$attribute])*
+            #[pyo3(signature = (size = Given::of(-1_i64)), text_signature = "($self, size=-1)")]
+            fn read<'py>(&self, py: Python<'py>, size: Given<i64>) -> PyResult<Bound<'py, PyAny>> {
+                let most = usize::try_from(size.named(py, "size")?).ok();
+                or_raised(py, self.0.session.check())?;
+                let raw = Arc::clone(&self.0.noun);
+                later_of(py, &self.0.session.home, read(Arc::clone(&raw), most), Some(raw))
+            }
+        }
+    };
+}
+reads! {
+    /// At most `size` bytes of it, none only at its end; all that is left, in memory, when `size` is negative or not given. So it can be
+    /// read by what takes an open file, such as `tarfile.open(fileobj=…, mode="r|")`.
+    ///
+    /// Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile.
+    ///
+    /// >>> import tarfile
+    /// >>> with tarfile.open(fileobj=web.copy_out("/bin/sh"), mode="r|") as archive:
+    /// ...     archive.getnames()
+    /// ['sh']
+}
+
+twins! { Archive, AioArchive {
     /// Writes all that is left of it into a new file, and gives the number of bytes. A file that is there is replaced once
     /// everything has arrived; what breaks off leaves it as it was.
     ///
@@ -207,12 +344,16 @@ async fn save(raw: Arc<Raw>, path: PathBuf) -> Result<Plain<u64>> {
     beside.push(name);
     beside.push(format!(".{}.part", std::process::id()));
     let beside = path.with_file_name(beside);
+    let _turn = Arc::clone(&raw.turn).lock_owned().await;
     let written = async {
         let mut file = tokio::fs::File::create(&beside).await.map_err(failed)?;
         let mut count = 0_u64;
-        while let Some(piece) = Arc::clone(&raw).next().await? {
+        while let Some(piece) = raw.next().await? {
             file.write_all(&piece).await.map_err(failed)?;
             count += u64::try_from(piece.len()).unwrap_or_default();
+        }
+        if raw.is_closed() {
+            return Err(closed_meanwhile());
         }
         file.sync_all().await.map_err(failed)?;
         tokio::fs::rename(&beside, &path).await.map_err(failed)?;
@@ -246,8 +387,9 @@ impl Archive {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         or_raised(py, self.0.session.check())?;
-        let piece = crate::wait::wait_for(py, &self.0.session.home, Arc::clone(&self.0.noun).next())?;
-        piece.map(|piece| piece.give(py)).transpose()
+        crate::wait::wait_and(py, &self.0.session.home, piece(Arc::clone(&self.0.noun)), |next| {
+            next.0.map(|piece| piece.give(py)).transpose()
+        })
     }
 }
 
@@ -258,14 +400,12 @@ impl AioArchive {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        or_raised(py, self.0.session.check())?;
-        let raw = Arc::clone(&self.0.noun);
-        let back = Some(Arc::clone(&raw) as Arc<dyn TakesBack>);
-        let next = async move {
-            let turn = Arc::clone(&raw.2).lock_owned().await;
-            let piece = Arc::clone(&raw).next().await?;
-            Ok(Piece(piece, raw, turn))
+        let (raw, session) = (Arc::clone(&self.0.noun), Arc::clone(&self.0.session));
+        let next = piece(Arc::clone(&raw));
+        let work = async move {
+            session.check()?;
+            next.await
         };
-        later_of(py, &self.0.session.home, next, back)
+        never_raised(py, later_of(py, &self.0.session.home, work, Some(raw)))
     }
 }

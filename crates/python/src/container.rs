@@ -306,7 +306,7 @@ twins! { Container, AioContainer {
 
     /// Lets all its processes go on.
     ///
-    /// Raises `ConflictError` when it is not frozen, and `UnsupportedError` where the engine cannot.
+    /// One that is not frozen stays as it is. Raises `UnsupportedError` where the engine cannot.
     ///
     /// >>> web.freeze()
     /// >>> web.unfreeze()
@@ -506,9 +506,11 @@ twins! { Container, AioContainer {
     /// Raises `NotFoundError` when there is no such directory, `InvalidInputError` for what is no archive, and what the given object itself
     /// raises.
     ///
-    /// >>> web.copy_in("/tmp", node.container("web").copy_out("/bin/sh"))
-    /// >>> web.run(["test", "-e", "/tmp/sh"]).wait(timeout=10).exit_code
-    /// 0
+    /// An archive that the package gives is handed on as it arrives. On Docker a container whose `copy_out` is not read to its end does
+    /// nothing else meanwhile, so that is for another container, or read before.
+    ///
+    /// >>> made = other.create_container("roadstead/busybox:latest", command=["sleep", "60"])
+    /// >>> made.copy_in("/tmp", web.copy_out("/bin/sh"))
     #[pyo3(signature = (path, archive, *, no_overwrite_dir_with_file = false))]
     fn copy_in(&self, py; path: &Bound<'_, PyAny>, archive: &Bound<'_, PyAny>, no_overwrite_dir_with_file: bool) {
         let (path, archive) = (take::path(path, "path")?, self::archive(archive, "archive")?);
@@ -544,7 +546,7 @@ twins! { Container, AioContainer {
 
     /// Connects to the streams of its main process.
     ///
-    /// Raises `ConflictError` when it does not run, and `UnsupportedError` where the engine cannot.
+    /// Raises `UnsupportedError` where the engine cannot; some attach to what does not run yet, others raise `ConflictError`.
     ///
     /// >>> attached = web.attach(logs=True)
     /// >>> next(attached.output).data
@@ -595,7 +597,9 @@ twins! { Container, AioContainer {
         async move { container.processes().await.map(Plain) }
     }
 
-    /// Runs a command inside it, and gives the job at once.
+    /// Runs a command inside it, and gives the job at once. Keywords: `env` (a mapping), `working_directory`, `user` ("1000:1000" or a
+    /// name), `stdin` (whether it can be written to), `tty` and `terminal_size` (`{"columns": 80, "rows": 24}`), `privileged`,
+    /// `timeout_seconds` (it is killed when it takes longer), `tags` (texts that are kept with it).
     ///
     /// Raises `ConflictError` when it does not run.
     ///

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-use roadstead_core::{Error, Retry};
+use roadstead_core::{Error, ErrorKind, Retry};
 
 use crate::sources::Raised;
 
@@ -44,7 +44,21 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
     made().unwrap_or_else(|failed| failed)
 }
 
+static ENDING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Makes the exception for whoever still calls while the interpreter ends: making one then is Python's work, from which a thread may not
+/// come back any more.
+pub(crate) fn prepare_for_the_end(py: Python<'_>) {
+    let words = Error::new(ErrorKind::Conflict, "the interpreter is ending");
+    ENDING.get_or_init(py, || raised(py, &words).into_value(py).into_any());
+}
+
+/// That exception, once it is made.
+pub(crate) fn ending(py: Python<'_>) -> Option<PyErr> {
+    ENDING.get(py).map(|made| PyErr::from_value(made.bind(py).clone()))
+}
+
 /// What a call into the library gives, or its exception.
 pub(crate) fn or_raised<T>(py: Python<'_>, result: roadstead_core::Result<T>) -> PyResult<T> {
-    result.map_err(|error| raised(py, &error))
+    result.map_err(|error| ending(py).unwrap_or_else(|| raised(py, &error)))
 }

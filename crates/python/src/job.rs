@@ -128,7 +128,7 @@ twins! { Job, AioJob {
     }
 
     /// The bytes that are kept of its output, in order: of one stream ("stdout", "stderr", or "console" where it has a
-    /// terminal), or of all.
+    /// terminal), or of all. The last mebibyte is kept, and `status().output_dropped_bytes` tells how much went before it.
     ///
     /// Raises `NotFoundError` when it is not kept any more.
     ///
@@ -153,7 +153,7 @@ twins! { Job, AioJob {
     }
 
     /// Its output in pieces, each with its number and its stream: those behind number `after`, and with `follow` also what
-    /// comes until it ends.
+    /// comes until it ends. Whoever takes them more slowly than they come misses some, whose numbers are missing then.
     ///
     /// Raises `NotFoundError` when it is not kept any more; what breaks it off raises while it is read.
     ///
@@ -187,9 +187,9 @@ twins! { Job, AioJob {
         async move { job.write_stdin(data).await }
     }
 
-    /// Closes its standard input; closing it twice does nothing.
+    /// Closes its standard input; closing it twice, or what it does not have, does nothing.
     ///
-    /// Raises `ConflictError` when it has none.
+    /// Raises `UnavailableError` when the connection is broken.
     ///
     /// >>> job = web.run(["cat"], stdin=True)
     /// >>> job.close_stdin()

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::future::BoxFuture;
-use pyo3::exceptions::PyStopIteration;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
@@ -144,9 +144,48 @@ impl Cancel {
     }
 }
 
-/// Takes back what was handed out to somebody who was cancelled before it reached him.
+/// Takes back what was handed out to somebody who was cancelled before it reached him: an object, or what was to be raised.
 pub(crate) trait TakesBack: Send + Sync {
-    fn take_back(&self, object: Py<PyAny>);
+    fn take_back(&self, py: Python<'_>, came: PyResult<Py<PyAny>>);
+}
+
+/// A call that is refused before there is anything to wait for, where only what is awaited may raise.
+#[pyclass(frozen, module = "roadstead._native")]
+#[derive(Debug)]
+pub(crate) struct Refused(PyErr);
+
+#[pymethods]
+impl Refused {
+    fn __await__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Err(self.0.clone_ref(py))
+    }
+
+    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        Err(self.0.clone_ref(value.py()))
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn throw(&self, _exception: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+        Err(self.0.clone_ref(_exception.py()))
+    }
+
+    fn close(&self) {}
+}
+
+/// What `__anext__` gives: never an exception of its own, since `anext` with a default takes the process down then (CPython to 3.13).
+pub(crate) fn never_raised<'py>(py: Python<'py>, call: PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    match call {
+        Ok(call) => Ok(call),
+        Err(error) => Ok(Bound::new(py, Refused(error))?.into_any()),
+    }
 }
 
 /// Work that has begun, as a coroutine of the loop: to be awaited, or to be made a task of. It is a future within.
@@ -157,6 +196,17 @@ pub(crate) struct Call {
     /// Whether the result has reached whoever awaited it.
     has_arrived: AtomicBool,
     back: Option<Arc<dyn TakesBack>>,
+    /// The work, where it goes on.
+    work: Option<AbortHandle>,
+}
+
+impl Drop for Call {
+    /// Nobody can await it any more.
+    fn drop(&mut self) {
+        if let Some(work) = &self.work {
+            work.abort();
+        }
+    }
 }
 
 impl std::fmt::Debug for Call {
@@ -172,8 +222,11 @@ impl Call {
     }
 
     fn arrived<T>(&self, py: Python<'_>, step: PyResult<T>) -> PyResult<T> {
-        if step.as_ref().is_err_and(|error| error.is_instance_of::<PyStopIteration>(py)) {
-            self.has_arrived.store(true, Ordering::SeqCst);
+        if let Err(error) = &step
+            && self.has_arrived.swap(true, Ordering::SeqCst)
+            && error.is_instance_of::<PyStopIteration>(py)
+        {
+            return Err(PyRuntimeError::new_err("the call was awaited already"));
         }
         step
     }
@@ -181,13 +234,20 @@ impl Call {
     /// A result that came, and that nobody will see: a task may be cancelled between the end of what it awaits and its next step.
     fn give_back(&self, py: Python<'_>) -> PyResult<()> {
         let future = self.future.bind(py);
-        let Some(back) = &self.back else { return Ok(()) };
         let is = |question| future.call_method0(question)?.extract::<bool>();
-        if is("done")? && !is("cancelled")? && future.call_method0("exception")?.is_none() {
-            let result = future.call_method0("result")?;
-            if !self.has_arrived.swap(true, Ordering::SeqCst) {
-                back.take_back(result.unbind());
-            }
+        if !is("done")? {
+            // Nobody awaits it any more: the work is given up, as when a task that waits for it is cancelled.
+            return future.call_method0("cancel").map(drop);
+        }
+        let Some(back) = &self.back else { return Ok(()) };
+        if !is("cancelled")? && !self.has_arrived.swap(true, Ordering::SeqCst) {
+            let raised = future.call_method0("exception")?;
+            let came = if raised.is_none() {
+                Ok(future.call_method0("result")?.unbind())
+            } else {
+                Err(PyErr::from_value(raised))
+            };
+            back.take_back(py, came);
         }
         Ok(())
     }
@@ -220,9 +280,7 @@ impl Call {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.give_back(py)?;
-        // Nobody awaits it any more: the work is given up, as when a task of it is cancelled.
-        self.future.bind(py).call_method0("cancel").map(drop)
+        self.give_back(py)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -249,6 +307,7 @@ pub(crate) fn later_of<'py, T: Give + 'static>(
     let handle = or_raised(py, home.handle())?;
     let of = running(py)?;
     let future = of.get().event_loop.bind(py).call_method0("create_future")?;
+    let mut going_on = None;
     let mut work: BoxFuture<'static, Result<T>> = Box::pin(work);
     // What need not wait is done at once.
     let first = {
@@ -256,9 +315,11 @@ pub(crate) fn later_of<'py, T: Give + 'static>(
         work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     match first {
-        Poll::Ready(Ok(result)) => {
-            future.call_method1("set_result", (result.give(py)?,))?;
-        }
+        // What is raised is raised where it is awaited.
+        Poll::Ready(Ok(result)) => match result.give(py) {
+            Ok(object) => drop(future.call_method1("set_result", (object,))?),
+            Err(error) => drop(future.call_method1("set_exception", (error.into_value(py),))?),
+        },
         Poll::Ready(Err(error)) => {
             future.call_method1("set_exception", (raised(py, &error).into_value(py),))?;
         }
@@ -269,8 +330,10 @@ pub(crate) fn later_of<'py, T: Give + 'static>(
                 tell(&of, waiting, Box::new(result));
             });
             future.call_method1("add_done_callback", (Cancel(task.abort_handle()),))?;
+            going_on = Some(task.abort_handle());
         }
     }
-    let call = Call { future: future.unbind(), steps: PyOnceLock::new(), has_arrived: AtomicBool::new(false), back };
+    let (future, has_arrived) = (future.unbind(), AtomicBool::new(false));
+    let call = Call { future, steps: PyOnceLock::new(), has_arrived, back, work: going_on };
     Ok(Bound::new(py, call)?.into_any())
 }

@@ -326,7 +326,7 @@ twins! { Node, AioNode {
         }
     }
 
-    /// Runs a command on the node itself, where the engine can, and gives the job at once.
+    /// Runs a command on the node itself, where the engine can, and gives the job at once. Keywords: as those of `Container.run`.
     ///
     /// Raises `UnsupportedError` where the engine cannot.
     ///
@@ -513,7 +513,8 @@ twins! { Node, AioNode {
         async move { node.inspect_network(&name).await.map(Plain) }
     }
 
-    /// Makes a network, and gives its id.
+    /// Makes a network, and gives its id. Keywords: `driver`, `internal` (whether it leads nowhere else), `subnets` (`Subnet`), `labels`,
+    /// `options` (the driver's own).
     ///
     /// Raises `AlreadyExistsError` when the name is taken, and `InvalidInputError` for what makes no sense.
     ///
@@ -563,7 +564,7 @@ twins! { Node, AioNode {
         async move { node.inspect_volume(&name).await.map(Plain) }
     }
 
-    /// Makes a volume.
+    /// Makes a volume. Keywords: `driver`, `labels`, `options` (the driver's own).
     ///
     /// Raises `AlreadyExistsError` when the name is taken, and `InvalidInputError` for what makes no sense.
     ///
@@ -599,7 +600,8 @@ twins! { Node, AioNode {
         async move { node.host().await.map(Plain) }
     }
 
-    /// What the machine and its containers use; only these containers when some are named.
+    /// What the machine and its containers use; only these containers when some are named. It is looked at every few seconds, from the first
+    /// question on: `observed_at` says when, and `rates` are there from the second look on.
     ///
     /// Raises `UnsupportedError` where the engine does not tell.
     ///

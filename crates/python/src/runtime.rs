@@ -2,7 +2,7 @@
 //!
 //! Threads do not survive `fork`. What was made before it is refused in the child, in words; what is made there has a runtime of its own.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +10,16 @@ use pyo3::prelude::*;
 use roadstead_core::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::error::prepare_for_the_end;
+
 /// So many threads work; more would mostly wait for Python.
 const THREADS: usize = 2;
 
-/// At the end nothing is waited for longer.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// At the end nothing of the library is waited for longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether what is Python's has ended.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// Somebody waits.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub(crate) struct Home {
     process: u32,
     handle: Handle,
     ending: AtomicBool,
+    /// So many iterators and files of the caller's are being asked for bytes.
+    pub(crate) reading: AtomicUsize,
     /// So many threads wait for something.
     waiting: Mutex<usize>,
     /// One of them does not any more.
@@ -63,6 +70,7 @@ impl Home {
             process: std::process::id(),
             handle: runtime.handle().clone(),
             ending: AtomicBool::new(false),
+            reading: AtomicUsize::new(0),
             waiting: Mutex::new(0),
             has_waited: Condvar::new(),
             runtime: Mutex::new(Some(runtime)),
@@ -81,7 +89,7 @@ impl Home {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.process == std::process::id()
     }
 
@@ -103,9 +111,10 @@ impl Home {
 
 /// Ends what runs: no thread may come back into an interpreter that is gone.
 #[pyfunction]
-pub(crate) fn end(py: Python<'_>) {
+pub(crate) fn end(py: Python<'_>) -> PyResult<()> {
     let home = HOME.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some(home) = home.filter(|home| home.is_here()) else { return };
+    let Some(home) = home.filter(|home| home.is_here()) else { return Ok(()) };
+    prepare_for_the_end(py);
     home.ending.store(true, Ordering::SeqCst);
     let runtime = home.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
     py.detach(|| {
@@ -115,6 +124,13 @@ pub(crate) fn end(py: Python<'_>) {
             runtime.shutdown_timeout(PATIENCE);
         }
     });
+    // What the caller gave and is still being read is Python's, and must come back before the interpreter goes: as with the threads of
+    // Python's own pools, that is waited for, or broken off by Ctrl-C.
+    while home.reading.load(Ordering::SeqCst) > 0 {
+        py.detach(|| std::thread::sleep(LOOK));
+        py.check_signals()?;
+    }
+    Ok(())
 }
 
 /// How many pieces of work are going on: none is left where nobody waits for anything.

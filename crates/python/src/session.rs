@@ -46,8 +46,10 @@ impl Session {
     /// Refuses what comes after its end.
     ///
     /// # Errors
-    /// `Conflict`.
+    /// `Conflict`; in a child of the process that made it, too.
     pub(crate) fn check(&self) -> Result<()> {
+        // First: in a child of the process that made it, a lock may be held by a thread that is not there.
+        self.home.handle()?;
         if *self.is_closed.borrow() {
             return Err(closed());
         }
@@ -143,7 +145,10 @@ macro_rules! contexts {
             $(#[$attribute])*
             fn close(&self) {
                 let $this = self;
-                $close;
+                // What is the parent's stays as it is.
+                if $this.0.session.home.is_here() {
+                    $close;
+                }
             }
         }
 
@@ -162,7 +167,9 @@ macro_rules! contexts {
             $(#[$attribute])*
             fn aclose<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
                 let $this = self;
-                $close;
+                if $this.0.session.home.is_here() {
+                    $close;
+                }
                 $crate::later::later(py, &self.0.session.home, async { Ok(()) })
             }
         }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::archives::handed_on;
 use crate::given::bytes_of;
+use crate::runtime::Home;
 use crate::take::{text, type_name};
 
 /// So much is read at once.
@@ -67,7 +69,7 @@ pub(crate) fn archive(given: &Bound<'_, PyAny>, what: &'static str) -> PyResult<
     if let Some(bytes) = bytes_of(given)? {
         return Ok(Archive::new(stream::once(async move { Ok(bytes) }).boxed()));
     }
-    if let Some(archive) = handed_on(given) {
+    if let Some(archive) = handed_on(given)? {
         return Ok(Archive::new(archive));
     }
     if given.is_instance_of::<PyString>() {
@@ -87,7 +89,8 @@ pub(crate) fn archive(given: &Bound<'_, PyAny>, what: &'static str) -> PyResult<
         )));
     };
     let raised = Arc::default();
-    Ok(Archive { bytes: pieces(call, size, what, Arc::clone(&raised)), raised })
+    let home = crate::error::or_raised(given.py(), Home::here(given.py()))?;
+    Ok(Archive { bytes: pieces(call, size, what, Arc::clone(&raised), home), raised })
 }
 
 fn file(path: PathBuf, what: &'static str) -> ByteStream {
@@ -108,12 +111,38 @@ fn file(path: PathBuf, what: &'static str) -> ByteStream {
     stream::try_unfold((path, None), read).boxed()
 }
 
+/// Somebody is in what is the caller's.
+struct Asked<'a>(&'a Home);
+
+impl<'a> Asked<'a> {
+    fn of(home: &'a Home) -> Self {
+        home.reading.fetch_add(1, Ordering::SeqCst);
+        Asked(home)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.reading.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What calling something gives again and again: until it gives nothing, where it is asked for so much, or says that it has ended.
-fn pieces(call: Py<PyAny>, size: Option<usize>, what: &'static str, raised: Arc<Mutex<Option<PyErr>>>) -> ByteStream {
+fn pieces(
+    call: Py<PyAny>,
+    size: Option<usize>,
+    what: &'static str,
+    raised: Arc<Mutex<Option<PyErr>>>,
+    home: Arc<Home>,
+) -> ByteStream {
     let next = move |call: Py<PyAny>| {
-        let raised = Arc::clone(&raised);
+        let (raised, home) = (Arc::clone(&raised), Arc::clone(&home));
         // Python may take its time, and is not waited for where others work.
         let read = tokio::task::spawn_blocking(move || {
+            let _asked = Asked::of(&home);
+            if home.handle().is_err() {
+                return Err(Error::new(ErrorKind::Conflict, "the interpreter is ending"));
+            }
             let piece = Python::try_attach(|py| piece(py, &call, size, what, &raised)).unwrap_or(Ok(None));
             piece.map(|piece| piece.map(|piece| (piece, call)))
         });

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use tokio::task::AbortHandle;
 use crate::error::or_raised;
 use crate::give::Give;
 use crate::job::WAIT_MAX;
-use crate::later::{TakesBack, later_of};
-use crate::session::{Of, contexts};
+use crate::later::{TakesBack, later_of, never_raised};
+use crate::session::{Of, Session, contexts};
 use crate::take;
 
 /// So many are read ahead at most.
@@ -35,7 +36,19 @@ impl<T: Give> Item for T {
     }
 }
 
+/// What was to be raised, and comes back.
+struct Raises(PyErr);
+
+impl Item for Raises {
+    fn hand(self: Box<Self>, _: Python<'_>) -> PyResult<Py<PyAny>> {
+        Err(self.0)
+    }
+}
+
 type Taken = Result<Box<dyn Item>>;
+
+/// Something of a stream, and its number.
+type Numbered = (u64, Taken);
 
 /// A stream that a task of the runtime reads ahead of whoever asks: what brings its bytes and what takes them then mostly run on one
 /// thread, one after the other, and need not wake each other across threads for each item.
@@ -58,8 +71,23 @@ struct Ahead {
 
 #[derive(Default)]
 struct Read {
-    items: VecDeque<Taken>,
+    items: VecDeque<Numbered>,
+    /// So many have come so far.
+    count: u64,
     has_ended: bool,
+}
+
+impl Read {
+    fn came(&mut self, item: Taken) {
+        self.count += 1;
+        self.items.push_back((self.count, item));
+    }
+
+    /// Back to its place among those that came back before, or were not taken.
+    fn back(&mut self, number: u64, item: Taken) {
+        let place = self.items.partition_point(|(known, _)| *known < number);
+        self.items.insert(place, (number, item));
+    }
 }
 
 impl std::fmt::Debug for Ahead {
@@ -86,7 +114,9 @@ impl Ahead {
                 }
                 // After an error nothing comes that could be trusted to follow.
                 read.has_ended |= !matches!(next, Some(Ok(_)));
-                read.items.extend(next);
+                if let Some(next) = next {
+                    read.came(next);
+                }
                 if read.has_ended {
                     drop(read);
                     self.is_there.notify_waiters();
@@ -102,7 +132,7 @@ impl Ahead {
     }
 
     /// The next one that is there already. The second is whether nothing will come any more.
-    fn take(&self) -> (Option<Taken>, bool) {
+    fn take(&self) -> (Option<Numbered>, bool) {
         let mut read = self.lock();
         let taken = read.items.pop_front();
         if taken.is_some() && read.items.len() < AHEAD / 2 {
@@ -110,31 +140,54 @@ impl Ahead {
         }
         (taken, read.has_ended)
     }
+}
+
+/// Takes one item of a stream for somebody, and takes it back when he is cancelled before it has reached him.
+struct Taking {
+    flow: Arc<Flow>,
+    /// Which one was found, for as long as it is on its way.
+    number: AtomicU64,
+}
+
+impl Taking {
+    fn of(flow: &Arc<Flow>) -> Arc<Self> {
+        Arc::new(Taking { flow: Arc::clone(flow), number: AtomicU64::new(0) })
+    }
 
     /// The next one; none at the end. Nothing is lost, and nothing changes its place, when this or what it gives is dropped.
-    async fn next(self: Arc<Self>) -> Next {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
+    async fn next(self: Arc<Self>) -> Result<Found> {
+        let ahead = &self.flow.ahead;
+        let turn = Arc::clone(&ahead.turn).lock_owned().await;
         loop {
-            let mut there = pin!(self.is_there.notified());
+            let mut there = pin!(ahead.is_there.notified());
             // From now on it hears what is told.
             there.as_mut().enable();
-            match self.take() {
-                (Some(taken), _) => return taken.map(|item| Found(Some(item), Arc::clone(&self), turn)),
+            match ahead.take() {
+                (Some((number, taken)), _) => {
+                    self.number.store(number, Ordering::SeqCst);
+                    return Ok(Found(Some(taken), Arc::clone(&self), turn));
+                }
                 (None, true) => return Ok(Found(None, Arc::clone(&self), turn)),
                 (None, false) => there.await,
             }
         }
     }
+
+    fn back(&self, item: Taken) {
+        self.flow.ahead.lock().back(self.number.load(Ordering::SeqCst), item);
+        self.flow.ahead.is_there.notify_waiters();
+    }
 }
 
-impl TakesBack for Ahead {
-    fn take_back(&self, object: Py<PyAny>) {
-        // The end, which will be told again.
-        if Python::attach(|py| object.is_none(py)) {
-            return;
+impl TakesBack for Taking {
+    fn take_back(&self, py: Python<'_>, came: PyResult<Py<PyAny>>) {
+        match came {
+            // The end, and that nothing came in time, will be told again.
+            _ if self.number.load(Ordering::SeqCst) == 0 => {}
+            Ok(object) if object.is_none(py) => {}
+            Ok(object) => self.back(Ok(Box::new(Own(object)))),
+            Err(error) => self.back(Ok(Box::new(Raises(error)))),
         }
-        self.lock().items.push_front(Ok(Box::new(Own(object))));
-        self.is_there.notify_waiters();
     }
 }
 
@@ -146,18 +199,16 @@ impl Flow {
         Arc::new(Flow { ahead, reading })
     }
 
-    fn next(&self) -> impl Future<Output = Next> + Send + use<> {
-        Arc::clone(&self.ahead).next()
-    }
-
     fn has_ended(&self) -> bool {
         let read = self.ahead.lock();
         read.has_ended && read.items.is_empty()
     }
 
     /// Refuses to wait when nothing can come any more that has not come.
-    fn check(&self, py: Python<'_>, of: &Of<Arc<Flow>>) -> PyResult<()> {
-        if self.has_ended() { Ok(()) } else { or_raised(py, of.session.check()) }
+    fn check(&self, session: &Session) -> Result<()> {
+        // First, as above.
+        session.home.handle()?;
+        if self.has_ended() { Ok(()) } else { session.check() }
     }
 
     /// Ends it: whoever waits for the next one gets none.
@@ -178,23 +229,25 @@ impl Drop for Flow {
     }
 }
 
-/// An item that was found, or the end, and where it came from.
-struct Found(Option<Box<dyn Item>>, Arc<Ahead>, OwnedMutexGuard<()>);
-type Next = Result<Found>;
+/// An item that was found, or the end, and who has taken it.
+struct Found(Option<Taken>, Arc<Taking>, OwnedMutexGuard<()>);
+
+impl Found {
+    /// None at the end.
+    fn hand(self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.0.map(|item| or_raised(py, item)?.hand(py)).transpose()
+    }
+}
 
 impl Give for Found {
     /// The end is told as awaited iterators tell it; blocking ones ask before.
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match self.0 {
-            Some(item) => item.hand(py),
-            None => Err(PyStopAsyncIteration::new_err(())),
-        }
+        self.hand(py)?.ok_or_else(|| PyStopAsyncIteration::new_err(()))
     }
 
     fn unwanted(self) {
-        if let Found(Some(item), ahead, _turn) = self {
-            ahead.lock().items.push_front(Ok(item));
-            ahead.is_there.notify_waiters();
+        if let Found(Some(item), taking, _turn) = self {
+            taking.back(item);
         }
     }
 }
@@ -245,15 +298,20 @@ impl<T: Give + 'static> Give for Streamed<T> {
 }
 
 fn next_of(of: &Of<Arc<Flow>>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-    let found = match of.noun.ahead.take() {
-        (Some(taken), _) => Some(or_raised(py, taken)?),
-        (None, true) => None,
+    // First, since in a child of the process that made it nobody may let go of its lock.
+    let home = &of.session.home;
+    or_raised(py, home.handle())?;
+    match of.noun.ahead.take() {
+        (Some((_, taken)), _) => {
+            let _waits = home.waits();
+            or_raised(py, taken)?.hand(py).map(Some)
+        }
+        (None, true) => Ok(None),
         (None, false) => {
             or_raised(py, of.session.check())?;
-            crate::wait::wait_for(py, &of.session.home, of.noun.next())?.0
+            crate::wait::wait_and(py, home, Taking::of(&of.noun).next(), |found| found.hand(py))
         }
-    };
-    found.map(|item| item.hand(py)).transpose()
+    }
 }
 
 /// The next item, or None at the end, for whoever waits for a time only.
@@ -261,10 +319,7 @@ struct Perhaps(Found);
 
 impl Give for Perhaps {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match self.0.0 {
-            Some(item) => item.hand(py),
-            None => Ok(py.None()),
-        }
+        Ok(self.0.hand(py)?.unwrap_or_else(|| py.None()))
     }
 
     fn unwanted(self) {
@@ -272,7 +327,7 @@ impl Give for Perhaps {
     }
 }
 
-async fn within(deadline: Duration, next: impl Future<Output = Next>) -> Result<Perhaps> {
+async fn within(deadline: Duration, next: impl Future<Output = Result<Found>>) -> Result<Perhaps> {
     let over = |_| Error::new(ErrorKind::DeadlineExceeded, "nothing came in time; the stream goes on");
     tokio::time::timeout(deadline, next).await.map_err(over)?.map(Perhaps)
 }
@@ -286,8 +341,8 @@ macro_rules! next_within {
             #[pyo3(signature = (*, timeout = 60.0))]
             fn next(&self, py: Python<'_>, timeout: f64) -> PyResult<Py<PyAny>> {
                 let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
-                self.0.noun.check(py, &self.0)?;
-                crate::wait::wait(py, &self.0.session.home, within(deadline, self.0.noun.next()))
+                or_raised(py, self.0.noun.check(&self.0.session))?;
+                crate::wait::wait(py, &self.0.session.home, within(deadline, Taking::of(&self.0.noun).next()))
             }
         }
 
@@ -297,9 +352,10 @@ macro_rules! next_within {
             #[pyo3(signature = (*, timeout = 60.0))]
             fn next<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
                 let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
-                self.0.noun.check(py, &self.0)?;
-                let back = Arc::clone(&self.0.noun.ahead) as Arc<dyn TakesBack>;
-                later_of(py, &self.0.session.home, within(deadline, self.0.noun.next()), Some(back))
+                or_raised(py, self.0.noun.check(&self.0.session))?;
+                let taking = Taking::of(&self.0.noun);
+                let next = within(deadline, Arc::clone(&taking).next());
+                later_of(py, &self.0.session.home, next, Some(taking))
             }
         }
     };
@@ -333,9 +389,14 @@ impl AioStream {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.noun.check(py, &self.0)?;
-        let back = Arc::clone(&self.0.noun.ahead) as Arc<dyn TakesBack>;
-        later_of(py, &self.0.session.home, self.0.noun.next(), Some(back))
+        let taking = Taking::of(&self.0.noun);
+        let (next, session) = (Arc::clone(&taking).next(), Arc::clone(&self.0.session));
+        let flow = Arc::clone(&self.0.noun);
+        let work = async move {
+            flow.check(&session)?;
+            next.await
+        };
+        never_raised(py, later_of(py, &self.0.session.home, work, Some(taking)))
     }
 }
 

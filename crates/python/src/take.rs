@@ -1,5 +1,6 @@
 //! What Python gives, as the plain data of the library. What is no such data is refused, and the refusal names the member.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
@@ -16,9 +17,12 @@ use crate::given::Given;
 /// Nothing that is meant to be data is nested deeper.
 const DEPTH_MAX: usize = 32;
 
+/// Nor does it have more items, all in all. Lists that have each other twice are many with few.
+const ITEMS_MAX: usize = 1_000_000;
+
 /// Data of the library made of a Python object: a mapping, or one of the package's data classes. `what` is what it is called.
 pub(crate) fn data<T: DeserializeOwned>(object: &Bound<'_, PyAny>, what: &str) -> PyResult<T> {
-    of_value(object.py(), value(object, what, 0)?, what)
+    of_value(object.py(), value(object, what)?, what)
 }
 
 /// Data made of keyword arguments.
@@ -44,7 +48,7 @@ pub(crate) fn fields(given: Option<&Bound<'_, PyDict>>) -> PyResult<Map<String, 
     for (name, given) in given.into_iter().flatten() {
         let name = text(&name, "a keyword")?;
         if !given.is_none() {
-            let value = value(&given, &name, 0)?;
+            let value = value(&given, &name)?;
             fields.insert(name, value);
         }
     }
@@ -83,8 +87,15 @@ pub(crate) fn is_record(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// Any data. `what` is what it is called.
-fn value(object: &Bound<'_, PyAny>, what: &str, depth: usize) -> PyResult<Value> {
+fn value(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Value> {
+    part(object, what, 0, &Cell::new(ITEMS_MAX))
+}
+
+fn part(object: &Bound<'_, PyAny>, what: &str, depth: usize, left: &Cell<usize>) -> PyResult<Value> {
     let py = object.py();
+    if left.replace(left.get().saturating_sub(1)) == 0 {
+        return Err(raised(py, &Error::invalid(what, "has too many items")));
+    }
     if depth > DEPTH_MAX {
         return Err(raised(py, &Error::invalid(what, "is nested too deep")));
     }
@@ -106,13 +117,14 @@ fn value(object: &Bound<'_, PyAny>, what: &str, depth: usize) -> PyResult<Value>
         return number.map(Value::Number).ok_or_else(|| raised(py, &Error::invalid(what, "is not finite")));
     }
     if let Ok(items) = object.cast::<PyDict>() {
-        return members(items.iter().map(Ok), what, depth);
+        // A copy: what is asked of the items may be Python's work, which may change them.
+        return members(items.items().iter().map(|item| item.extract()), what, depth, left);
     }
     if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
         return object
             .try_iter()?
             .enumerate()
-            .map(|(index, item)| value(&item?, &format!("{what}[{index}]"), depth + 1))
+            .map(|(index, item)| part(&item?, &format!("{what}[{index}]"), depth + 1, left))
             .collect::<PyResult<_>>()
             .map(Value::Array);
     }
@@ -127,14 +139,14 @@ fn value(object: &Bound<'_, PyAny>, what: &str, depth: usize) -> PyResult<Value>
             let set = name.cast::<PyString>().ok().and_then(|name| object.getattr(name).ok())?;
             (!set.is_none()).then_some(Ok((name, set)))
         });
-        return members(set, what, depth);
+        return members(set, what, depth, left);
     }
     if is_a(object, &PATH, "os", "PathLike")? {
         return text(&object.call_method0("__fspath__")?, what).map(Value::String);
     }
     if let Ok(mapping) = object.cast::<PyMapping>() {
         let items = mapping.items()?;
-        return members(items.iter().map(|item| item.extract()), what, depth);
+        return members(items.iter().map(|item| item.extract()), what, depth, left);
     }
     Err(PyTypeError::new_err(format!("{what}: {} is no data that is known here", type_name(object))))
 }
@@ -143,12 +155,13 @@ fn members<'py>(
     items: impl Iterator<Item = PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)>>,
     what: &str,
     depth: usize,
+    left: &Cell<usize>,
 ) -> PyResult<Value> {
     let mut members = Map::new();
     for item in items {
         let (name, given) = item?;
         let name = text(&name, &format!("a key of {what}"))?;
-        let given = value(&given, &format!("{what}.{name}"), depth + 1)?;
+        let given = part(&given, &format!("{what}.{name}"), depth + 1, left)?;
         members.insert(name, given);
     }
     Ok(Value::Object(members))
@@ -182,7 +195,7 @@ pub(crate) fn seconds(py: Python<'_>, given: f64, what: &str, most: f64) -> PyRe
 
 /// A list of data: a list, a tuple, or another sequence that is no text.
 pub(crate) fn list(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Value> {
-    match value(object, what, 0)? {
+    match value(object, what)? {
         Value::Array(items) => Ok(Value::Array(items)),
         _ => Err(PyTypeError::new_err(format!("{what}: must be a list, not {}", type_name(object)))),
     }
@@ -220,22 +233,31 @@ pub(crate) fn filter(
 ) -> PyResult<ContainerFilter> {
     let mut filter = ContainerFilter::all();
     if let Some(states) = states {
-        filter.states = of_value(states.py(), list(states, "states")?, "states")?;
+        filter.states = some_of(states, "states")?;
     }
     if let Some(ids) = ids {
-        filter.ids = of_value(ids.py(), list(ids, "ids")?, "ids")?;
+        filter.ids = some_of(ids, "ids")?;
     }
     if let Some(names) = names {
-        filter.names = of_value(names.py(), list(names, "names")?, "names")?;
+        filter.names = some_of(names, "names")?;
     }
     filter.labels = labels.map(selectors).transpose()?.unwrap_or_default();
     Ok(filter)
 }
 
+/// What is narrowed by. A list that a program made and that came out empty would otherwise stand for everything.
+fn some_of<T: DeserializeOwned>(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<T>> {
+    let found: Vec<T> = of_value(given.py(), list(given, what)?, what)?;
+    if found.is_empty() {
+        return Err(raised(given.py(), &Error::invalid(what, "is empty, which nothing is: leave it out for all")));
+    }
+    Ok(found)
+}
+
 /// Labels that are asked for: a mapping of keys to values, where None stands for any value.
 pub(crate) fn selectors(labels: &Bound<'_, PyAny>) -> PyResult<Vec<LabelSelector>> {
     let py = labels.py();
-    let Value::Object(labels) = value(labels, "labels", 0)? else {
+    let Value::Object(labels) = value(labels, "labels")? else {
         let words = format!("labels: must be a mapping, not {}", type_name(labels));
         return Err(PyTypeError::new_err(words));
     };

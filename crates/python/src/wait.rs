@@ -21,15 +21,17 @@ pub(crate) fn wait<T: Give>(
     home: &Arc<Home>,
     work: impl Future<Output = Result<T>> + Send,
 ) -> PyResult<Py<PyAny>> {
-    wait_for(py, home, work)?.give(py)
+    wait_and(py, home, work, |found| found.give(py))
 }
 
-/// Waits for what is done.
-pub(crate) fn wait_for<T: Send>(
+/// Waits for what is done, and does something with it, during which the thread counts as waiting: the interpreter may let others run
+/// meanwhile, and must not end before this has come back.
+pub(crate) fn wait_and<T: Send, U>(
     py: Python<'_>,
     home: &Arc<Home>,
     work: impl Future<Output = Result<T>> + Send,
-) -> PyResult<T> {
+    then: impl FnOnce(T) -> PyResult<U>,
+) -> PyResult<U> {
     // First, since what is the parent's is not touched in a child.
     or_raised(py, home.handle())?;
     let _waits = home.waits();
@@ -37,7 +39,7 @@ pub(crate) fn wait_for<T: Send>(
     loop {
         let handle = or_raised(py, home.handle())?;
         match py.detach(|| handle.block_on(async { timeout(LOOK, &mut work).await })) {
-            Ok(result) => return or_raised(py, result),
+            Ok(result) => return then(or_raised(py, result)?),
             // What is dropped then gives itself up.
             Err(_) => py.check_signals()?,
         }

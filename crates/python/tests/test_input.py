@@ -125,6 +125,9 @@ def test_values_out_of_range_are_value_errors(node: roadstead.Node, web: roadste
         lambda: roadstead.connect("memory:", timeout=-1),
         lambda: roadstead.connect("memory:", name="a b"),
         lambda: roadstead.fleet("ftp://x"),
+        lambda: node.containers(names=[]),
+        lambda: roadstead.Pool("p", [node]).act("delete", ids=[], force=True),
+        lambda: roadstead.Pool("p", [node]).act("delete", states=[], force=True),
         lambda: web.stop(timeout=-1),
         lambda: web.stop(timeout=2**40),
         lambda: web.resize(-1, 5),
@@ -158,6 +161,23 @@ def test_what_nests_without_end_is_refused(node: roadstead.Node) -> None:
     endless.append(endless)
     with pytest.raises(roadstead.InvalidInputError, match="deep"):
         node.create_container(IMAGE, command=endless)
+    many: Any = ["a"]
+    for _ in range(30):
+        many = [many, many]
+    with pytest.raises(roadstead.InvalidInputError, match="too many"):
+        node.create_container(IMAGE, command=many)
+
+
+def test_what_changes_while_it_is_looked_at_is_taken_as_it_was(node: roadstead.Node) -> None:
+    env: dict[str, Any] = {}
+
+    class Changes(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            env["c"] = "d"
+            return "x"
+
+    env.update(a=Changes(), b="y")
+    assert node.create_container(IMAGE, name="web", env=env).inspect().spec.env == {"a": "x", "b": "y"}
 
 
 def test_after_the_end_everything_is_refused(node: roadstead.Node) -> None:

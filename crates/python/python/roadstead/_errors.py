@@ -114,3 +114,8 @@ class CancelledError(Error, RuntimeError):
 
 class UnexpectedError(Error, RuntimeError):
     """Something that nobody has foreseen."""
+
+
+for _name in __all__:
+    # As what they are known by, in tracebacks and to whoever pickles them.
+    globals()[_name].__module__ = "roadstead"

@@ -31,7 +31,6 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 _Bytes = bytes | bytearray | memoryview
-_Archive = _Bytes | _Path | _Readable | Iterable[_Bytes]
 
 @type_check_only
 class _JobOptions(TypedDict, total=False):
@@ -167,13 +166,16 @@ class ByteStream:
     def __exit__(self, *_exception: object) -> None: ...
     def close(self) -> None:
         """Ends it."""
-    def read(self) -> bytes:
-        """All that is left of it, in memory.
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes of it, none only at its end; all that is left, in memory, when `size` is negative or not given. So it can be
+        read by what takes an open file, such as `tarfile.open(fileobj=…, mode="r|")`.
 
-        Raises what breaks it off.
+        Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile.
 
-        >>> len(web.copy_out("/bin/sh").read()) % 512
-        0
+        >>> import tarfile
+        >>> with tarfile.open(fileobj=web.copy_out("/bin/sh"), mode="r|") as archive:
+        ...     archive.getnames()
+        ['sh']
         """
     def save(self, path: _Path) -> int:
         """Writes all that is left of it into a new file, and gives the number of bytes. A file that is there is replaced once
@@ -198,13 +200,16 @@ class AioByteStream:
     def __aexit__(self, *_exception: object) -> _Call[None]: ...
     def aclose(self) -> _Call[None]:
         """Ends it."""
-    def read(self) -> _Call[bytes]:
-        """All that is left of it, in memory.
+    def read(self, size: int = -1) -> _Call[bytes]:
+        """At most `size` bytes of it, none only at its end; all that is left, in memory, when `size` is negative or not given. So it can be
+        read by what takes an open file, such as `tarfile.open(fileobj=…, mode="r|")`.
 
-        Raises what breaks it off.
+        Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile.
 
-        >>> len(web.copy_out("/bin/sh").read()) % 512
-        0
+        >>> import tarfile
+        >>> with tarfile.open(fileobj=web.copy_out("/bin/sh"), mode="r|") as archive:
+        ...     archive.getnames()
+        ['sh']
         """
     def save(self, path: _Path) -> _Call[int]:
         """Writes all that is left of it into a new file, and gives the number of bytes. A file that is there is replaced once
@@ -256,7 +261,7 @@ class Job:
         """
     def output(self, kind: Literal["stdout", "stderr", "console"] | None = None) -> bytes:
         r"""The bytes that are kept of its output, in order: of one stream ("stdout", "stderr", or "console" where it has a
-        terminal), or of all.
+        terminal), or of all. The last mebibyte is kept, and `status().output_dropped_bytes` tells how much went before it.
 
         Raises `NotFoundError` when it is not kept any more.
 
@@ -267,7 +272,7 @@ class Job:
         """
     def chunks(self, *, after: int = 0, follow: bool = False) -> Stream[t.OutputChunk]:
         r"""Its output in pieces, each with its number and its stream: those behind number `after`, and with `follow` also what
-        comes until it ends.
+        comes until it ends. Whoever takes them more slowly than they come misses some, whose numbers are missing then.
 
         Raises `NotFoundError` when it is not kept any more; what breaks it off raises while it is read.
 
@@ -287,9 +292,9 @@ class Job:
         (0, b'hello')
         """
     def close_stdin(self) -> None:
-        """Closes its standard input; closing it twice does nothing.
+        """Closes its standard input; closing it twice, or what it does not have, does nothing.
 
-        Raises `ConflictError` when it has none.
+        Raises `UnavailableError` when the connection is broken.
 
         >>> job = web.run(["cat"], stdin=True)
         >>> job.close_stdin()
@@ -340,7 +345,7 @@ class AioJob:
         """
     def output(self, kind: Literal["stdout", "stderr", "console"] | None = None) -> _Call[bytes]:
         r"""The bytes that are kept of its output, in order: of one stream ("stdout", "stderr", or "console" where it has a
-        terminal), or of all.
+        terminal), or of all. The last mebibyte is kept, and `status().output_dropped_bytes` tells how much went before it.
 
         Raises `NotFoundError` when it is not kept any more.
 
@@ -351,7 +356,7 @@ class AioJob:
         """
     def chunks(self, *, after: int = 0, follow: bool = False) -> _Call[AioStream[t.OutputChunk]]:
         r"""Its output in pieces, each with its number and its stream: those behind number `after`, and with `follow` also what
-        comes until it ends.
+        comes until it ends. Whoever takes them more slowly than they come misses some, whose numbers are missing then.
 
         Raises `NotFoundError` when it is not kept any more; what breaks it off raises while it is read.
 
@@ -371,9 +376,9 @@ class AioJob:
         (0, b'hello')
         """
     def close_stdin(self) -> _Call[None]:
-        """Closes its standard input; closing it twice does nothing.
+        """Closes its standard input; closing it twice, or what it does not have, does nothing.
 
-        Raises `ConflictError` when it has none.
+        Raises `UnavailableError` when the connection is broken.
 
         >>> job = web.run(["cat"], stdin=True)
         >>> job.close_stdin()
@@ -535,7 +540,7 @@ class Container:
     def unfreeze(self) -> None:
         """Lets all its processes go on.
 
-        Raises `ConflictError` when it is not frozen, and `UnsupportedError` where the engine cannot.
+        One that is not frozen stays as it is. Raises `UnsupportedError` where the engine cannot.
 
         >>> web.freeze()
         >>> web.unfreeze()
@@ -679,9 +684,11 @@ class Container:
         Raises `NotFoundError` when there is no such directory, `InvalidInputError` for what is no archive, and what the given object itself
         raises.
 
-        >>> web.copy_in("/tmp", node.container("web").copy_out("/bin/sh"))
-        >>> web.run(["test", "-e", "/tmp/sh"]).wait(timeout=10).exit_code
-        0
+        An archive that the package gives is handed on as it arrives. On Docker a container whose `copy_out` is not read to its end does
+        nothing else meanwhile, so that is for another container, or read before.
+
+        >>> made = other.create_container("roadstead/busybox:latest", command=["sleep", "60"])
+        >>> made.copy_in("/tmp", web.copy_out("/bin/sh"))
         """
     def logs(
         self,
@@ -708,7 +715,7 @@ class Container:
     ) -> Attachment:
         r"""Connects to the streams of its main process.
 
-        Raises `ConflictError` when it does not run, and `UnsupportedError` where the engine cannot.
+        Raises `UnsupportedError` where the engine cannot; some attach to what does not run yet, others raise `ConflictError`.
 
         >>> attached = web.attach(logs=True)
         >>> next(attached.output).data
@@ -740,7 +747,9 @@ class Container:
         ['sh', '-c', 'echo hello; sleep 60']
         """
     def run(self, command: Sequence[str], **options: Unpack[_JobOptions]) -> Job:
-        r"""Runs a command inside it, and gives the job at once.
+        r"""Runs a command inside it, and gives the job at once. Keywords: `env` (a mapping), `working_directory`, `user` ("1000:1000" or a
+        name), `stdin` (whether it can be written to), `tty` and `terminal_size` (`{"columns": 80, "rows": 24}`), `privileged`,
+        `timeout_seconds` (it is killed when it takes longer), `tags` (texts that are kept with it).
 
         Raises `ConflictError` when it does not run.
 
@@ -833,7 +842,7 @@ class AioContainer:
     def unfreeze(self) -> _Call[None]:
         """Lets all its processes go on.
 
-        Raises `ConflictError` when it is not frozen, and `UnsupportedError` where the engine cannot.
+        One that is not frozen stays as it is. Raises `UnsupportedError` where the engine cannot.
 
         >>> web.freeze()
         >>> web.unfreeze()
@@ -977,9 +986,11 @@ class AioContainer:
         Raises `NotFoundError` when there is no such directory, `InvalidInputError` for what is no archive, and what the given object itself
         raises.
 
-        >>> web.copy_in("/tmp", node.container("web").copy_out("/bin/sh"))
-        >>> web.run(["test", "-e", "/tmp/sh"]).wait(timeout=10).exit_code
-        0
+        An archive that the package gives is handed on as it arrives. On Docker a container whose `copy_out` is not read to its end does
+        nothing else meanwhile, so that is for another container, or read before.
+
+        >>> made = other.create_container("roadstead/busybox:latest", command=["sleep", "60"])
+        >>> made.copy_in("/tmp", web.copy_out("/bin/sh"))
         """
     def logs(
         self,
@@ -1006,7 +1017,7 @@ class AioContainer:
     ) -> _Call[AioAttachment]:
         r"""Connects to the streams of its main process.
 
-        Raises `ConflictError` when it does not run, and `UnsupportedError` where the engine cannot.
+        Raises `UnsupportedError` where the engine cannot; some attach to what does not run yet, others raise `ConflictError`.
 
         >>> attached = web.attach(logs=True)
         >>> next(attached.output).data
@@ -1038,7 +1049,9 @@ class AioContainer:
         ['sh', '-c', 'echo hello; sleep 60']
         """
     def run(self, command: Sequence[str], **options: Unpack[_JobOptions]) -> _Call[AioJob]:
-        r"""Runs a command inside it, and gives the job at once.
+        r"""Runs a command inside it, and gives the job at once. Keywords: `env` (a mapping), `working_directory`, `user` ("1000:1000" or a
+        name), `stdin` (whether it can be written to), `tty` and `terminal_size` (`{"columns": 80, "rows": 24}`), `privileged`,
+        `timeout_seconds` (it is killed when it takes longer), `tags` (texts that are kept with it).
 
         Raises `ConflictError` when it does not run.
 
@@ -1277,7 +1290,7 @@ class Node:
         renamed
         """
     def run(self, command: Sequence[str], **options: Unpack[_JobOptions]) -> Job:
-        """Runs a command on the node itself, where the engine can, and gives the job at once.
+        """Runs a command on the node itself, where the engine can, and gives the job at once. Keywords: as those of `Container.run`.
 
         Raises `UnsupportedError` where the engine cannot.
 
@@ -1414,7 +1427,8 @@ class Node:
         'backend'
         """
     def create_network(self, name: str, **fields: Unpack[_NetworkFields]) -> str:
-        """Makes a network, and gives its id.
+        """Makes a network, and gives its id. Keywords: `driver`, `internal` (whether it leads nowhere else), `subnets` (`Subnet`), `labels`,
+        `options` (the driver's own).
 
         Raises `AlreadyExistsError` when the name is taken, and `InvalidInputError` for what makes no sense.
 
@@ -1449,7 +1463,7 @@ class Node:
         'data'
         """
     def create_volume(self, name: str, **fields: Unpack[_VolumeFields]) -> m.Volume:
-        """Makes a volume.
+        """Makes a volume. Keywords: `driver`, `labels`, `options` (the driver's own).
 
         Raises `AlreadyExistsError` when the name is taken, and `InvalidInputError` for what makes no sense.
 
@@ -1472,7 +1486,8 @@ class Node:
         >>> facts = node.host() if node.can("host") else None
         """
     def usage(self, *, containers: Sequence[str] | None = None) -> m.NodeUsage:
-        """What the machine and its containers use; only these containers when some are named.
+        """What the machine and its containers use; only these containers when some are named. It is looked at every few seconds, from the first
+        question on: `observed_at` says when, and `rates` are there from the second look on.
 
         Raises `UnsupportedError` where the engine does not tell.
 
@@ -1667,7 +1682,7 @@ class AioNode:
         renamed
         """
     def run(self, command: Sequence[str], **options: Unpack[_JobOptions]) -> _Call[AioJob]:
-        """Runs a command on the node itself, where the engine can, and gives the job at once.
+        """Runs a command on the node itself, where the engine can, and gives the job at once. Keywords: as those of `Container.run`.
 
         Raises `UnsupportedError` where the engine cannot.
 
@@ -1804,7 +1819,8 @@ class AioNode:
         'backend'
         """
     def create_network(self, name: str, **fields: Unpack[_NetworkFields]) -> _Call[str]:
-        """Makes a network, and gives its id.
+        """Makes a network, and gives its id. Keywords: `driver`, `internal` (whether it leads nowhere else), `subnets` (`Subnet`), `labels`,
+        `options` (the driver's own).
 
         Raises `AlreadyExistsError` when the name is taken, and `InvalidInputError` for what makes no sense.
 
@@ -1839,7 +1855,7 @@ class AioNode:
         'data'
         """
     def create_volume(self, name: str, **fields: Unpack[_VolumeFields]) -> _Call[m.Volume]:
-        """Makes a volume.
+        """Makes a volume. Keywords: `driver`, `labels`, `options` (the driver's own).
 
         Raises `AlreadyExistsError` when the name is taken, and `InvalidInputError` for what makes no sense.
 
@@ -1862,7 +1878,8 @@ class AioNode:
         >>> facts = node.host() if node.can("host") else None
         """
     def usage(self, *, containers: Sequence[str] | None = None) -> _Call[m.NodeUsage]:
-        """What the machine and its containers use; only these containers when some are named.
+        """What the machine and its containers use; only these containers when some are named. It is looked at every few seconds, from the first
+        question on: `observed_at` says when, and `rates` are there from the second look on.
 
         Raises `UnsupportedError` where the engine does not tell.
 
@@ -2392,3 +2409,6 @@ def error_table() -> list[tuple[str, str, str]]: ...
 def end() -> None: ...
 def running() -> int: ...
 def waiting() -> int: ...
+
+# What is given where an archive is taken.
+_Archive = _Bytes | _Path | _Readable | Iterable[_Bytes] | ByteStream | AioByteStream

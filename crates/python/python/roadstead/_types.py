@@ -200,7 +200,7 @@ class Relief:
     strained: list[Strained]
 
 
-_Row = tuple[str, str, datetime, float, float, int, int, int, int, int]
+_Row = tuple[str, str, datetime, float, float | None, int, int | None, int | None, int, int]
 
 #: The columns of `usage_rows`.
 USAGE_COLUMNS = (
@@ -219,7 +219,7 @@ USAGE_COLUMNS = (
 
 def usage_rows(usage: NodeUsage) -> list[_Row]:
     """What the containers of a node use, as plain tuples with the columns `USAGE_COLUMNS`: for a data frame, for
-    example.
+    example. What is not known is None: percents before the second look, blocks where the engine does not count them.
 
     >>> import roadstead
     >>> with roadstead.connect("memory:") as node:
@@ -238,10 +238,10 @@ def usage_rows(usage: NodeUsage) -> list[_Row]:
                 one.name,
                 one.observed_at,
                 one.cpu.total_seconds,
-                one.rates.cpu_percent if one.rates else 0.0,
+                one.rates.cpu_percent if one.rates else None,
                 one.memory.usage_bytes,
-                io.read_bytes if io else 0,
-                io.written_bytes if io else 0,
+                io.read_bytes if io else None,
+                io.written_bytes if io else None,
                 sum(network.received_bytes for network in one.networks),
                 sum(network.sent_bytes for network in one.networks),
             )

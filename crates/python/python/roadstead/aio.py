@@ -14,6 +14,9 @@
 
 ```
 
+Calls are documented as they are written without `await`; here it stands before each, also before those that give a
+stream: `async for record in await web.logs(follow=True)`, `async with await node.events() as events`.
+
 A call that is cancelled gives its work up: a read has no effect then, a write may or may not have happened.
 """
 

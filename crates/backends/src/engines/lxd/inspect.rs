@@ -1,6 +1,5 @@
 //! Everything that a server tells of a container.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,20 +48,12 @@ pub(super) async fn inspect(lxd: &Arc<Lxd>, id: &str) -> Result<ContainerDetails
 async fn look(lxd: &Lxd, id: &str) -> Result<(Instance, Option<Now>)> {
     let end = Clock::now() + WITHOUT_PROCESS;
     loop {
-        // The state takes the server several times as long as all the rest, so it is asked for at once.
-        let mut now = pin!(Now::read(lxd, id));
-        let (instance, early) = tokio::select! {
-            biased;
-            instance = Instance::read(lxd, id) => (instance?, None),
-            now = &mut now => (Instance::read(lxd, id).await?, Some(now)),
-        };
+        // One after the other: servers were seen not to start or stop a container for half a minute while both were asked for at once.
+        let instance = Instance::read(lxd, id).await?;
         if !instance.state().has_processes() {
             return Ok((instance, None));
         }
-        let now = match early {
-            Some(now) => now?,
-            None => now.await?,
-        };
+        let now = Now::read(lxd, id).await?;
         let has_some = now.pid().is_some() || now.processes.is_some_and(|count| count > 0);
         if has_some || Clock::now() >= end {
             return Ok((instance, Some(now)));

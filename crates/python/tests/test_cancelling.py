@@ -1,0 +1,247 @@
+"""Who is cancelled gives his work up and takes nothing with him: no item, no order, no error, no part of an archive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import roadstead
+from roadstead import _native, aio
+
+IMAGE = "roadstead/busybox:latest"
+PATIENCE = 60
+GHOST = "registry.example/roadstead/ghost:latest"
+HELLO = "registry.example/roadstead/hello:latest"
+
+
+def on_a_node(work: Callable[[aio.Node, aio.Container], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with aio.connect("memory:") as node:
+            web = await node.create_container(IMAGE, name="web", command=["sleep", "600"])
+            await web.start()
+            await work(node, web)
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(PATIENCE * 100):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come in time")
+
+
+def test_the_end_of_a_stream_is_told_where_it_is_awaited() -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        progress = await node.pull_image(HELLO)
+        assert [step async for step in progress]
+        assert await anext(progress, None) is None
+        archive = await web.copy_out("/bin/sh")
+        assert await archive.read()
+        assert await anext(archive, None) is None
+        events = await node.events()
+        await node.aclose()
+        with pytest.raises(roadstead.ConflictError):
+            await anext(events, None)
+        with pytest.raises(roadstead.ConflictError):
+            await asyncio.create_task(events.__anext__())
+
+    on_a_node(work)
+
+
+def test_a_stream_that_nobody_else_has_goes_on_for_who_waits() -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        job = await web.run(["sh", "-c", "sleep 0.2; echo hello"])
+        found = await (await job.chunks(follow=True)).next(timeout=PATIENCE)
+        assert found is not None
+        job = await web.run(["sh", "-c", "sleep 0.2; echo hello"])
+        assert (await anext(await job.chunks(follow=True))).data == b"hello\n"
+
+    on_a_node(work)
+
+
+def test_a_task_that_is_cancelled_before_it_begins_gives_its_work_up() -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        before = _native.running()
+        tasks = [asyncio.create_task(web.wait(timeout=3600)) for _ in range(100)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await until(lambda: _native.running() <= before)
+        events = await node.events()
+        for _ in range(5):
+            taking = asyncio.create_task(events.next(timeout=PATIENCE))
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+        await web.rename("site")
+        found = await events.next(timeout=PATIENCE)
+        assert found is not None
+        assert found.action == "renamed"
+
+    on_a_node(work)
+
+
+def test_what_comes_back_comes_back_to_its_place() -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        events = await node.events()
+        for name in ("c1", "c2", "c3"):
+            await web.rename(name)
+        tasks = [asyncio.create_task(events.next(timeout=PATIENCE)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        names = []
+        for _ in range(3):
+            event = await events.next(timeout=PATIENCE)
+            assert event is not None
+            names.append(event.name)
+        assert names == ["c1", "c2", "c3"]
+
+    on_a_node(work)
+
+
+def test_an_error_is_not_lost_to_who_was_cancelled() -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        progress = await node.pull_image(GHOST)
+        assert await progress.next(timeout=PATIENCE) is not None
+        await asyncio.sleep(0.2)
+        for _ in range(3):
+            task = asyncio.create_task(progress.next(timeout=PATIENCE))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        with pytest.raises(roadstead.NotFoundError):
+            assert [step async for step in progress]
+
+    on_a_node(work)
+
+
+def test_an_archive_is_read_whole_however_often_it_is_begun() -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        whole = await (await web.export()).read()
+        archive = await web.export()
+        for _ in range(20):
+            task = asyncio.create_task(archive.read())
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        got = await archive.read(1000)
+        assert 0 < len(got) <= 1000
+        assert await archive.read(0) == b""
+        got += await archive.read()
+        assert len(got) == len(whole)
+        assert await archive.read() == b""
+
+    on_a_node(work)
+
+
+def test_an_archive_is_read_as_a_file() -> None:
+    with roadstead.connect("memory:") as node:
+        web = node.create_container(IMAGE, name="web", command=["sleep", "600"])
+        with tarfile.open(fileobj=web.export(), mode="r|") as tar:  # type: ignore[call-overload]
+            assert "bin/sh" in [name.removeprefix("./") for name in tar.getnames()]
+        archive = web.export()
+        archive.close()
+        assert archive.read() == b""
+
+
+def test_calls_are_awaited_once() -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        call = node.info()
+        await call
+        with pytest.raises(RuntimeError, match="awaited already"):
+            await call
+
+    on_a_node(work)
+
+
+def test_a_child_has_nothing_of_its_parents() -> None:
+    node = roadstead.connect("memory:")
+    web = node.create_container(IMAGE, name="web", command=["sleep", "600"])
+    web.start()
+    events, archive = node.events(), web.export()
+    web.rename("site")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        try:
+            own = roadstead.connect("memory:", name="own")
+            made = own.create_container(IMAGE, name="web", command=["sleep", "60"])
+            calls: list[Callable[[], Any]] = [
+                lambda: next(events),
+                lambda: events.next(timeout=1),
+                lambda: roadstead.Pool("mine", [node]),
+                lambda: own.copy_ways(node, "site"),
+                lambda: made.copy_in("/", archive),
+                archive.read,
+            ]
+            for call in calls:
+                try:
+                    call()
+                except roadstead.ConflictError:
+                    refused += 1
+            events.close()
+            archive.close()
+            node.close()
+        finally:
+            os.write(writing, str(refused).encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b"6"
+    assert os.waitpid(child, 0)[1] == 0
+    assert next(events).action == "renamed"
+    assert archive.read()
+
+
+ENDS = {
+    "an iterator that computes": """
+import asyncio
+from roadstead import aio
+def blocks():
+    yield b"\\0" * 512
+    for _ in range(1000):
+        sum(range(100000))
+    yield b"\\0" * 512
+async def main():
+    async with aio.connect("memory:") as node:
+        web = await node.create_container("roadstead/busybox:latest", name="web")
+        try:
+            await asyncio.wait_for(web.copy_in("/tmp", blocks()), 0.3)
+        except asyncio.TimeoutError:
+            print("end")
+asyncio.run(main())
+""",
+    "threads that call": """
+import threading, time, roadstead
+node = roadstead.connect("memory:")
+web = node.create_container("roadstead/busybox:latest", name="web")
+def call():
+    while True:
+        try:
+            node.containers()
+            web.inspect()
+        except roadstead.Error:
+            pass
+for _ in range(3):
+    threading.Thread(target=call, daemon=True).start()
+time.sleep(0.3)
+print("end")
+""",
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_the_interpreter_ends_in_peace(what: str) -> None:
+    for _ in range(3):
+        command = [sys.executable, "-c", ENDS[what]]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
