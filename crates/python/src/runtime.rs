@@ -40,6 +40,8 @@ pub(crate) struct Home {
     ending: AtomicBool,
     /// So many iterators and files of the caller's are being asked for bytes.
     pub(crate) reading: AtomicUsize,
+    /// The threads in which they are, as Python counts them. Taken only while the interpreter is held, as above.
+    pub(crate) readers: Mutex<Vec<u64>>,
     /// So many threads wait for something.
     waiting: Mutex<usize>,
     /// One of them does not any more.
@@ -71,6 +73,7 @@ impl Home {
             handle: runtime.handle().clone(),
             ending: AtomicBool::new(false),
             reading: AtomicUsize::new(0),
+            readers: Mutex::default(),
             waiting: Mutex::new(0),
             has_waited: Condvar::new(),
             runtime: Mutex::new(Some(runtime)),
@@ -109,11 +112,12 @@ impl Home {
     }
 }
 
-/// Ends what runs: no thread may come back into an interpreter that is gone.
+/// Ends what runs: no thread may come back into an interpreter that is gone. Where something of the caller's is still being read, the threads
+/// that do it are told, to be called again once they were broken off; none where nothing is.
 #[pyfunction]
-pub(crate) fn end(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn end(py: Python<'_>) -> PyResult<Option<Vec<u64>>> {
     let home = HOME.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some(home) = home.filter(|home| home.is_here()) else { return Ok(()) };
+    let Some(home) = home.filter(|home| home.is_here()) else { return Ok(None) };
     prepare_for_the_end(py);
     home.ending.store(true, Ordering::SeqCst);
     let runtime = home.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -124,13 +128,15 @@ pub(crate) fn end(py: Python<'_>) -> PyResult<()> {
             runtime.shutdown_timeout(PATIENCE);
         }
     });
-    // What the caller gave and is still being read is Python's, and must come back before the interpreter goes: as with the threads of
-    // Python's own pools, that is waited for, or broken off by Ctrl-C.
-    while home.reading.load(Ordering::SeqCst) > 0 {
+    // What the caller gave and is still being read is Python's, and must come back before the interpreter goes.
+    for _ in 0..40 {
+        if home.reading.load(Ordering::SeqCst) == 0 {
+            return Ok(None);
+        }
         py.detach(|| std::thread::sleep(LOOK));
         py.check_signals()?;
     }
-    Ok(())
+    Ok(Some(home.readers.lock().unwrap_or_else(PoisonError::into_inner).clone()))
 }
 
 /// How many pieces of work are going on: none is left where nobody waits for anything.

@@ -111,7 +111,7 @@ fn file(path: PathBuf, what: &'static str) -> ByteStream {
     stream::try_unfold((path, None), read).boxed()
 }
 
-/// Somebody is in what is the caller's.
+/// Something of the caller's is being asked.
 struct Asked<'a>(&'a Home);
 
 impl<'a> Asked<'a> {
@@ -125,6 +125,20 @@ impl Drop for Asked<'_> {
     fn drop(&mut self) {
         self.0.reading.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Asks in this thread, which is noted meanwhile.
+fn noted<T>(py: Python<'_>, home: &Home, ask: impl FnOnce() -> T) -> T {
+    let readers = || home.readers.lock().unwrap_or_else(PoisonError::into_inner);
+    let own: Option<u64> =
+        py.import("threading").and_then(|module| module.call_method0("get_ident")).and_then(|own| own.extract()).ok();
+    readers().extend(own);
+    let answer = ask();
+    let mut readers = readers();
+    if let Some(place) = readers.iter().position(|known| Some(*known) == own) {
+        readers.swap_remove(place);
+    }
+    answer
 }
 
 /// What calling something gives again and again: until it gives nothing, where it is asked for so much, or says that it has ended.
@@ -143,7 +157,8 @@ fn pieces(
             if home.handle().is_err() {
                 return Err(Error::new(ErrorKind::Conflict, "the interpreter is ending"));
             }
-            let piece = Python::try_attach(|py| piece(py, &call, size, what, &raised)).unwrap_or(Ok(None));
+            let piece = Python::try_attach(|py| noted(py, &home, || piece(py, &call, size, what, &raised)));
+            let piece = piece.unwrap_or(Ok(None));
             piece.map(|piece| piece.map(|piece| (piece, call)))
         });
         let ended = |cause| Error::new(ErrorKind::Unexpected, "what is read has ended").with_source(cause);

@@ -27,8 +27,7 @@ import atexit
 import os
 from typing import TYPE_CHECKING
 
-from . import _interpreter as _interpreter  # It refuses, before the next one begins.
-from . import _native
+from . import _ending, _native
 from ._errors import (
     AlreadyExistsError,
     CancelledError,
@@ -231,7 +230,7 @@ def fleet(
 
 
 # Threads of the library must not come back into an interpreter that is gone.
-atexit.register(_native.end)
+atexit.register(_ending.end)
 
 __all__ = [
     "USAGE_COLUMNS",
