@@ -67,7 +67,7 @@ impl Archive {
 /// The bytes of whatever was given.
 pub(crate) fn archive(given: &Bound<'_, PyAny>, what: &'static str) -> PyResult<Archive> {
     if let Some(bytes) = bytes_of(given)? {
-        return Ok(Archive::new(stream::once(async move { Ok(bytes) }).boxed()));
+        return Ok(Archive::new(in_pieces(bytes)));
     }
     if let Some(archive) = handed_on(given)? {
         return Ok(Archive::new(archive));
@@ -91,6 +91,19 @@ pub(crate) fn archive(given: &Bound<'_, PyAny>, what: &'static str) -> PyResult<
     let raised = Arc::default();
     let home = crate::error::or_raised(given.py(), Home::here(given.py()))?;
     Ok(Archive { bytes: pieces(call, size, what, Arc::clone(&raised), home), raised })
+}
+
+/// Bytes that are there, with a pause after each piece in which Ctrl-C is seen.
+fn in_pieces(bytes: Bytes) -> ByteStream {
+    let next = |mut rest: Bytes| async move {
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        tokio::task::yield_now().await;
+        let piece = rest.split_to(rest.len().min(PIECE));
+        Ok(Some((piece, rest)))
+    };
+    stream::try_unfold(bytes, next).boxed()
 }
 
 fn file(path: PathBuf, what: &'static str) -> ByteStream {

@@ -104,6 +104,8 @@ async fn log(lxd: &Lxd, id: &str) -> Result<String> {
         Ok(answer) => answer,
         // Nothing was started, or the log has been cleaned away.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        // Cleaned away between the server's look at it and its opening.
+        Err(error) if error.message().contains("lxc.log: no such file") => return Ok(String::new()),
         Err(error) => return Err(error),
     };
     let mut tail = Vec::new();
