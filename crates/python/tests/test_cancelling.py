@@ -93,13 +93,17 @@ def test_what_comes_back_comes_back_to_its_place() -> None:
         events = await node.events()
         for name in ("c1", "c2", "c3"):
             await web.rename(name)
-        tasks = [asyncio.create_task(events.next(timeout=PATIENCE)) for _ in range(2)]
-        await asyncio.sleep(0)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         names = []
-        for _ in range(3):
+        for pause in (False, True):
+            tasks = [asyncio.create_task(events.next(timeout=PATIENCE)) for _ in range(2)]
+            if pause:
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            came = await asyncio.gather(*tasks, return_exceptions=True)
+            # Those that were quicker than that have theirs.
+            names += [event.name for event in came if isinstance(event, roadstead.Event)]
+        while len(names) < 3:
             event = await events.next(timeout=PATIENCE)
             assert event is not None
             names.append(event.name)
