@@ -158,7 +158,10 @@ async fn read(raw: Arc<Raw>, most: Option<usize>) -> Result<Piece> {
         return Ok(Piece(Bytes::new(), raw, turn));
     }
     while let Some(mut piece) = raw.next().await? {
-        if let Some(most) = most.filter(|_| !piece.is_empty()) {
+        if piece.is_empty() {
+            continue;
+        }
+        if let Some(most) = most {
             if piece.len() > most {
                 raw.back().push_front(piece.split_off(most));
             }

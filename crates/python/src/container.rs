@@ -6,14 +6,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use roadstead_core::{
     AttachOptions, BackupOptions, CommitOptions, Container as CoreContainer, ContainerSummary, ContainerUpdate,
-    CopyInOptions, CreatedContainer, DeleteOptions, InputSink, JobSpec, LogOptions, OutputChunk, Signal,
-    SnapshotOptions, StopOptions, TerminalSize, WaitFor,
+    CopyInOptions, CreatedContainer, DeleteOptions, JobSpec, LogOptions, Signal, SnapshotOptions, StopOptions,
+    TerminalSize, WaitFor,
 };
 use serde_json::{Map, Value, json};
 
 use crate::archives::Archived;
+use crate::attachment::Attached;
 use crate::give::{Give, Plain, moment};
-use crate::given::{Given, bytes, maybe};
+use crate::given::{Given, maybe};
 use crate::job::{Begun, WAIT_MAX, signal};
 use crate::session::{Of, twins};
 use crate::sources::archive;
@@ -558,7 +559,7 @@ twins! { Container, AioContainer {
         let of = self.of().clone();
         async move {
             let attached = of.noun.attach(&options).await?;
-            Ok(Attached { output: Streamed(of.with(attached.output)), input: of.with(Arc::new(tokio::sync::Mutex::new(attached.input))) })
+            Ok(Attached::new(&of, attached))
         }
     }
 
@@ -628,93 +629,3 @@ twins! { Container, AioContainer {
 pub(crate) fn stop_options(timeout: Option<u32>) -> StopOptions {
     timeout.map_or_else(StopOptions::default, StopOptions::after_seconds)
 }
-
-type Input = Arc<tokio::sync::Mutex<Option<Box<dyn InputSink>>>>;
-
-/// The streams of a main process: its output, and its input where that was asked for.
-#[pyclass(frozen, module = "roadstead", name = "Attachment")]
-#[derive(Debug)]
-pub(crate) struct Attachment {
-    input: Of<Input>,
-    /// Its output as it arrives.
-    #[pyo3(get)]
-    output: Py<PyAny>,
-}
-
-/// The streams of a main process: `roadstead.Attachment`, whose calls are awaited.
-#[pyclass(frozen, module = "roadstead.aio", name = "Attachment")]
-#[derive(Debug)]
-pub(crate) struct AioAttachment {
-    input: Of<Input>,
-    /// Its output as it arrives.
-    #[pyo3(get)]
-    output: Py<PyAny>,
-}
-
-struct Attached {
-    output: Streamed<OutputChunk>,
-    input: Of<Input>,
-}
-
-impl Give for Attached {
-    fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let (input, output) = (self.input, self.output.give(py)?);
-        Ok(if input.awaited {
-            Py::new(py, AioAttachment { input, output })?.into_any()
-        } else {
-            Py::new(py, Attachment { input, output })?.into_any()
-        })
-    }
-}
-
-impl Attachment {
-    fn of(&self) -> &Of<Input> {
-        &self.input
-    }
-}
-
-impl AioAttachment {
-    fn of(&self) -> &Of<Input> {
-        &self.input
-    }
-}
-
-fn no_input() -> roadstead_core::Error {
-    roadstead_core::Error::new(roadstead_core::ErrorKind::Conflict, "its standard input is not attached, or closed")
-}
-
-twins! { Attachment, AioAttachment {
-    /// Writes to the standard input of the main process.
-    ///
-    /// Raises `ConflictError` when it was not attached, or is closed.
-    ///
-    /// >>> made = node.create_container("roadstead/busybox:latest", command=["cat"], stdin=True)
-    /// >>> made.start()
-    /// >>> attached = made.attach(stdin=True)
-    /// >>> attached.write(b"hello")
-    /// >>> next(attached.output).data
-    /// b'hello'
-    fn write(&self, py; data: &Bound<'_, PyAny>) {
-        let (input, data) = (Arc::clone(&self.of().noun), bytes(data, "data")?);
-        async move { input.lock().await.as_mut().ok_or_else(no_input)?.write(data).await }
-    }
-
-    /// Closes the standard input of the main process; closing it twice does nothing.
-    ///
-    /// Raises `UnavailableError` when the connection is broken.
-    ///
-    /// >>> made = node.create_container("roadstead/busybox:latest", command=["cat"], stdin=True)
-    /// >>> made.start()
-    /// >>> made.attach(stdin=True).close_input()
-    /// >>> made.wait(timeout=10).exit_code
-    /// 0
-    fn close_input(&self, py) {
-        let input = Arc::clone(&self.of().noun);
-        async move {
-            match input.lock().await.take() {
-                Some(mut input) => input.close().await,
-                None => Ok(()),
-            }
-        }
-    }
-}}

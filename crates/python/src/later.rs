@@ -172,9 +172,9 @@ impl Refused {
         Err(self.0.clone_ref(value.py()))
     }
 
-    #[pyo3(signature = (*_exception))]
-    fn throw(&self, _exception: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
-        Err(self.0.clone_ref(_exception.py()))
+    #[pyo3(signature = (*exception))]
+    fn throw(&self, exception: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+        Err(PyErr::from_value(exception.get_item(0)?))
     }
 
     fn close(&self) {}
@@ -196,16 +196,28 @@ pub(crate) struct Call {
     /// Whether the result has reached whoever awaited it.
     has_arrived: AtomicBool,
     back: Option<Arc<dyn TakesBack>>,
+    home: Arc<Home>,
     /// The work, where it goes on.
     work: Option<AbortHandle>,
 }
 
 impl Drop for Call {
-    /// Nobody can await it any more.
+    /// Nobody can await it any more. Its loop may have ended, so the work is not only told through that.
     fn drop(&mut self) {
+        if self.has_arrived.load(Ordering::SeqCst) || !self.home.is_here() {
+            return;
+        }
         if let Some(work) = &self.work {
             work.abort();
         }
+        Python::try_attach(|py| {
+            // Objects end while exceptions are on their way, which what is called here must not take along.
+            let on_its_way = PyErr::take(py);
+            let _ = self.give_back(py);
+            if let Some(error) = on_its_way {
+                error.restore(py);
+            }
+        });
     }
 }
 
@@ -334,6 +346,6 @@ pub(crate) fn later_of<'py, T: Give + 'static>(
         }
     }
     let (future, has_arrived) = (future.unbind(), AtomicBool::new(false));
-    let call = Call { future, steps: PyOnceLock::new(), has_arrived, back, work: going_on };
+    let call = Call { future, steps: PyOnceLock::new(), has_arrived, back, home: Arc::clone(home), work: going_on };
     Ok(Bound::new(py, call)?.into_any())
 }

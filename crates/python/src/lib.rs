@@ -4,6 +4,7 @@
 //! (`give`), and each call is one future, which is waited for (`wait`) or awaited (`later`). Its public face is `python/roadstead`.
 
 mod archives;
+mod attachment;
 mod connect;
 mod container;
 mod error;
@@ -33,7 +34,7 @@ fn error_table() -> Vec<(&'static str, &'static str, &'static str)> {
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add_class::<container::Attachment>()?;
+    module.add_class::<attachment::Attachment>()?;
     module.add_class::<container::Container>()?;
     module.add_class::<container::ListedContainer>()?;
     module.add_class::<container::NewContainer>()?;
@@ -45,7 +46,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<streams::Stream>()?;
     let py = module.py();
     let awaited = [
-        ("AioAttachment", py.get_type::<container::AioAttachment>()),
+        ("AioAttachment", py.get_type::<attachment::AioAttachment>()),
         ("AioByteStream", py.get_type::<archives::AioArchive>()),
         ("AioContainer", py.get_type::<container::AioContainer>()),
         ("AioCreatedContainer", py.get_type::<container::AioNewContainer>()),

@@ -2,7 +2,7 @@
 //!
 //! Threads do not survive `fork`. What was made before it is refused in the child, in words; what is made there has a runtime of its own.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +15,8 @@ use crate::error::prepare_for_the_end;
 /// So many threads work; more would mostly wait for Python.
 const THREADS: usize = 2;
 
-/// At the end nothing of the library is waited for longer.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether what is Python's has ended.
-const LOOK: Duration = Duration::from_millis(25);
+/// At the end nothing of the library is waited for longer, and nothing of the caller's before it is broken off.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Somebody waits.
 #[derive(Debug)]
@@ -38,11 +35,10 @@ pub(crate) struct Home {
     process: u32,
     handle: Handle,
     ending: AtomicBool,
-    /// So many iterators and files of the caller's are being asked for bytes.
-    pub(crate) reading: AtomicUsize,
-    /// The threads in which they are, as Python counts them. Taken only while the interpreter is held, as above.
+    /// The threads in which iterators and files of the caller's are being asked for bytes, as Python counts them. Taken only while the
+    /// interpreter is held, as above.
     pub(crate) readers: Mutex<Vec<u64>>,
-    /// So many threads wait for something.
+    /// So many threads wait for something, or ask the caller's, and come back to the interpreter.
     waiting: Mutex<usize>,
     /// One of them does not any more.
     has_waited: Condvar,
@@ -72,7 +68,6 @@ impl Home {
             process: std::process::id(),
             handle: runtime.handle().clone(),
             ending: AtomicBool::new(false),
-            reading: AtomicUsize::new(0),
             readers: Mutex::default(),
             waiting: Mutex::new(0),
             has_waited: Condvar::new(),
@@ -115,28 +110,23 @@ impl Home {
 /// Ends what runs: no thread may come back into an interpreter that is gone. Where something of the caller's is still being read, the threads
 /// that do it are told, to be called again once they were broken off; none where nothing is.
 #[pyfunction]
-pub(crate) fn end(py: Python<'_>) -> PyResult<Option<Vec<u64>>> {
+pub(crate) fn end(py: Python<'_>) -> Option<Vec<u64>> {
     let home = HOME.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some(home) = home.filter(|home| home.is_here()) else { return Ok(None) };
+    let home = home.filter(|home| home.is_here())?;
     prepare_for_the_end(py);
     home.ending.store(true, Ordering::SeqCst);
     let runtime = home.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
-    py.detach(|| {
-        // Whoever waits in another thread looks from time to time, and is told. Who does not is not waited for.
-        let _ = home.has_waited.wait_timeout_while(home.waiting(), PATIENCE, |waiting| *waiting > 0);
+    let all_are_back = py.detach(|| {
+        // Whoever waits in another thread looks from time to time, and is told. Who is in the caller's own comes back when that does.
+        let back = |waiting: &mut usize| *waiting > 0;
+        let waited = home.has_waited.wait_timeout_while(home.waiting(), PATIENCE, back);
+        let left = *waited.unwrap_or_else(PoisonError::into_inner).0;
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(PATIENCE);
         }
+        left == 0
     });
-    // What the caller gave and is still being read is Python's, and must come back before the interpreter goes.
-    for _ in 0..40 {
-        if home.reading.load(Ordering::SeqCst) == 0 {
-            return Ok(None);
-        }
-        py.detach(|| std::thread::sleep(LOOK));
-        py.check_signals()?;
-    }
-    Ok(Some(home.readers.lock().unwrap_or_else(PoisonError::into_inner).clone()))
+    (!all_are_back).then(|| home.readers.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 /// How many pieces of work are going on: none is left where nobody waits for anything.

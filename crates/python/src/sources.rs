@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -36,7 +35,7 @@ impl std::error::Error for Raised {}
 
 /// An archive to be read, and what was raised meanwhile.
 pub(crate) struct Archive {
-    pub(crate) bytes: ByteStream,
+    bytes: ByteStream,
     raised: Arc<Mutex<Option<PyErr>>>,
 }
 
@@ -124,22 +123,6 @@ fn file(path: PathBuf, what: &'static str) -> ByteStream {
     stream::try_unfold((path, None), read).boxed()
 }
 
-/// Something of the caller's is being asked.
-struct Asked<'a>(&'a Home);
-
-impl<'a> Asked<'a> {
-    fn of(home: &'a Home) -> Self {
-        home.reading.fetch_add(1, Ordering::SeqCst);
-        Asked(home)
-    }
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        self.0.reading.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// Asks in this thread, which is noted meanwhile.
 fn noted<T>(py: Python<'_>, home: &Home, ask: impl FnOnce() -> T) -> T {
     let readers = || home.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,7 +149,7 @@ fn pieces(
         let (raised, home) = (Arc::clone(&raised), Arc::clone(&home));
         // Python may take its time, and is not waited for where others work.
         let read = tokio::task::spawn_blocking(move || {
-            let _asked = Asked::of(&home);
+            let _waits = home.waits();
             if home.handle().is_err() {
                 return Err(Error::new(ErrorKind::Conflict, "the interpreter is ending"));
             }

@@ -114,9 +114,11 @@ def test_what_comes_back_comes_back_to_its_place() -> None:
 
 def test_an_error_is_not_lost_to_who_was_cancelled() -> None:
     async def work(node: aio.Node, web: aio.Container) -> None:
+        before = _native.running()
         progress = await node.pull_image(GHOST)
         assert await progress.next(timeout=PATIENCE) is not None
-        await asyncio.sleep(0.2)
+        # What reads it has come to its end.
+        await until(lambda: _native.running() <= before)
         for _ in range(3):
             task = asyncio.create_task(progress.next(timeout=PATIENCE))
             task.cancel()
@@ -252,3 +254,23 @@ def test_the_interpreter_ends_in_peace(what: str) -> None:
         command = [sys.executable, "-c", ENDS[what]]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_a_call_that_nobody_awaits_takes_nothing() -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        before = _native.running()
+        events = await node.events()
+        await web.rename("c1")
+        await web.rename("c2")
+        for _ in range(3):
+            left = events.next(timeout=PATIENCE)
+            del left
+            await asyncio.sleep(0)
+        found = [await events.next(timeout=PATIENCE) for _ in range(2)]
+        assert [event and event.name for event in found] == ["c1", "c2"]
+        left = events.next(timeout=PATIENCE)
+        del left
+        await events.aclose()
+        await until(lambda: _native.running() <= before)
+
+    on_a_node(work)
