@@ -226,12 +226,8 @@ impl Server {
         printed.follow(child.stdout.take().expect("piped"));
         printed.follow(child.stderr.take().expect("piped"));
         let address = printed.wait(PATIENCE, |text| {
-            text.lines().filter(|line| !line.is_empty()).find_map(|line| {
-                let rest = line.split_once("http://127.0.0.1:")?.1;
-                let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                // A part of a line never gets here, so the digits are all there.
-                (port != "0" && !port.is_empty()).then(|| format!("127.0.0.1:{port}"))
-            })
+            // Of its own line only: what it logs meanwhile may hold the addresses of others. A part of a line never gets here.
+            text.lines().find_map(|line| line.strip_prefix("Roadstead listens on http://").map(str::to_owned))
         });
         let mut server = Server {
             child,

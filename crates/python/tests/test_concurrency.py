@@ -159,9 +159,11 @@ def test_whoever_forks_is_told() -> None:
 
 
 WAITS = """
-import sys, threading
+import signal, sys, threading
 import roadstead
 
+# Whoever starts the tests in the background, as a shell does, has them ignore it, and Python leaves that so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Another thread comes to run only when this one lets go of the interpreter, which it does when it waits. (Not for ever:
 # a wakeup of who waits for the interpreter may get lost in the C library before 2.41, which this makes up for.)
 sys.setswitchinterval(1)

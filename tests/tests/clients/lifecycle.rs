@@ -80,11 +80,11 @@ pub(crate) async fn they_kill(scene: &Scene) {
     let name = scene.they_launch("c");
     // Their client may not live to see its command succeed.
     let _ = scene.succeeds(&["exec", &name, "--", "kill", "-INT", "1"]);
-    // Between list and inspection it may end.
-    // Incus may say once more that it runs, while its monitor ends.
+    // While its monitor ends, Incus may tell list and inspection different things.
     soon("we see the end", async || {
-        let ends = scene.details(&name).await.summary.state == ContainerState::Stopped;
-        (ends && scene.state(&name).await == Some(ContainerState::Stopped)).then_some(())
+        let stopped = Some(ContainerState::Stopped);
+        let (listed, inspected) = scene.states(&name).await;
+        (listed == stopped && inspected == stopped).then_some(())
     })
     .await;
 }

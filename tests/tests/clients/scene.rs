@@ -235,17 +235,22 @@ impl Scene {
 
     /// The state by list and by inspection, which must be one; none when both find no such container.
     pub(crate) async fn state(&self, name: &str) -> Option<ContainerState> {
+        let (listed, inspected) = self.states(name).await;
+        assert_eq!(listed, inspected, "list and inspection of {name}");
+        inspected
+    }
+
+    /// The state by list, and by inspection.
+    pub(crate) async fn states(&self, name: &str) -> (Option<ContainerState>, Option<ContainerState>) {
         let mut filter = ContainerFilter::all();
         filter.names.push(name.to_owned());
         let listed = self.node.list_containers(&filter).await.expect("we list");
-        let listed = listed.first().map(|container| container.state);
         let inspected = match self.container(name).inspect().await {
             Ok(details) => Some(details.summary.state),
             Err(error) if error.kind() == roadstead_core::ErrorKind::NotFound => None,
             Err(error) => panic!("inspect: {error:?}"),
         };
-        assert_eq!(listed, inspected, "list and inspection of {name}");
-        inspected
+        (listed.first().map(|container| container.state), inspected)
     }
 
     /// The content of a file, as copied out.
