@@ -138,7 +138,7 @@ pub(crate) fn connect_to<'py>(
     awaited: bool,
     uri: &Bound<'py, PyAny>,
     name: Option<Given<String>>,
-    timeout: f64,
+    #[pyo3(from_py_with = take::number)] timeout: f64,
     certificate: Option<Given<PathBuf>>,
     key: Option<Given<PathBuf>>,
     authority: Option<Given<PathBuf>>,
@@ -156,7 +156,11 @@ pub(crate) fn connect_to<'py>(
 
 /// Connects to every engine on this machine.
 #[pyfunction]
-pub(crate) fn connect_here<'py>(py: Python<'py>, awaited: bool, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn connect_here<'py>(
+    py: Python<'py>,
+    awaited: bool,
+    #[pyo3(from_py_with = take::number)] timeout: f64,
+) -> PyResult<Bound<'py, PyAny>> {
     let options = options(py, timeout, None, None, None)?;
     let home = or_raised(py, Home::here(py))?;
     let session = Session::new(Arc::clone(&home));
@@ -176,7 +180,7 @@ pub(crate) fn connect_server<'py>(
     awaited: bool,
     url: &Bound<'py, PyAny>,
     token: Option<Given<String>>,
-    timeout: f64,
+    #[pyo3(from_py_with = take::number)] timeout: f64,
     certificate: Option<Given<PathBuf>>,
     key: Option<Given<PathBuf>>,
     authority: Option<Given<PathBuf>>,

@@ -6,13 +6,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use roadstead_core::{
     AttachOptions, BackupOptions, CommitOptions, Container as CoreContainer, ContainerSummary, ContainerUpdate,
-    CopyInOptions, CreatedContainer, DeleteOptions, JobSpec, LogOptions, Signal, SnapshotOptions, StopOptions,
+    CopyInOptions, CreatedContainer, DeleteOptions, Error, JobSpec, LogOptions, Signal, SnapshotOptions, StopOptions,
     TerminalSize, WaitFor,
 };
 use serde_json::{Map, Value, json};
 
 use crate::archives::Archived;
 use crate::attachment::Attached;
+use crate::error::raised;
 use crate::give::{Give, Plain, moment};
 use crate::given::{Given, maybe};
 use crate::job::{Begun, WAIT_MAX, signal};
@@ -261,7 +262,7 @@ twins! { Container, AioContainer {
     /// 'stopped'
     #[pyo3(signature = (*, timeout = None))]
     fn stop(&self, py; timeout: Option<Given<u32>>) {
-        let (container, options) = (Arc::clone(&self.of().noun), stop_options(maybe(py, timeout, "timeout")?));
+        let (container, options) = (Arc::clone(&self.of().noun), stop_options(py, timeout, "timeout")?);
         async move { container.stop(&options).await }
     }
 
@@ -274,7 +275,7 @@ twins! { Container, AioContainer {
     /// 'running'
     #[pyo3(signature = (*, timeout = None))]
     fn restart(&self, py; timeout: Option<Given<u32>>) {
-        let (container, options) = (Arc::clone(&self.of().noun), stop_options(maybe(py, timeout, "timeout")?));
+        let (container, options) = (Arc::clone(&self.of().noun), stop_options(py, timeout, "timeout")?);
         async move { container.restart(&options).await }
     }
 
@@ -376,7 +377,7 @@ twins! { Container, AioContainer {
         signature = (*, timeout = 60.0, condition = Given::of("stopped")),
         text_signature = "($self, *, timeout=60.0, condition='stopped')"
     )]
-    fn wait(&self, py; timeout: f64, condition: Given<String>) {
+    fn wait(&self, py; #[pyo3(from_py_with = take::number)] timeout: f64, condition: Given<String>) {
         let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
         let condition: WaitFor = take::word(py, condition, "condition")?;
         let container = Arc::clone(&self.of().noun);
@@ -626,6 +627,13 @@ twins! { Container, AioContainer {
     }
 }}
 
-pub(crate) fn stop_options(timeout: Option<u32>) -> StopOptions {
-    timeout.map_or_else(StopOptions::default, StopOptions::after_seconds)
+/// How to stop, after the argument that is called `what`.
+pub(crate) fn stop_options(py: Python<'_>, timeout: Option<Given<u32>>, what: &str) -> PyResult<StopOptions> {
+    let Some(seconds) = maybe(py, timeout, what)? else { return Ok(StopOptions::default()) };
+    // The library looks at it, too, but has another name for it.
+    if seconds > StopOptions::TIMEOUT_MAX_SECONDS {
+        let words = format!("must be from 0 to {} seconds, and is {seconds}", StopOptions::TIMEOUT_MAX_SECONDS);
+        return Err(raised(py, &Error::invalid(what, words)));
+    }
+    Ok(StopOptions::after_seconds(seconds))
 }

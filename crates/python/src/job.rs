@@ -122,7 +122,7 @@ twins! { Job, AioJob {
     /// >>> web.run(["sh", "-c", "exit 3"]).wait(timeout=10).exit_code
     /// 3
     #[pyo3(signature = (*, timeout = 60.0))]
-    fn wait(&self, py; timeout: f64) {
+    fn wait(&self, py; #[pyo3(from_py_with = take::number)] timeout: f64) {
         let (job, deadline) = (Arc::clone(&self.of().noun), take::seconds(py, timeout, "timeout", WAIT_MAX)?);
         async move { job.wait(deadline).await.map(Plain) }
     }

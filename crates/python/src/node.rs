@@ -638,7 +638,7 @@ twins! { Node, AioNode {
     #[pyo3(signature = (*, containers = None, processes = None, since = None, step_seconds = None))]
     fn usage_history(
         &self, py; containers: Option<&Bound<'_, PyAny>>, processes: Option<&Bound<'_, PyAny>>,
-        since: Option<&Bound<'_, PyAny>>, step_seconds: Option<f64>
+        since: Option<&Bound<'_, PyAny>>, #[pyo3(from_py_with = take::maybe_number)] step_seconds: Option<f64>
     ) {
         let of = match (containers, processes) {
             (None, None) => HistoryOf::Everything,

@@ -303,12 +303,12 @@ fn act_of(
 ) -> PyResult<ContainerAction> {
     let mut delete = DeleteOptions::default();
     (delete.force, delete.volumes) = (force, volumes);
-    let timeout = maybe(py, timeout, "stop_timeout")?;
+    let stop = stop_options(py, timeout, "stop_timeout")?;
     let verb = verb.named(py, "verb")?;
     Ok(match verb.as_str() {
         "start" => ContainerAction::Start,
-        "stop" => ContainerAction::Stop(stop_options(timeout)),
-        "restart" => ContainerAction::Restart(stop_options(timeout)),
+        "stop" => ContainerAction::Stop(stop),
+        "restart" => ContainerAction::Restart(stop),
         "kill" => ContainerAction::Kill(given.map(signal).transpose()?.unwrap_or(Signal::KILL)),
         "freeze" => ContainerAction::Freeze,
         "unfreeze" => ContainerAction::Unfreeze,
@@ -331,7 +331,7 @@ twins! { Pool, AioPool {
     #[pyo3(signature = (*, states = None, ids = None, names = None, labels = None, timeout = 30.0))]
     fn containers(
         &self, py; states: Option<&Bound<'_, PyAny>>, ids: Option<&Bound<'_, PyAny>>,
-        names: Option<&Bound<'_, PyAny>>, labels: Option<&Bound<'_, PyAny>>, timeout: f64
+        names: Option<&Bound<'_, PyAny>>, labels: Option<&Bound<'_, PyAny>>, #[pyo3(from_py_with = take::number)] timeout: f64
     ) {
         let (of, filter) = (self.of().clone(), take::filter(states, ids, names, labels)?);
         let deadline = deadline(py, timeout)?;
@@ -370,7 +370,7 @@ twins! { Pool, AioPool {
     )]
     fn act(
         &self, py; verb: Given<String>, states: Option<&Bound<'_, PyAny>>, ids: Option<&Bound<'_, PyAny>>,
-        names: Option<&Bound<'_, PyAny>>, labels: Option<&Bound<'_, PyAny>>, timeout: f64,
+        names: Option<&Bound<'_, PyAny>>, labels: Option<&Bound<'_, PyAny>>, #[pyo3(from_py_with = take::number)] timeout: f64,
         concurrency: Given<usize>, per_node: Given<usize>, dry_run: bool, stop_timeout: Option<Given<u32>>, signal: Option<&Bound<'_, PyAny>>, force: bool,
         volumes: bool
     ) {
@@ -392,7 +392,7 @@ twins! { Pool, AioPool {
     /// >>> totals.containers, totals.running
     /// (1, 1)
     #[pyo3(signature = (*, timeout = 30.0))]
-    fn totals(&self, py; timeout: f64) {
+    fn totals(&self, py; #[pyo3(from_py_with = take::number)] timeout: f64) {
         let (pool, deadline) = (Arc::clone(&self.of().noun.pool), deadline(py, timeout)?);
         async move { Ok(Plain(pool.totals(deadline).await)) }
     }
@@ -414,7 +414,7 @@ twins! { Pool, AioPool {
     )]
     fn place(
         &self, py; image: &Bound<'_, PyAny>, strategy: Given<String>, node_labels: Option<&Bound<'_, PyAny>>,
-        nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<Given<u64>>, timeout: f64, fields: Option<&Bound<'_, PyDict>>
+        nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<Given<u64>>, #[pyo3(from_py_with = take::number)] timeout: f64, fields: Option<&Bound<'_, PyDict>>
     ) {
         let (pool, spec) = (Arc::clone(&self.of().noun.pool), spec(image, fields)?);
         let (placement, deadline) = (placement(py, strategy, node_labels, nodes, memory_bytes)?, deadline(py, timeout)?);
@@ -438,7 +438,7 @@ twins! { Pool, AioPool {
     )]
     fn create_container(
         &self, py; image: &Bound<'_, PyAny>, strategy: Given<String>, node_labels: Option<&Bound<'_, PyAny>>,
-        nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<Given<u64>>, timeout: f64, fields: Option<&Bound<'_, PyDict>>
+        nodes: Option<&Bound<'_, PyAny>>, memory_bytes: Option<Given<u64>>, #[pyo3(from_py_with = take::number)] timeout: f64, fields: Option<&Bound<'_, PyDict>>
     ) {
         let (of, spec) = (self.of().clone(), spec(image, fields)?);
         let (placement, deadline) = (placement(py, strategy, node_labels, nodes, memory_bytes)?, deadline(py, timeout)?);
@@ -463,7 +463,7 @@ twins! { Pool, AioPool {
     )]
     fn plan_drain(
         &self, py; node: &Bound<'_, PyAny>, strategy: Given<String>, node_labels: Option<&Bound<'_, PyAny>>,
-        nodes: Option<&Bound<'_, PyAny>>, timeout: f64
+        nodes: Option<&Bound<'_, PyAny>>, #[pyo3(from_py_with = take::number)] timeout: f64
     ) {
         let (pool, node) = (Arc::clone(&self.of().noun.pool), take::text(node, "node")?);
         let mut options = DrainOptions::default();
@@ -493,8 +493,8 @@ twins! { Pool, AioPool {
             resting=None, timeout=60.0)"
     )]
     fn plan_relief(
-        &self, py; loads: &Bound<'_, PyAny>, criterion: Given<String>, cpu_percent: f64, latency_ms: f64, margin_percent: f64,
-        resting: Option<&Bound<'_, PyAny>>, timeout: f64
+        &self, py; loads: &Bound<'_, PyAny>, criterion: Given<String>, #[pyo3(from_py_with = take::number)] cpu_percent: f64, #[pyo3(from_py_with = take::number)] latency_ms: f64, #[pyo3(from_py_with = take::number)] margin_percent: f64,
+        resting: Option<&Bound<'_, PyAny>>, #[pyo3(from_py_with = take::number)] timeout: f64
     ) {
         let loads: Vec<MemberLoad> = take::data(loads, "loads")?;
         let mut options = ReliefOptions::by(take::word::<Criterion>(py, criterion, "criterion")?);

@@ -339,7 +339,7 @@ macro_rules! next_within {
         impl Stream {
             $(#[$attribute])*
             #[pyo3(signature = (*, timeout = 60.0))]
-            fn next(&self, py: Python<'_>, timeout: f64) -> PyResult<Py<PyAny>> {
+            fn next(&self, py: Python<'_>, #[pyo3(from_py_with = take::number)] timeout: f64) -> PyResult<Py<PyAny>> {
                 let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
                 or_raised(py, self.0.noun.check(&self.0.session))?;
                 crate::wait::wait(py, &self.0.session.home, within(deadline, Taking::of(&self.0.noun).next()))
@@ -350,7 +350,7 @@ macro_rules! next_within {
         impl AioStream {
             $(#[$attribute])*
             #[pyo3(signature = (*, timeout = 60.0))]
-            fn next<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
+            fn next<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = take::number)] timeout: f64) -> PyResult<Bound<'py, PyAny>> {
                 let deadline = take::seconds(py, timeout, "timeout", WAIT_MAX)?;
                 or_raised(py, self.0.noun.check(&self.0.session))?;
                 let taking = Taking::of(&self.0.noun);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple, PyType};
@@ -182,6 +182,18 @@ pub(crate) fn time(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Timestamp>
 /// A moment that may be left out.
 pub(crate) fn maybe_time(object: Option<&Bound<'_, PyAny>>, what: &str) -> PyResult<Option<Timestamp>> {
     object.filter(|object| !object.is_none()).map(|object| time(object, what)).transpose()
+}
+
+/// A number. What no float holds is infinite, which is refused by name where it is used.
+pub(crate) fn number(given: &Bound<'_, PyAny>) -> PyResult<f64> {
+    given.extract().or_else(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(given.py()) { Ok(f64::INFINITY) } else { Err(error) }
+    })
+}
+
+/// The same, of what may be left out.
+pub(crate) fn maybe_number(given: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+    if given.is_none() { Ok(None) } else { number(given).map(Some) }
 }
 
 /// Seconds as a duration: not negative, and at most `most`.

@@ -156,6 +156,46 @@ def test_values_out_of_range_are_value_errors(node: roadstead.Node, web: roadste
     assert told.value.field == "token"
 
 
+def test_the_argument_is_named_that_does_not_fit(node: roadstead.Node, web: roadstead.Container) -> None:
+    anything: Any = web
+    huge = 10**400
+    pool = roadstead.Pool("p", [node])
+    job = web.run(["true"])
+    with node.events() as events:
+        for call, field in (
+            (lambda: web.wait(timeout=huge), "timeout"),
+            (lambda: web.wait(timeout=-huge), "timeout"),
+            (lambda: job.wait(timeout=huge), "timeout"),
+            (lambda: events.next(timeout=huge), "timeout"),
+            (lambda: node.usage_history(step_seconds=huge), "step_seconds"),
+            (lambda: roadstead.connect("memory:", timeout=huge), "timeout"),
+            (lambda: roadstead.local(timeout=huge), "timeout"),
+            (lambda: roadstead.fleet("http://127.0.0.1:1", token="x", timeout=huge), "timeout"),
+            (lambda: pool.containers(timeout=huge), "timeout"),
+            (lambda: pool.totals(timeout=huge), "timeout"),
+            (lambda: pool.plan_relief([], cpu_percent=huge), "cpu_percent"),
+            (lambda: pool.plan_relief([], latency_ms=huge), "latency_ms"),
+            (lambda: pool.plan_relief([], margin_percent=huge), "margin_percent"),
+            (lambda: web.stop(timeout=3601), "timeout"),
+            (lambda: web.stop(timeout=huge), "timeout"),
+            (lambda: web.restart(timeout=3601), "timeout"),
+            (lambda: pool.act("stop", stop_timeout=3601), "stop_timeout"),
+            (lambda: pool.act("restart", stop_timeout=huge), "stop_timeout"),
+            (lambda: pool.act("start", concurrency=huge), "concurrency"),
+            (lambda: web.logs(tail=huge), "tail"),
+            (lambda: web.resize(huge, 5), "columns"),
+            (lambda: web.kill(huge), "signal"),
+            (lambda: anything.run(["true"], timeout_seconds=huge), "timeout_seconds"),
+            (lambda: anything.run(["true"], timeout_seconds=0), "timeout_seconds"),
+        ):
+            with pytest.raises(roadstead.InvalidInputError) as told:
+                call()
+            assert told.value.field == field, told.value
+    for wrong in (lambda: anything.wait(timeout="5"), lambda: node.usage_history(step_seconds="5")):  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            wrong()
+
+
 def test_what_nests_without_end_is_refused(node: roadstead.Node) -> None:
     endless: list[Any] = []
     endless.append(endless)
