@@ -8,6 +8,7 @@ use roadstead_core::layers::{self, BreakerOptions, ConcurrencyLimit, Deadline, R
 use roadstead_core::memory::{MemoryEngine, MemoryNode, MemoryOptions, PRESET_IMAGE, REGISTRY_IMAGE};
 use roadstead_core::{Capability, ConnectOptions, Node, NodeUri, Registry, Result};
 
+use crate::left_out::soak;
 use crate::raw::Request;
 use crate::served::Served;
 use crate::{cut, engines};
@@ -85,6 +86,18 @@ impl Subject {
         }
     }
 
+    /// Whether `clause` is tried on it. What an engine does is tried by its own socket; by each other way, what depends on the
+    /// way, unless it is a soak.
+    #[must_use]
+    pub fn tries(&self, clause: &Clause) -> bool {
+        let is_other_way = match self {
+            Subject::Memory(..) | Subject::Bare | Subject::Served(_, None) => false,
+            Subject::Served(_, Some(_)) => true,
+            Subject::Real(_, _, way) => *way != Way::Unix,
+        };
+        !is_other_way || depends_on_way(clause.number()) || soak()
+    }
+
     /// What to try `clause` with. What the fixture holds beside ends with `Keep`.
     ///
     /// # Errors
@@ -96,6 +109,19 @@ impl Subject {
             Subject::Bare => memory(self.name(), &bare(), |node| node, clause).await,
             Subject::Real(name, uri, way) => real(name, &variable(uri).unwrap_or_default(), *way, clause).await,
         }
+    }
+}
+
+/// What streams either way or both, is told of as it happens, or is waited for, and of what is asked and answered at once some of
+/// each kind.
+fn depends_on_way(number: &str) -> bool {
+    let (family, number) = number.split_at(1);
+    match (family, number.parse::<u32>().unwrap_or_default()) {
+        ("B" | "I" | "J", _) => true,
+        ("C", number) => matches!(number, 1..=3 | 20 | 30 | 90 | 100..=161),
+        ("N", number) => matches!(number, 1..=20 | 30 | 50..=64),
+        ("U", number) => matches!(number, 1 | 20 | 21),
+        _ => false,
     }
 }
 

@@ -24,6 +24,7 @@ fn trials_of(subject: Subject) -> Vec<Trial> {
         return vec![trial];
     }
     conformance::clauses()
+        .filter(|clause| subject.tries(clause))
         .map(|clause| Trial::test(format!("{}::{}", subject.name(), clause.number()), move || trial(subject, clause)))
         .collect()
 }

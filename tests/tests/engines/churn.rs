@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use roadstead_backends::host::{Sampler, SamplerOptions};
@@ -15,6 +16,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Those that do not end by themselves are ended after so long, and were in some samples by then.
 const LIFE: Duration = Duration::from_secs(1);
 
+/// After so many looks nothing is kept of what had gone before them.
+const LOOKS: usize = 3;
+
 /// For how long: `ROADSTEAD_SOAK=1` makes it a minute.
 fn whole() -> Duration {
     Duration::from_secs(if left_out::soak() { 60 } else { 6 })
@@ -22,6 +26,15 @@ fn whole() -> Duration {
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("our own descriptors").count()
+}
+
+/// Files that are open and tell of this test's groups, or of processes that have gone.
+fn ghosts_kept() -> Vec<PathBuf> {
+    let open = fs::read_dir("/proc/self/fd").expect("our own descriptors").flatten();
+    let paths = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let is_ghost =
+        |path: &PathBuf| path.to_string_lossy().contains(groups::PARENT) || path.starts_with("/proc") && !path.exists();
+    paths.filter(is_ghost).collect()
 }
 
 /// The groups of this test that the sampler knows, each with how much it used.
@@ -73,14 +86,21 @@ async fn containers_that_come_and_go_leave_nothing_behind() {
     };
     let left = tokio::time::timeout(Duration::from_secs(30), left).await.expect("it goes on looking");
     assert!(left.is_empty(), "{left:?}");
-    let kept = fs::read_dir("/proc/self/fd").expect("our own descriptors").flatten();
-    let kept: Vec<_> = kept.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
-    // Processes and containers of others come and go, too: what is kept is of those that are there.
-    let of_ours = kept.iter().filter(|path| path.to_string_lossy().contains(groups::PARENT));
-    let of_dead = kept.iter().filter(|path| path.starts_with("/proc") && !path.exists());
-    let ghosts: Vec<_> = of_ours.chain(of_dead).collect();
-    assert!(ghosts.len() < 5, "{ghosts:?}");
-    let after = kept.len();
+    // Processes and containers of others come and go, too: what is kept of those that have gone is let go of with the next look.
+    let mut ghosts = ghosts_kept();
+    for _ in 0..LOOKS {
+        let seen = sampler.sample().await.expect("a look").observed_at();
+        let next = async {
+            while sampler.sample().await.expect("a look").observed_at() == seen {
+                tokio::time::sleep(INTERVAL / 4).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), next).await.expect("it goes on looking");
+        let kept = ghosts_kept();
+        ghosts.retain(|ghost| kept.contains(ghost));
+    }
+    assert!(ghosts.is_empty(), "{ghosts:?}");
+    let after = descriptors();
     println!("{made} containers, {} of them seen; descriptors {before} before, {after} after", seen.len());
     groups::clear();
 }

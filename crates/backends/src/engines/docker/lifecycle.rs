@@ -10,6 +10,7 @@ use roadstead_core::{
     Signal, StopOptions, WaitFor, names,
 };
 use serde::Deserialize;
+use tokio::time::{Instant, sleep};
 
 use super::client::Client;
 use super::create::{memory_and_swap, nano_cpus, restart_policy, whole};
@@ -25,6 +26,11 @@ const STOP_DEFAULT: Duration = Duration::from_secs(10);
 const KILL_MARGIN: Duration = Duration::from_secs(2);
 /// How long somebody else's deletion of the same container is waited for.
 const DELETION: Duration = Duration::from_secs(10);
+/// What the daemon says who changes the limits of a container that it thinks is running, while its processes have gone.
+const JUST_ENDED: &str = "cannot update a deleted process";
+/// It has noticed within this, also where a policy starts the container again and again.
+const UPDATE_MARGIN: Duration = Duration::from_secs(10);
+const UPDATE_PAUSE: Duration = Duration::from_millis(50);
 
 fn post(id: &str, verb: &str) -> Request {
     Request::post(&format!("/containers/{id}/{verb}"))
@@ -144,7 +150,14 @@ pub(super) async fn update(client: &Client, id: &str, changes: &ContainerUpdate)
         ..models::ContainerUpdateBody::default()
     };
     let body = serde_json::to_value(body).map_err(|error| Error::invalid("limits", error))?;
-    post(id, "update").body(&body).done(client).await
+    let end = Instant::now() + UPDATE_MARGIN;
+    loop {
+        match post(id, "update").body(&body).done(client).await {
+            // It has just ended, which the daemon is about to notice: it puts everything back, and then takes it.
+            Err(error) if error.message().contains(JUST_ENDED) && Instant::now() < end => sleep(UPDATE_PAUSE).await,
+            done => return done,
+        }
+    }
 }
 
 /// C90 to C92.
