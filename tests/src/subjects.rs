@@ -120,7 +120,10 @@ fn depends_on_way(number: &str) -> bool {
         ("B" | "I" | "J", _) => true,
         ("C", number) => matches!(number, 1..=3 | 20 | 30 | 90 | 100..=161),
         ("N", number) => matches!(number, 1..=20 | 30 | 50..=64),
+        ("P", number) => matches!(number, 1 | 6),
+        ("S", number) => matches!(number, 1 | 20),
         ("U", number) => matches!(number, 1 | 20 | 21),
+        ("V" | "W", number) => matches!(number, 1 | 3),
         _ => false,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -40,11 +41,19 @@ pub(crate) struct AioArchive(Of<Arc<Raw>>);
 /// Where an archive comes from, and what was read of it for somebody who did not wait for it.
 pub(crate) struct Raw {
     source: tokio::sync::Mutex<Source>,
-    back: Mutex<VecDeque<Bytes>>,
+    /// In order, each with where it begins.
+    back: Mutex<VecDeque<At>>,
+    /// Where the next piece of the source begins.
+    position: AtomicU64,
+    /// Somebody has taken some of it for himself and did not come to its end.
+    torn: AtomicBool,
     /// Held by whoever reads, from beginning to end.
     turn: Arc<tokio::sync::Mutex<()>>,
     closed: watch::Sender<bool>,
 }
+
+/// A piece, and where it begins.
+type At = (u64, Bytes);
 
 enum Source {
     Open(ByteStream),
@@ -76,13 +85,25 @@ impl Raw {
         Raw {
             source: tokio::sync::Mutex::new(Source::Open(stream)),
             back: Mutex::default(),
+            position: AtomicU64::new(0),
+            torn: AtomicBool::new(false),
             turn: Arc::default(),
             closed: watch::Sender::new(false),
         }
     }
 
-    fn back(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+    fn back(&self) -> MutexGuard<'_, VecDeque<At>> {
         self.back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Back to its place: those who were cancelled come in any order.
+    fn put_back(&self, (position, bytes): At) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut back = self.back();
+        let place = back.partition_point(|(known, _)| *known < position);
+        back.insert(place, (position, bytes));
     }
 
     fn is_closed(&self) -> bool {
@@ -90,9 +111,13 @@ impl Raw {
     }
 
     /// The next piece, for whoever has the turn; none at the end, and once it was closed. It may be given up.
-    async fn next(&self) -> Result<Option<Bytes>> {
+    async fn next(&self) -> Result<Option<At>> {
         if self.is_closed() {
             return Ok(None);
+        }
+        if self.torn.load(Ordering::SeqCst) {
+            let words = "a part of the archive was taken by a call that did not come to its end";
+            return Err(Error::new(ErrorKind::Conflict, words));
         }
         if let Some(back) = self.back().pop_front() {
             return Ok(Some(back));
@@ -118,7 +143,7 @@ impl Raw {
             Ok(None) => *source = Source::Ended,
             Err(error) => *source = Source::Broken(error.kind(), error.message().to_owned()),
         }
-        next
+        Ok(next?.map(|piece| (self.position.fetch_add(length(&piece), Ordering::SeqCst), piece)))
     }
 
     fn close(&self) {
@@ -131,6 +156,10 @@ impl Raw {
     }
 }
 
+fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
 fn closed_meanwhile() -> Error {
     Error::new(ErrorKind::Conflict, "the archive was closed while it was read")
 }
@@ -138,54 +167,109 @@ fn closed_meanwhile() -> Error {
 /// Takes bytes for somebody. What he does not get goes back to where it came from.
 struct Reading {
     raw: Arc<Raw>,
-    pieces: Vec<Bytes>,
+    pieces: Vec<At>,
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        let mut back = self.raw.back();
-        for piece in self.pieces.drain(..).rev() {
-            back.push_front(piece);
+        self.pieces.drain(..).for_each(|piece| self.raw.put_back(piece));
+    }
+}
+
+/// Takes bytes away, one piece after the other, which cannot go back: what is left is no archive until the end was reached.
+struct Taking {
+    raw: Arc<Raw>,
+    has_begun: bool,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Taking {
+    async fn of(raw: Arc<Raw>) -> Self {
+        let turn = Arc::clone(&raw.turn).lock_owned().await;
+        Taking { raw, has_begun: false, _turn: turn }
+    }
+
+    /// None at the end, which is none where it was closed.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let next = self.raw.next().await;
+        // What broke it off is told again by itself.
+        self.has_begun = matches!(next, Ok(Some(_)));
+        match next? {
+            None if self.raw.is_closed() => Err(closed_meanwhile()),
+            next => Ok(next.map(|(_, piece)| piece)),
+        }
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        if self.has_begun {
+            self.raw.torn.store(true, Ordering::SeqCst);
         }
     }
 }
 
 /// All that is left of it, or some: at most so many bytes, and none only at the end.
-async fn read(raw: Arc<Raw>, most: Option<usize>) -> Result<Piece> {
+async fn read(to: Arc<Handing>, most: Option<usize>) -> Result<Piece> {
+    let raw = &to.raw;
     let turn = Arc::clone(&raw.turn).lock_owned().await;
-    let mut reading = Reading { raw: Arc::clone(&raw), pieces: Vec::new() };
+    let mut reading = Reading { raw: Arc::clone(raw), pieces: Vec::new() };
     if most == Some(0) {
-        return Ok(Piece(Bytes::new(), raw, turn));
+        return Ok(to.piece((0, Bytes::new()), turn));
     }
-    while let Some(mut piece) = raw.next().await? {
+    while let Some((position, mut piece)) = raw.next().await? {
         if piece.is_empty() {
             continue;
         }
         if let Some(most) = most {
             if piece.len() > most {
-                raw.back().push_front(piece.split_off(most));
+                let rest = piece.split_off(most);
+                raw.put_back((position + length(&piece), rest));
             }
-            return Ok(Piece(piece, raw, turn));
+            return Ok(to.piece((position, piece), turn));
         }
-        reading.pieces.push(piece);
+        reading.pieces.push((position, piece));
     }
     if raw.is_closed() && !reading.pieces.is_empty() {
         return Err(closed_meanwhile());
     }
-    let mut all = BytesMut::with_capacity(reading.pieces.iter().map(Bytes::len).sum());
-    reading.pieces.drain(..).for_each(|piece| all.extend_from_slice(&piece));
-    Ok(Piece(all.freeze(), raw, turn))
+    let position = reading.pieces.first().map_or(0, |(position, _)| *position);
+    let mut all = BytesMut::with_capacity(reading.pieces.iter().map(|(_, piece)| piece.len()).sum());
+    reading.pieces.drain(..).for_each(|(_, piece)| all.extend_from_slice(&piece));
+    Ok(to.piece((position, all.freeze()), turn))
 }
 
 /// The next piece, none at the end.
-async fn piece(raw: Arc<Raw>) -> Result<Next> {
-    let turn = Arc::clone(&raw.turn).lock_owned().await;
-    let piece = raw.next().await?;
-    Ok(Next(piece.map(|piece| Piece(piece, raw, turn))))
+async fn piece(to: Arc<Handing>) -> Result<Next> {
+    let turn = Arc::clone(&to.raw.turn).lock_owned().await;
+    let piece = to.raw.next().await?;
+    Ok(Next(piece.map(|piece| to.piece(piece, turn))))
 }
 
-/// Bytes of an archive, and where they came from.
-struct Piece(Bytes, Arc<Raw>, OwnedMutexGuard<()>);
+/// Hands bytes to somebody, and takes them back when he is cancelled before they have reached him.
+struct Handing {
+    raw: Arc<Raw>,
+    /// Where what is on its way begins.
+    position: AtomicU64,
+}
+
+impl Handing {
+    fn of(raw: &Arc<Raw>) -> Arc<Self> {
+        Arc::new(Handing { raw: Arc::clone(raw), position: AtomicU64::new(0) })
+    }
+
+    fn piece(self: &Arc<Self>, (position, bytes): At, turn: OwnedMutexGuard<()>) -> Piece {
+        self.position.store(position, Ordering::SeqCst);
+        Piece(bytes, Arc::clone(self), turn)
+    }
+
+    fn back(&self, bytes: Bytes) {
+        self.raw.put_back((self.position.load(Ordering::SeqCst), bytes));
+    }
+}
+
+/// Bytes of an archive, and who hands them out.
+struct Piece(Bytes, Arc<Handing>, OwnedMutexGuard<()>);
 
 impl Give for Piece {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -193,8 +277,8 @@ impl Give for Piece {
     }
 
     fn unwanted(self) {
-        let Piece(bytes, raw, _turn) = self;
-        raw.back().push_front(bytes);
+        let Piece(bytes, handing, _turn) = self;
+        handing.back(bytes);
     }
 }
 
@@ -213,13 +297,12 @@ impl Give for Next {
     }
 }
 
-impl TakesBack for Raw {
+impl TakesBack for Handing {
     /// What broke it off is told again anyhow.
     fn take_back(&self, py: Python<'_>, came: PyResult<Py<PyAny>>) {
         let Ok(object) = came else { return };
         if let Ok(bytes) = object.bind(py).cast::<PyBytes>() {
-            let bytes = Bytes::from_owner(PyBackedBytes::from(bytes.clone()));
-            self.back().push_front(bytes);
+            self.back(Bytes::from_owner(PyBackedBytes::from(bytes.clone())));
         }
     }
 }
@@ -237,15 +320,14 @@ pub(crate) fn handed_on(given: &Bound<'_, PyAny>) -> PyResult<Option<ByteStream>
         return Ok(None);
     };
     or_raised(given.py(), of.session.check())?;
-    let next = |raw: Arc<Raw>| async move {
-        let _turn = Arc::clone(&raw.turn).lock_owned().await;
-        let next = raw.next().await?;
-        if next.is_none() && raw.is_closed() {
-            return Err(closed_meanwhile());
-        }
-        Ok(next.map(|piece| (piece, Arc::clone(&raw))))
+    let next = |(raw, taking): (Arc<Raw>, Option<Taking>)| async move {
+        let mut taking = match taking {
+            Some(taking) => taking,
+            None => Taking::of(Arc::clone(&raw)).await,
+        };
+        Ok(taking.next().await?.map(|piece| (piece, (raw, Some(taking)))))
     };
-    Ok(Some(futures_util::stream::try_unfold(Arc::clone(&of.noun), next).boxed()))
+    Ok(Some(futures_util::stream::try_unfold((Arc::clone(&of.noun), None), next).boxed()))
 }
 
 contexts! { Archive, AioArchive {
@@ -275,7 +357,7 @@ macro_rules! reads {
             fn read(&self, py: Python<'_>, size: Given<i64>) -> PyResult<Py<PyAny>> {
                 let most = usize::try_from(size.named(py, "size")?).ok();
                 or_raised(py, self.0.session.check())?;
-                crate::wait::wait(py, &self.0.session.home, read(Arc::clone(&self.0.noun), most))
+                crate::wait::wait(py, &self.0.session.home, read(Handing::of(&self.0.noun), most))
             }
         }
 
@@ -286,8 +368,8 @@ macro_rules! reads {
             fn read<'py>(&self, py: Python<'py>, size: Given<i64>) -> PyResult<Bound<'py, PyAny>> {
                 let most = usize::try_from(size.named(py, "size")?).ok();
                 or_raised(py, self.0.session.check())?;
-                let raw = Arc::clone(&self.0.noun);
-                later_of(py, &self.0.session.home, read(Arc::clone(&raw), most), Some(raw))
+                let to = Handing::of(&self.0.noun);
+                later_of(py, &self.0.session.home, read(Arc::clone(&to), most), Some(to))
             }
         }
     };
@@ -322,6 +404,8 @@ twins! { Archive, AioArchive {
     }
 }}
 
+static SAVES: AtomicU64 = AtomicU64::new(0);
+
 async fn save(raw: Arc<Raw>, path: PathBuf) -> Result<Plain<u64>> {
     use tokio::io::AsyncWriteExt;
 
@@ -345,30 +429,32 @@ async fn save(raw: Arc<Raw>, path: PathBuf) -> Result<Plain<u64>> {
     let name = path.file_name().ok_or_else(|| Error::invalid("path", "names no file"))?;
     let mut beside = std::ffi::OsString::from(".");
     beside.push(name);
-    beside.push(format!(".{}.part", std::process::id()));
+    // Of its own, whoever else saves there.
+    beside.push(format!(".{}.{}.part", std::process::id(), SAVES.fetch_add(1, Ordering::Relaxed)));
     let beside = path.with_file_name(beside);
-    let _turn = Arc::clone(&raw.turn).lock_owned().await;
-    let written = async {
-        let mut file = tokio::fs::File::create(&beside).await.map_err(failed)?;
-        let mut count = 0_u64;
-        while let Some(piece) = raw.next().await? {
-            file.write_all(&piece).await.map_err(failed)?;
-            count += u64::try_from(piece.len()).unwrap_or_default();
-        }
-        if raw.is_closed() {
-            return Err(closed_meanwhile());
-        }
-        file.sync_all().await.map_err(failed)?;
-        tokio::fs::rename(&beside, &path).await.map_err(failed)?;
-        Ok(Plain(count))
-    };
-    // Also when this is given up: the file beside it goes.
-    let mut left = Beside(Some(beside.clone()));
-    let written = written.await;
-    if written.is_ok() {
-        left.0 = None;
+    let mut taking = Taking::of(raw).await;
+    let new = beside.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::create_new(&new)?;
+        // Whoever is given up meanwhile leaves no file either.
+        Ok((file, Beside(Some(new))))
+    });
+    let made = made.await.map_err(std::io::Error::other).and_then(|made| made);
+    let (file, mut left) = made.map_err(failed)?;
+    let mut file = tokio::fs::File::from_std(file);
+    let mut count = 0_u64;
+    while let Some(piece) = taking.next().await? {
+        file.write_all(&piece).await.map_err(failed)?;
+        count += length(&piece);
     }
-    written
+    // It was taken, but is not there yet.
+    taking.has_begun = true;
+    // Only this tells of what was written last.
+    file.flush().await.map_err(failed)?;
+    file.sync_all().await.map_err(failed)?;
+    tokio::fs::rename(&beside, &path).await.map_err(failed)?;
+    (left.0, taking.has_begun) = (None, false);
+    Ok(Plain(count))
 }
 
 /// A file that goes unless it was moved.
@@ -390,7 +476,7 @@ impl Archive {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         or_raised(py, self.0.session.check())?;
-        crate::wait::wait_and(py, &self.0.session.home, piece(Arc::clone(&self.0.noun)), |next| {
+        crate::wait::wait_and(py, &self.0.session.home, piece(Handing::of(&self.0.noun)), |next| {
             next.0.map(|piece| piece.give(py)).transpose()
         })
     }
@@ -403,12 +489,12 @@ impl AioArchive {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (raw, session) = (Arc::clone(&self.0.noun), Arc::clone(&self.0.session));
-        let next = piece(Arc::clone(&raw));
+        let (to, session) = (Handing::of(&self.0.noun), Arc::clone(&self.0.session));
+        let next = piece(Arc::clone(&to));
         let work = async move {
             session.check()?;
             next.await
         };
-        never_raised(py, later_of(py, &self.0.session.home, work, Some(raw)))
+        never_raised(py, later_of(py, &self.0.session.home, work, Some(to)))
     }
 }

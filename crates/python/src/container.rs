@@ -25,8 +25,8 @@ use crate::take;
 /// A container of a node. Making one asks nobody: whether it exists, its first call tells.
 ///
 /// What its calls raise beside what each of them says: `NotFoundError` when there is no such container, `UnavailableError` when the engine
-/// does not answer, `DeadlineExceededError` when it does not in time (30 seconds for what reads, two minutes for what changes something), and
-/// `ConflictError` when the connection was closed.
+/// does not answer, `DeadlineExceededError` when it does not in time (30 seconds for each question that reads, two minutes for each that
+/// changes something, an hour for archives), and `ConflictError` when the connection was closed.
 ///
 /// >>> import roadstead
 /// >>> with roadstead.connect("memory:") as node:

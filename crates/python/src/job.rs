@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt};
 use roadstead_core::{Error, Job as CoreJob, OutputKind, OutputOptions, Signal, TerminalSize};
 
 use crate::give::{Give, Plain};
@@ -64,10 +66,13 @@ fn kinds(py: Python<'_>, given: Option<Given<String>>) -> PyResult<Option<Output
 
 /// A signal by name or number.
 pub(crate) fn signal(given: &Bound<'_, PyAny>) -> PyResult<Signal> {
+    if given.is_instance_of::<PyBool>() {
+        return Err(PyTypeError::new_err("signal: must be a str or an int, not bool"));
+    }
     // An enumeration's member, as those of `signal`, is its number.
-    let text = match given.cast::<pyo3::types::PyInt>() {
-        Ok(number) => number.call_method0("__int__")?.str()?.to_string(),
-        Err(_) => take::text(given, "signal")?,
+    let text = match given.is_instance_of::<PyInt>() {
+        true => given.extract::<Given<i64>>()?.named(given.py(), "signal")?.to_string(),
+        false => take::text(given, "signal")?,
     };
     crate::error::or_raised(given.py(), text.parse())
 }

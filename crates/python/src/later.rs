@@ -4,11 +4,12 @@
 //! task is, gives its work up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::future::BoxFuture;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
@@ -152,7 +153,13 @@ pub(crate) trait TakesBack: Send + Sync {
 /// A call that is refused before there is anything to wait for, where only what is awaited may raise.
 #[pyclass(frozen, module = "roadstead._native")]
 #[derive(Debug)]
-pub(crate) struct Refused(PyErr);
+pub(crate) struct Refused(Py<PyAny>);
+
+impl Refused {
+    fn error(&self, py: Python<'_>) -> PyErr {
+        PyErr::from_value(self.0.bind(py).clone())
+    }
+}
 
 #[pymethods]
 impl Refused {
@@ -165,11 +172,11 @@ impl Refused {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Err(self.0.clone_ref(py))
+        Err(self.error(py))
     }
 
     fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        Err(self.0.clone_ref(value.py()))
+        Err(self.error(value.py()))
     }
 
     #[pyo3(signature = (*exception))]
@@ -178,13 +185,19 @@ impl Refused {
     }
 
     fn close(&self) {}
+
+    /// As below.
+    #[allow(clippy::needless_pass_by_value, reason = "as pyo3 hands it over")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
 }
 
 /// What `__anext__` gives: never an exception of its own, since `anext` with a default takes the process down then (CPython to 3.13).
 pub(crate) fn never_raised<'py>(py: Python<'py>, call: PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     match call {
         Ok(call) => Ok(call),
-        Err(error) => Ok(Bound::new(py, Refused(error))?.into_any()),
+        Err(error) => Ok(Bound::new(py, Refused(error.into_value(py).into_any()))?.into_any()),
     }
 }
 
@@ -192,7 +205,7 @@ pub(crate) fn never_raised<'py>(py: Python<'py>, call: PyResult<Bound<'py, PyAny
 #[pyclass(frozen, module = "roadstead._native")]
 pub(crate) struct Call {
     future: Py<PyAny>,
-    steps: PyOnceLock<Py<PyAny>>,
+    steps: OnceLock<Py<PyAny>>,
     /// Whether the result has reached whoever awaited it.
     has_arrived: AtomicBool,
     back: Option<Arc<dyn TakesBack>>,
@@ -229,8 +242,11 @@ impl std::fmt::Debug for Call {
 
 impl Call {
     fn steps<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        let steps = || self.future.bind(py).call_method0("__await__").map(Bound::unbind);
-        Ok(self.steps.get_or_try_init(py, steps)?.bind(py))
+        if let Some(steps) = self.steps.get() {
+            return Ok(steps.bind(py));
+        }
+        let made = self.future.bind(py).call_method0("__await__")?.unbind();
+        Ok(self.steps.get_or_init(|| made).bind(py))
     }
 
     fn arrived<T>(&self, py: Python<'_>, step: PyResult<T>) -> PyResult<T> {
@@ -295,6 +311,14 @@ impl Call {
         self.give_back(py)
     }
 
+    /// An exception that was raised has the frame that has this, which has the future, which has the exception. The others break the
+    /// circle.
+    #[allow(clippy::needless_pass_by_value, reason = "as pyo3 hands it over")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.future)?;
+        self.steps.get().map_or(Ok(()), |steps| visit.call(steps))
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("<call {}>", self.future.bind(py).repr()?))
     }
@@ -346,6 +370,6 @@ pub(crate) fn later_of<'py, T: Give + 'static>(
         }
     }
     let (future, has_arrived) = (future.unbind(), AtomicBool::new(false));
-    let call = Call { future, steps: PyOnceLock::new(), has_arrived, back, home: Arc::clone(home), work: going_on };
+    let call = Call { future, steps: OnceLock::new(), has_arrived, back, home: Arc::clone(home), work: going_on };
     Ok(Bound::new(py, call)?.into_any())
 }

@@ -29,7 +29,8 @@ const STEP_MAX: f64 = 86_400.0;
 /// One machine reached through one engine endpoint. It is a context manager that closes the connection.
 ///
 /// What its calls raise beside what each of them says: `UnavailableError` when the engine does not answer, `DeadlineExceededError` when it
-/// does not in time (30 seconds for what reads, two minutes for what changes something), and `ConflictError` when the connection was closed.
+/// does not in time (30 seconds for each question that reads, two minutes for each that changes something, an hour for archives), and
+/// `ConflictError` when the connection was closed.
 ///
 /// >>> import roadstead
 /// >>> with roadstead.connect("memory:") as node:

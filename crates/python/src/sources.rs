@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -160,7 +160,8 @@ fn pieces(
         let ended = |cause| Error::new(ErrorKind::Unexpected, "what is read has ended").with_source(cause);
         async move { read.await.map_err(ended)? }
     };
-    stream::try_unfold(call, next).boxed()
+    // Empty ones are passed over here, where the interpreter is not held: there may be no end of them.
+    stream::try_unfold(call, next).try_filter(|piece| std::future::ready(!piece.is_empty())).boxed()
 }
 
 fn piece(
@@ -175,24 +176,21 @@ fn piece(
         *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         failed
     };
-    loop {
-        let given = match size {
-            Some(size) => call.bind(py).call1((size,)),
-            None => call.bind(py).call0(),
-        };
-        let given = match given {
-            Ok(given) => given,
-            Err(error) if error.is_instance_of::<PyStopIteration>(py) => return Ok(None),
-            Err(error) => return Err(fails(error)),
-        };
-        match bytes_of(&given).map_err(&fails)? {
-            Some(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
-            Some(_) if size.is_some() => return Ok(None),
-            Some(_) => {}
-            None => {
-                let words = format!("{what}: gave {}, not bytes", type_name(&given));
-                return Err(fails(PyTypeError::new_err(words)));
-            }
+    let given = match size {
+        Some(size) => call.bind(py).call1((size,)),
+        None => call.bind(py).call0(),
+    };
+    let given = match given {
+        Ok(given) => given,
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => return Ok(None),
+        Err(error) => return Err(fails(error)),
+    };
+    match bytes_of(&given).map_err(&fails)? {
+        Some(bytes) if bytes.is_empty() && size.is_some() => Ok(None),
+        Some(bytes) => Ok(Some(bytes)),
+        None => {
+            let words = format!("{what}: gave {}, not bytes", type_name(&given));
+            Err(fails(PyTypeError::new_err(words)))
         }
     }
 }

@@ -75,6 +75,8 @@ struct Read {
     /// So many have come so far.
     count: u64,
     has_ended: bool,
+    /// By whoever has it: nothing of it is given any more.
+    is_closed: bool,
 }
 
 impl Read {
@@ -174,7 +176,12 @@ impl Taking {
     }
 
     fn back(&self, item: Taken) {
-        self.flow.ahead.lock().back(self.number.load(Ordering::SeqCst), item);
+        let mut read = self.flow.ahead.lock();
+        if read.is_closed {
+            return;
+        }
+        read.back(self.number.load(Ordering::SeqCst), item);
+        drop(read);
         self.flow.ahead.is_there.notify_waiters();
     }
 }
@@ -214,12 +221,14 @@ impl Flow {
     /// Ends it: whoever waits for the next one gets none.
     fn close(&self) {
         self.reading.abort();
-        {
+        let dropped = {
             let mut read = self.ahead.lock();
-            read.has_ended = true;
-            read.items.clear();
-        }
+            (read.has_ended, read.is_closed) = (true, true);
+            std::mem::take(&mut read.items)
+        };
         self.ahead.is_there.notify_waiters();
+        // Not under the lock: some of them may be Python's.
+        drop(dropped);
     }
 }
 

@@ -188,7 +188,14 @@ with roadstead.connect("memory:") as node:
 
 
 @pytest.mark.parametrize(
-    "call", ["job.wait(timeout=600)", "web.wait(timeout=600)", "[*events]", "[*web.logs(follow=True)]"]
+    "call",
+    [
+        "job.wait(timeout=600)",
+        "web.wait(timeout=600)",
+        "[*events]",
+        "[*web.logs(follow=True)]",
+        "web.copy_in('/tmp', __import__('itertools').repeat(b''))",
+    ],
 )
 def test_ctrl_c_ends_every_wait(call: str) -> None:
     child = subprocess.Popen(

@@ -185,13 +185,20 @@ def test_the_argument_is_named_that_does_not_fit(node: roadstead.Node, web: road
             (lambda: web.logs(tail=huge), "tail"),
             (lambda: web.resize(huge, 5), "columns"),
             (lambda: web.kill(huge), "signal"),
+            (lambda: web.kill(10**5000), "signal"),
+            (lambda: job.kill(10**5000), "signal"),
+            (lambda: pool.act("kill", signal=10**5000), "signal"),
             (lambda: anything.run(["true"], timeout_seconds=huge), "timeout_seconds"),
             (lambda: anything.run(["true"], timeout_seconds=0), "timeout_seconds"),
         ):
             with pytest.raises(roadstead.InvalidInputError) as told:
                 call()
             assert told.value.field == field, told.value
-    for wrong in (lambda: anything.wait(timeout="5"), lambda: node.usage_history(step_seconds="5")):  # type: ignore[arg-type]
+    for wrong in (
+        lambda: anything.kill(True),
+        lambda: anything.wait(timeout="5"),
+        lambda: node.usage_history(step_seconds="5"),  # type: ignore[arg-type]
+    ):
         with pytest.raises(TypeError):
             wrong()
 

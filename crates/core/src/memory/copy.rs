@@ -63,7 +63,11 @@ impl Shared {
         self.capabilities.require(Capability::Copy)?;
         crate::names::existing("container", container)?;
         let effects = self.enter(&op::NODE_COPY_WAYS).await?;
-        let Some(peer) = Self::peer(source) else { return self.answer(effects, Vec::new()) };
+        let Some(peer) = Self::peer(source) else {
+            // There is none, but only of what there is.
+            source.container(container).inspect().await?;
+            return self.answer(effects, Vec::new());
+        };
         let mut original = peer.original(container)?;
         // What is mounted does not belong to the container, and would be another thing on another node.
         let local = std::ptr::eq(Arc::as_ptr(peer), std::ptr::from_ref(self));

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use roadstead_core::{
     AttachOptions, Attachment, BackupOptions, ByteStream, CommitOptions, Container, ContainerDetails, ContainerExit,
-    ContainerStats, ContainerUpdate, CopyInOptions, DeleteOptions, InputSink, ItemStream, Job, JobSpec, JobStatus,
-    LogOptions, LogRecord, Process, Result, Signal, Snapshot, SnapshotOptions, StopOptions, TerminalSize, WaitFor,
+    ContainerStats, ContainerUpdate, CopyInOptions, DeleteOptions, Error, InputSink, ItemStream, Job, JobSpec,
+    JobStatus, LogOptions, LogRecord, Process, Result, Signal, Snapshot, SnapshotOptions, StopOptions, TerminalSize,
+    WaitFor,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +40,15 @@ impl DrivenContainer {
     }
 }
 
+/// The argument has another name than the library's field.
+fn of_timeout(error: Error) -> Error {
+    if error.field() != Some("timeout") {
+        return error;
+    }
+    let words = error.message().to_owned();
+    Error::new(error.kind(), words).with_retry(error.retry()).with_field("timeout_seconds")
+}
+
 #[async_trait]
 impl Container for DrivenContainer {
     fn id(&self) -> &str {
@@ -54,11 +64,11 @@ impl Container for DrivenContainer {
     }
 
     async fn stop(&self, options: &StopOptions) -> Result<()> {
-        self.done("stop", json!([]), json!({ "timeout": options.timeout_seconds })).await
+        self.done("stop", json!([]), json!({ "timeout": options.timeout_seconds })).await.map_err(of_timeout)
     }
 
     async fn restart(&self, options: &StopOptions) -> Result<()> {
-        self.done("restart", json!([]), json!({ "timeout": options.timeout_seconds })).await
+        self.done("restart", json!([]), json!({ "timeout": options.timeout_seconds })).await.map_err(of_timeout)
     }
 
     async fn kill(&self, signal: Signal) -> Result<()> {

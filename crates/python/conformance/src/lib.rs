@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use roadstead_core::conformance::{self, Fixture, Outcome};
+use roadstead_core::conformance::{self, Fixture, Outcome, PullReferences};
 use roadstead_core::{Error, Node};
 
 use self::hand::Hand;
@@ -27,8 +27,11 @@ fn clauses() -> Vec<&'static str> {
 
 /// Tries a clause on a node of the package. `caller` calls a method of an object, waits for it, and takes the next item of a stream.
 ///
+/// `secrets` are what the node must not show, `pull` an image that its registry has, and one that it has not.
+///
 /// Gives "passed", "gated" or "failed", and why.
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "called by the tests only")]
 fn run(
     py: Python<'_>,
     clause: &str,
@@ -36,6 +39,8 @@ fn run(
     caller: Py<PyAny>,
     image: &str,
     deadline_seconds: f64,
+    secrets: Vec<String>,
+    pull: Option<(String, String)>,
 ) -> PyResult<(&'static str, String)> {
     let unknown = || pyo3::exceptions::PyLookupError::new_err("no such clause");
     let clause = conformance::clause(clause).ok_or_else(unknown)?;
@@ -44,6 +49,10 @@ fn run(
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| pyo3::exceptions::PyOSError::new_err(error.to_string()))?;
         let mut fixture = Fixture::new(Arc::new(node) as Arc<dyn Node>, image);
+        if let Some((there, missing)) = pull {
+            fixture = fixture.pull(PullReferences::new(there, missing));
+        }
+        fixture = secrets.into_iter().fold(fixture, Fixture::secret);
         fixture.deadline = Duration::from_secs_f64(deadline_seconds);
         let outcome = runtime.block_on(conformance::run(clause, &fixture));
         drop(fixture);

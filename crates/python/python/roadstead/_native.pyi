@@ -468,8 +468,8 @@ class Container:
     """A container of a node. Making one asks nobody: whether it exists, its first call tells.
 
     What its calls raise beside what each of them says: `NotFoundError` when there is no such container, `UnavailableError` when the engine
-    does not answer, `DeadlineExceededError` when it does not in time (30 seconds for what reads, two minutes for what changes something), and
-    `ConflictError` when the connection was closed.
+    does not answer, `DeadlineExceededError` when it does not in time (30 seconds for each question that reads, two minutes for each that
+    changes something, an hour for archives), and `ConflictError` when the connection was closed.
 
     >>> import roadstead
     >>> with roadstead.connect("memory:") as node:
@@ -1144,7 +1144,8 @@ class Node:
     """One machine reached through one engine endpoint. It is a context manager that closes the connection.
 
     What its calls raise beside what each of them says: `UnavailableError` when the engine does not answer, `DeadlineExceededError` when it
-    does not in time (30 seconds for what reads, two minutes for what changes something), and `ConflictError` when the connection was closed.
+    does not in time (30 seconds for each question that reads, two minutes for each that changes something, an hour for archives), and
+    `ConflictError` when the connection was closed.
 
     >>> import roadstead
     >>> with roadstead.connect("memory:") as node:

@@ -1,7 +1,7 @@
 //! What of a container does not suit the target: it is told before, and the copy is as like the original as it can be.
 
-use roadstead_core::memory::{MemoryNode, MemoryOptions};
-use roadstead_core::{ContainerSpec, CopyTransport, CopyWay, ErrorKind};
+use roadstead_core::memory::{MemoryNode, MemoryOptions, PRESET_IMAGE};
+use roadstead_core::{ContainerSpec, CopyTransport, CopyWay, ErrorKind, Node};
 use roadstead_tests::engines::{image, incus, lxd, lxd_second};
 use serde_json::{Value, json};
 
@@ -129,7 +129,13 @@ async fn what_is_refused_leaves_nothing() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     // Another engine has nothing in common.
     let other = MemoryNode::new("memory", MemoryOptions::default()).unwrap();
+    for (target, source) in [(&*to, &other as &dyn Node), (&other, &*from)] {
+        assert_eq!(target.copy_ways(source, "missing").await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let spec = ContainerSpec::new(PRESET_IMAGE).name("any");
+    other.create_container(&spec).await.unwrap();
     assert!(to.copy_ways(&other, "any").await.unwrap().is_empty());
+    assert!(other.copy_ways(&*from, &name).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,10 @@ fn peer(source: &dyn Node) -> Option<&Arc<Lxd>> {
 
 /// N60, N61.
 pub(super) async fn copy_ways(lxd: &Arc<Lxd>, source: &dyn Node, container: &str) -> Result<Vec<CopyWay>> {
-    let Some(peer) = peer(source) else { return Ok(Vec::new()) };
+    let Some(peer) = peer(source) else {
+        // There is none, but only of what there is.
+        return source.container(container).inspect().await.map(|_| Vec::new());
+    };
     let original = Original::read(peer, container).await?;
     if Arc::ptr_eq(lxd, peer) {
         let mut way = CopyWay::new(CopyTransport::Local);
