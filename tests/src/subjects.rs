@@ -117,12 +117,12 @@ impl Subject {
 fn depends_on_way(number: &str) -> bool {
     let (family, number) = number.split_at(1);
     match (family, number.parse::<u32>().unwrap_or_default()) {
-        ("B" | "I" | "J", _) => true,
-        ("C", number) => matches!(number, 1..=3 | 20 | 30 | 90 | 100..=161),
+        ("B" | "I" | "J" | "U", _) => true,
+        // Signals, statistics and processes are the kernel's where the engine is on this machine, and the engine's elsewhere.
+        ("C", number) => matches!(number, 1..=3 | 20 | 30 | 50 | 51 | 90 | 100..=171),
         ("N", number) => matches!(number, 1..=20 | 30 | 50..=64),
         ("P", number) => matches!(number, 1 | 6),
         ("S", number) => matches!(number, 1 | 20),
-        ("U", number) => matches!(number, 1 | 20 | 21),
         ("V" | "W", number) => matches!(number, 1 | 3),
         _ => false,
     }

@@ -1,4 +1,5 @@
-//! The conformance suite on everything there is: one trial per engine and clause, for example `docker::C20`.
+//! The conformance suite on everything there is: one trial per engine and clause, for example `docker::C20`. Of other ways to an
+//! engine than its own socket only soaks try what does not depend on the way.
 #![allow(clippy::expect_used, reason = "a panic is how a test says that it failed")]
 
 use std::process::ExitCode;

@@ -1,7 +1,8 @@
 //! Archives that arrive: iterators over bytes, blocking and awaited, to be read as a whole or saved.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -180,23 +181,40 @@ impl Drop for Reading {
 struct Taking {
     raw: Arc<Raw>,
     has_begun: bool,
+    /// Where the next piece begins at least: who is cancelled may give back what comes before.
+    position: u64,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl Taking {
     async fn of(raw: Arc<Raw>) -> Self {
         let turn = Arc::clone(&raw.turn).lock_owned().await;
-        Taking { raw, has_begun: false, _turn: turn }
+        Taking { raw, has_begun: false, position: 0, _turn: turn }
     }
 
     /// None at the end, which is none where it was closed.
     async fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.raw.is_closed() && !self.has_begun {
+            return Err(Error::new(ErrorKind::Conflict, "the archive is closed"));
+        }
         let next = self.raw.next().await;
+        if let Ok(Some(piece)) = &next
+            && piece.0 < self.position
+        {
+            self.raw.put_back(piece.clone());
+            let words =
+                "a part of the archive came back from a call that was given up, while what follows it was taken";
+            return Err(Error::new(ErrorKind::Conflict, words));
+        }
         // What broke it off is told again by itself.
         self.has_begun = matches!(next, Ok(Some(_)));
         match next? {
             None if self.raw.is_closed() => Err(closed_meanwhile()),
-            next => Ok(next.map(|(_, piece)| piece)),
+            None => Ok(None),
+            Some((position, piece)) => {
+                self.position = position + length(&piece);
+                Ok(Some(piece))
+            }
         }
     }
 }
@@ -233,6 +251,8 @@ async fn read(to: Arc<Handing>, most: Option<usize>) -> Result<Piece> {
     if raw.is_closed() && !reading.pieces.is_empty() {
         return Err(closed_meanwhile());
     }
+    // Some may have come back meanwhile.
+    reading.pieces.sort_by_key(|(position, _)| *position);
     let position = reading.pieces.first().map_or(0, |(position, _)| *position);
     let mut all = BytesMut::with_capacity(reading.pieces.iter().map(|(_, piece)| piece.len()).sum());
     reading.pieces.drain(..).for_each(|(_, piece)| all.extend_from_slice(&piece));
@@ -378,7 +398,8 @@ reads! {
     /// At most `size` bytes of it, none only at its end; all that is left, in memory, when `size` is negative or not given. So it can be
     /// read by what takes an open file, such as `tarfile.open(fileobj=…, mode="r|")`.
     ///
-    /// Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile.
+    /// Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile, or when a part of it was taken by a call
+    /// that did not come to its end, such as a `save` that was cancelled.
     ///
     /// >>> import tarfile
     /// >>> with tarfile.open(fileobj=web.copy_out("/bin/sh"), mode="r|") as archive:
@@ -390,8 +411,8 @@ twins! { Archive, AioArchive {
     /// Writes all that is left of it into a new file, and gives the number of bytes. A file that is there is replaced once
     /// everything has arrived; what breaks off leaves it as it was.
     ///
-    /// Raises what breaks it off, `InvalidInputError` when there can be no file at `path`, and `UnexpectedError` when it cannot be
-    /// written to its end.
+    /// Raises what breaks it off, `InvalidInputError` when there can be no file at `path`, `UnexpectedError` when it cannot be
+    /// written to its end, and `ConflictError` when it is closed, or a part of it was taken by a call that did not come to its end.
     ///
     /// >>> import pathlib, tempfile
     /// >>> with tempfile.TemporaryDirectory() as directory:
@@ -426,19 +447,11 @@ async fn save(raw: Arc<Raw>, path: PathBuf) -> Result<Plain<u64>> {
         let error = if is_path { Error::invalid("path", words) } else { Error::new(ErrorKind::Unexpected, words) };
         error.with_source(cause)
     };
-    let name = path.file_name().ok_or_else(|| Error::invalid("path", "names no file"))?;
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    // Of its own, whoever else saves there.
-    beside.push(format!(".{}.{}.part", std::process::id(), SAVES.fetch_add(1, Ordering::Relaxed)));
-    let beside = path.with_file_name(beside);
+    let name = path.file_name().ok_or_else(|| Error::invalid("path", "names no file"))?.to_owned();
     let mut taking = Taking::of(raw).await;
-    let new = beside.clone();
-    let made = tokio::task::spawn_blocking(move || {
-        let file = std::fs::File::create_new(&new)?;
-        // Whoever is given up meanwhile leaves no file either.
-        Ok((file, Beside(Some(new))))
-    });
+    let target = path.clone();
+    // Whoever is given up meanwhile leaves no file either.
+    let made = tokio::task::spawn_blocking(move || beside(&target, &name));
     let made = made.await.map_err(std::io::Error::other).and_then(|made| made);
     let (file, mut left) = made.map_err(failed)?;
     let mut file = tokio::fs::File::from_std(file);
@@ -452,9 +465,25 @@ async fn save(raw: Arc<Raw>, path: PathBuf) -> Result<Plain<u64>> {
     // Only this tells of what was written last.
     file.flush().await.map_err(failed)?;
     file.sync_all().await.map_err(failed)?;
-    tokio::fs::rename(&beside, &path).await.map_err(failed)?;
+    if let Some(beside) = &left.0 {
+        tokio::fs::rename(beside, &path).await.map_err(failed)?;
+    }
     (left.0, taking.has_begun) = (None, false);
     Ok(Plain(count))
+}
+
+/// A new file beside `path`, of its own whoever else saves there, and whatever somebody left there who was killed.
+fn beside(path: &Path, name: &OsStr) -> std::io::Result<(std::fs::File, Beside)> {
+    loop {
+        let mut beside = OsString::from(".");
+        beside.push(name);
+        beside.push(format!(".{}.{}.part", std::process::id(), SAVES.fetch_add(1, Ordering::Relaxed)));
+        let beside = path.with_file_name(beside);
+        match std::fs::File::create_new(&beside) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => return Ok((made?, Beside(Some(beside)))),
+        }
+    }
 }
 
 /// A file that goes unless it was moved.

@@ -93,6 +93,28 @@ fn running(py: Python<'_>) -> PyResult<Py<Loop>> {
     Ok(made)
 }
 
+impl Loop {
+    /// What has come for a future, and has not been given to it.
+    fn take_out(&self, future: &Py<PyAny>) {
+        let found = {
+            let mut ended = lock(&self.ended);
+            let place = ended.iter().position(|ended| ended.future.is(future));
+            place.map(|place| ended.remove(place))
+        };
+        if let Some(found) = found {
+            found.made.unwanted();
+        }
+    }
+}
+
+impl Drop for Loop {
+    /// A loop that was closed gives nothing any more.
+    fn drop(&mut self) {
+        let ended = std::mem::take(&mut *lock(&self.ended));
+        ended.into_iter().for_each(|ended| ended.made.unwanted());
+    }
+}
+
 #[pymethods]
 impl Loop {
     /// Called by the loop: gives what has ended to its futures.
@@ -205,6 +227,7 @@ pub(crate) fn never_raised<'py>(py: Python<'py>, call: PyResult<Bound<'py, PyAny
 #[pyclass(frozen, module = "roadstead._native")]
 pub(crate) struct Call {
     future: Py<PyAny>,
+    of: Py<Loop>,
     steps: OnceLock<Py<PyAny>>,
     /// Whether the result has reached whoever awaited it.
     has_arrived: AtomicBool,
@@ -264,6 +287,8 @@ impl Call {
         let future = self.future.bind(py);
         let is = |question| future.call_method0(question)?.extract::<bool>();
         if !is("done")? {
+            // It may have come, and its loop may stand still.
+            self.of.get().take_out(&self.future);
             // Nobody awaits it any more: the work is given up, as when a task that waits for it is cancelled.
             return future.call_method0("cancel").map(drop);
         }
@@ -312,9 +337,12 @@ impl Call {
     }
 
     /// An exception that was raised has the frame that has this, which has the future, which has the exception. The others break the
-    /// circle.
+    /// circle. Before anything was raised there is none, and the future is needed to the end: what it has may have to go back.
     #[allow(clippy::needless_pass_by_value, reason = "as pyo3 hands it over")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.has_arrived.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         visit.call(&self.future)?;
         self.steps.get().map_or(Ok(()), |steps| visit.call(steps))
     }
@@ -360,7 +388,7 @@ pub(crate) fn later_of<'py, T: Give + 'static>(
             future.call_method1("set_exception", (raised(py, &error).into_value(py),))?;
         }
         Poll::Pending => {
-            let waiting = future.clone().unbind();
+            let (waiting, of) = (future.clone().unbind(), of.clone_ref(py));
             let task = handle.spawn(async move {
                 let result = work.await;
                 tell(&of, waiting, Box::new(result));
@@ -370,6 +398,6 @@ pub(crate) fn later_of<'py, T: Give + 'static>(
         }
     }
     let (future, has_arrived) = (future.unbind(), AtomicBool::new(false));
-    let call = Call { future, steps: OnceLock::new(), has_arrived, back, home: Arc::clone(home), work: going_on };
+    let call = Call { future, of, steps: OnceLock::new(), has_arrived, back, home: Arc::clone(home), work: going_on };
     Ok(Bound::new(py, call)?.into_any())
 }

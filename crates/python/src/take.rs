@@ -187,7 +187,10 @@ pub(crate) fn maybe_time(object: Option<&Bound<'_, PyAny>>, what: &str) -> PyRes
 /// A number. What no float holds is infinite, which is refused by name where it is used.
 pub(crate) fn number(given: &Bound<'_, PyAny>) -> PyResult<f64> {
     given.extract().or_else(|error: PyErr| {
-        if error.is_instance_of::<PyOverflowError>(given.py()) { Ok(f64::INFINITY) } else { Err(error) }
+        if !error.is_instance_of::<PyOverflowError>(given.py()) {
+            return Err(error);
+        }
+        Ok(if given.lt(0)? { f64::NEG_INFINITY } else { f64::INFINITY })
     })
 }
 

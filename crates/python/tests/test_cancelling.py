@@ -211,6 +211,100 @@ def test_what_was_partly_taken_is_no_archive(tmp_path: pathlib.Path) -> None:
     on_a_node(work)
 
 
+async def done(call: Any) -> Any:
+    await until(lambda: "finished" in repr(call))
+    return call
+
+
+def test_what_comes_back_late_is_not_mixed_in(tmp_path: pathlib.Path) -> None:
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        await web.copy_in("/tmp", tar("a", b"".join(b"%d\n" % number for number in range(300_000))))
+        whole = await (await web.copy_out("/tmp/a")).read()
+        target = tmp_path / "a.tar"
+        for pause in range(8):
+            archive = await web.copy_out("/tmp/a")
+            first = await done(archive.read(1000))
+            saving = asyncio.create_task(archive.save(target))
+            await asyncio.sleep(pause / 1000)
+            first.close()
+            with contextlib.suppress(roadstead.ConflictError):
+                await saving
+                assert target.read_bytes() in (whole, whole[1000:])
+            archive = await web.copy_out("/tmp/a")
+            first = await done(archive.read(1000))
+            reading = asyncio.create_task(archive.read())
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            first.close()
+            assert await reading in (whole, whole[1000:])
+        # What somebody left who was killed is in nobody's way.
+        for number in range(1000):
+            tmp_path.joinpath(f".b.tar.{os.getpid()}.{number}.part").touch()
+        assert await (await web.copy_out("/tmp/a")).save(tmp_path / "b.tar") == len(whole)
+        archive = await web.copy_out("/tmp/a")
+        await archive.aclose()
+        with pytest.raises(roadstead.ConflictError, match="is closed"):
+            await archive.save(target)
+
+    on_a_node(work)
+
+
+def test_the_collector_loses_nothing() -> None:
+    class Holder:
+        itself: Any
+        call: Any
+
+    async def work(node: aio.Node, web: aio.Container) -> None:
+        events = await node.events()
+        await web.rename("site")
+        for is_older in (True, False):
+            archive = await web.copy_out("/bin/sh")
+            whole = await (await web.copy_out("/bin/sh")).read()
+            held = [Holder()] if is_older else []
+            calls = [await done(archive.read(1000)), await done(events.next(timeout=10))]
+            for call in calls:
+                holder = held.pop() if held else Holder()
+                holder.itself, holder.call = holder, call
+                del holder, call
+            del calls, held
+            gc.collect()
+            assert await archive.read() == whole
+        event = await events.next(timeout=10)
+        assert event is not None
+        assert event.action == "renamed"
+
+    on_a_node(work)
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_loop_that_stands_still_keeps_nothing(is_closed: bool) -> None:
+    async def begin() -> tuple[aio.Container, aio.Stream[roadstead.Event], Any]:
+        node = await aio.connect("memory:")
+        web = await node.create_container(IMAGE, name="web")
+        events = await node.events()
+        return web, events, events.next(timeout=60)
+
+    async def rename(web: aio.Container) -> None:
+        before = _native.running()
+        await web.rename("site")
+        # Until what waits for the event has it.
+        await until(lambda: _native.running() < before)
+
+    async def next_of(events: aio.Stream[roadstead.Event]) -> roadstead.Event | None:
+        return await events.next(timeout=10)
+
+    still = asyncio.new_event_loop()
+    web, events, call = still.run_until_complete(begin())
+    asyncio.run(rename(web))
+    if is_closed:
+        still.close()
+    del call
+    event = asyncio.run(next_of(events))
+    still.close()
+    assert event is not None
+    assert event.action == "renamed"
+
+
 def test_saves_to_one_path_do_not_mix(tmp_path: pathlib.Path) -> None:
     async def work(node: aio.Node, web: aio.Container) -> None:
         contents = []

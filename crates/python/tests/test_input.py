@@ -194,6 +194,8 @@ def test_the_argument_is_named_that_does_not_fit(node: roadstead.Node, web: road
             with pytest.raises(roadstead.InvalidInputError) as told:
                 call()
             assert told.value.field == field, told.value
+    with pytest.raises(roadstead.InvalidInputError, match="-inf"):
+        web.wait(timeout=-huge)
     for wrong in (
         lambda: anything.kill(True),
         lambda: anything.wait(timeout="5"),

@@ -170,7 +170,8 @@ class ByteStream:
         """At most `size` bytes of it, none only at its end; all that is left, in memory, when `size` is negative or not given. So it can be
         read by what takes an open file, such as `tarfile.open(fileobj=…, mode="r|")`.
 
-        Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile.
+        Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile, or when a part of it was taken by a call
+        that did not come to its end, such as a `save` that was cancelled.
 
         >>> import tarfile
         >>> with tarfile.open(fileobj=web.copy_out("/bin/sh"), mode="r|") as archive:
@@ -181,8 +182,8 @@ class ByteStream:
         """Writes all that is left of it into a new file, and gives the number of bytes. A file that is there is replaced once
         everything has arrived; what breaks off leaves it as it was.
 
-        Raises what breaks it off, `InvalidInputError` when there can be no file at `path`, and `UnexpectedError` when it cannot be
-        written to its end.
+        Raises what breaks it off, `InvalidInputError` when there can be no file at `path`, `UnexpectedError` when it cannot be
+        written to its end, and `ConflictError` when it is closed, or a part of it was taken by a call that did not come to its end.
 
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
@@ -204,7 +205,8 @@ class AioByteStream:
         """At most `size` bytes of it, none only at its end; all that is left, in memory, when `size` is negative or not given. So it can be
         read by what takes an open file, such as `tarfile.open(fileobj=…, mode="r|")`.
 
-        Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile.
+        Raises what breaks it off, also again, and `ConflictError` when it is closed meanwhile, or when a part of it was taken by a call
+        that did not come to its end, such as a `save` that was cancelled.
 
         >>> import tarfile
         >>> with tarfile.open(fileobj=web.copy_out("/bin/sh"), mode="r|") as archive:
@@ -215,8 +217,8 @@ class AioByteStream:
         """Writes all that is left of it into a new file, and gives the number of bytes. A file that is there is replaced once
         everything has arrived; what breaks off leaves it as it was.
 
-        Raises what breaks it off, `InvalidInputError` when there can be no file at `path`, and `UnexpectedError` when it cannot be
-        written to its end.
+        Raises what breaks it off, `InvalidInputError` when there can be no file at `path`, `UnexpectedError` when it cannot be
+        written to its end, and `ConflictError` when it is closed, or a part of it was taken by a call that did not come to its end.
 
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
