@@ -1,8 +1,7 @@
 //! Archives that arrive: iterators over bytes, blocking and awaited, to be read as a whole or saved.
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,9 +15,10 @@ use roadstead_core::{ByteStream, Error, ErrorKind, Result};
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::error::or_raised;
-use crate::give::{Give, Plain};
+use crate::give::Give;
 use crate::given::Given;
 use crate::later::{TakesBack, later_of, never_raised};
+use crate::saves::save;
 use crate::session::{Of, contexts, twins};
 use crate::streams::given_away;
 
@@ -157,7 +157,7 @@ impl Raw {
     }
 }
 
-fn length(bytes: &Bytes) -> u64 {
+pub(crate) fn length(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
@@ -178,22 +178,22 @@ impl Drop for Reading {
 }
 
 /// Takes bytes away, one piece after the other, which cannot go back: what is left is no archive until the end was reached.
-struct Taking {
+pub(crate) struct Taking {
     raw: Arc<Raw>,
-    has_begun: bool,
+    pub(crate) has_begun: bool,
     /// Where the next piece begins at least: who is cancelled may give back what comes before.
     position: u64,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl Taking {
-    async fn of(raw: Arc<Raw>) -> Self {
+    pub(crate) async fn of(raw: Arc<Raw>) -> Self {
         let turn = Arc::clone(&raw.turn).lock_owned().await;
         Taking { raw, has_begun: false, position: 0, _turn: turn }
     }
 
     /// None at the end, which is none where it was closed.
-    async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         if self.raw.is_closed() && !self.has_begun {
             return Err(Error::new(ErrorKind::Conflict, "the archive is closed"));
         }
@@ -424,78 +424,6 @@ twins! { Archive, AioArchive {
         save(raw, path)
     }
 }}
-
-static SAVES: AtomicU64 = AtomicU64::new(0);
-
-async fn save(raw: Arc<Raw>, path: PathBuf) -> Result<Plain<u64>> {
-    use tokio::io::AsyncWriteExt;
-
-    let failed = |cause: std::io::Error| {
-        use std::io::ErrorKind as Cause;
-
-        let words = format!("{} cannot be written: {cause}", path.display());
-        let is_path = matches!(
-            cause.kind(),
-            Cause::InvalidFilename
-                | Cause::InvalidInput
-                | Cause::IsADirectory
-                | Cause::NotADirectory
-                | Cause::NotFound
-                | Cause::PermissionDenied
-                | Cause::ReadOnlyFilesystem
-        );
-        let error = if is_path { Error::invalid("path", words) } else { Error::new(ErrorKind::Unexpected, words) };
-        error.with_source(cause)
-    };
-    let name = path.file_name().ok_or_else(|| Error::invalid("path", "names no file"))?.to_owned();
-    let mut taking = Taking::of(raw).await;
-    let target = path.clone();
-    // Whoever is given up meanwhile leaves no file either.
-    let made = tokio::task::spawn_blocking(move || beside(&target, &name));
-    let made = made.await.map_err(std::io::Error::other).and_then(|made| made);
-    let (file, mut left) = made.map_err(failed)?;
-    let mut file = tokio::fs::File::from_std(file);
-    let mut count = 0_u64;
-    while let Some(piece) = taking.next().await? {
-        file.write_all(&piece).await.map_err(failed)?;
-        count += length(&piece);
-    }
-    // It was taken, but is not there yet.
-    taking.has_begun = true;
-    // Only this tells of what was written last.
-    file.flush().await.map_err(failed)?;
-    file.sync_all().await.map_err(failed)?;
-    if let Some(beside) = &left.0 {
-        tokio::fs::rename(beside, &path).await.map_err(failed)?;
-    }
-    (left.0, taking.has_begun) = (None, false);
-    Ok(Plain(count))
-}
-
-/// A new file beside `path`, of its own whoever else saves there, and whatever somebody left there who was killed.
-fn beside(path: &Path, name: &OsStr) -> std::io::Result<(std::fs::File, Beside)> {
-    loop {
-        let mut beside = OsString::from(".");
-        beside.push(name);
-        beside.push(format!(".{}.{}.part", std::process::id(), SAVES.fetch_add(1, Ordering::Relaxed)));
-        let beside = path.with_file_name(beside);
-        match std::fs::File::create_new(&beside) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => return Ok((made?, Beside(Some(beside)))),
-        }
-    }
-}
-
-/// A file that goes unless it was moved.
-struct Beside(Option<PathBuf>);
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
 
 #[pymethods]
 impl Archive {

@@ -16,6 +16,7 @@ mod later;
 mod node;
 mod pool;
 mod runtime;
+mod saves;
 mod session;
 mod sources;
 mod streams;

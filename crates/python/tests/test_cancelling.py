@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import io
 import os
 import pathlib
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 import roadstead
 from roadstead import _native, aio
+from tars import tar_of
 
 IMAGE = "roadstead/busybox:latest"
 PATIENCE = 60
@@ -157,18 +157,9 @@ def test_an_archive_is_read_whole_however_often_it_is_begun() -> None:
     on_a_node(work)
 
 
-def tar(name: str, content: bytes) -> bytes:
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w") as archive:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return written.getvalue()
-
-
 def test_pieces_of_an_archive_come_back_to_their_places() -> None:
     async def work(node: aio.Node, web: aio.Container) -> None:
-        await web.copy_in("/tmp", tar("a", b"".join(b"%d\n" % number for number in range(100_000))))
+        await web.copy_in("/tmp", tar_of("a", b"".join(b"%d\n" % number for number in range(100_000))))
         whole = await (await web.copy_out("/tmp/a")).read()
         for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
             archive = await web.copy_out("/tmp/a")
@@ -193,7 +184,7 @@ def names(directory: pathlib.Path) -> list[str]:
 
 def test_what_was_partly_taken_is_no_archive(tmp_path: pathlib.Path) -> None:
     async def work(node: aio.Node, web: aio.Container) -> None:
-        await web.copy_in("/tmp", tar("a", b"A" * 8_000_000))
+        await web.copy_in("/tmp", tar_of("a", b"A" * 8_000_000))
         size = len(await (await web.copy_out("/tmp/a")).read())
         target = tmp_path / "a.tar"
         for pause in (0.0, 0.001, 0.002, 0.004, 0.008):
@@ -218,7 +209,7 @@ async def done(call: Any) -> Any:
 
 def test_what_comes_back_late_is_not_mixed_in(tmp_path: pathlib.Path) -> None:
     async def work(node: aio.Node, web: aio.Container) -> None:
-        await web.copy_in("/tmp", tar("a", b"".join(b"%d\n" % number for number in range(300_000))))
+        await web.copy_in("/tmp", tar_of("a", b"".join(b"%d\n" % number for number in range(300_000))))
         whole = await (await web.copy_out("/tmp/a")).read()
         target = tmp_path / "a.tar"
         for pause in range(8):
@@ -309,7 +300,7 @@ def test_saves_to_one_path_do_not_mix(tmp_path: pathlib.Path) -> None:
     async def work(node: aio.Node, web: aio.Container) -> None:
         contents = []
         for name, content in (("a", b"A" * 3_000_000), ("b", b"B" * 2_000_000)):
-            await web.copy_in("/tmp", tar(name, content))
+            await web.copy_in("/tmp", tar_of(name, content))
             contents.append(await (await web.copy_out(f"/tmp/{name}")).read())
         target = tmp_path / "c.tar"
         for _ in range(10):
@@ -347,7 +338,7 @@ with roadstead.connect("memory:") as node:
             print(error)
 """
     given = tmp_path / "given.tar"
-    given.write_bytes(tar("a", b"A" * 8_000_000))
+    given.write_bytes(tar_of("a", b"A" * 8_000_000))
     target = tmp_path / "target" / "a.tar"
     target.parent.mkdir()
     command = [sys.executable, "-c", script, str(target), str(given)]

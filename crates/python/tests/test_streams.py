@@ -12,17 +12,9 @@ from typing import Any
 import pytest
 import roadstead
 from roadstead import aio
+from tars import tar_of
 
 IMAGE = "roadstead/busybox:latest"
-
-
-def archive(name: str, content: bytes) -> bytes:
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as tar:
-        info = tarfile.TarInfo(name)
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-    return whole.getvalue()
 
 
 def content(data: bytes, name: str) -> bytes:
@@ -41,7 +33,7 @@ def web() -> Iterator[roadstead.Container]:
 
 
 def test_archives_are_taken_in_every_shape(web: roadstead.Container, tmp_path: Path) -> None:
-    data = archive("f", b"x" * 100_000)
+    data = tar_of("f", b"x" * 100_000)
     path = tmp_path / "a.tar"
     path.write_bytes(data)
     pieces = [b"", data[:1000], b"", data[1000:]]
@@ -91,7 +83,7 @@ def test_archives_that_break_off_are_refused(web: roadstead.Container, tmp_path:
 
 
 def test_an_archive_is_saved_whole_or_not_at_all(web: roadstead.Container, tmp_path: Path) -> None:
-    web.copy_in("/tmp", archive("f", b"content"))
+    web.copy_in("/tmp", tar_of("f", b"content"))
     path = tmp_path / "out.tar"
     path.write_bytes(b"before")
     written = web.copy_out("/tmp/f").save(path)
@@ -175,7 +167,7 @@ def test_awaited_streams() -> None:
                 assert actions == ["created", "started"]
             with pytest.raises(StopAsyncIteration):
                 await events.__anext__()
-            await web.copy_in("/tmp", archive("f", b"content"))
+            await web.copy_in("/tmp", tar_of("f", b"content"))
             assert content(await (await web.copy_out("/tmp/f")).read(), "f") == b"content"
             pieces = [piece async for piece in await web.copy_out("/tmp/f")]
             assert content(b"".join(pieces), "f") == b"content"
@@ -199,7 +191,7 @@ def test_archives_of_the_package_are_handed_on(web: roadstead.Container) -> None
     with roadstead.connect("memory:") as other:
         made = other.create_container(IMAGE, name="web", command=["sleep", "60"])
         made.start()
-        web.copy_in("/tmp", archive("f", b"handed on"))
+        web.copy_in("/tmp", tar_of("f", b"handed on"))
         made.copy_in("/tmp", web.copy_out("/tmp/f"))
         assert content(made.copy_out("/tmp/f").read(), "f") == b"handed on"
         restored = other.restore_container(web.backup(), name="restored")

@@ -37,6 +37,16 @@ fn ghosts_kept() -> Vec<PathBuf> {
     paths.filter(is_ghost).collect()
 }
 
+/// Until there is a look that began after this.
+async fn look_after(sampler: &Sampler, moment: roadstead_core::Timestamp) {
+    let look = async {
+        while sampler.sample().await.expect("a look").observed_at() <= moment {
+            tokio::time::sleep(INTERVAL / 4).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), look).await.expect("it goes on looking");
+}
+
 /// The groups of this test that the sampler knows, each with how much it used.
 async fn known(sampler: &Sampler) -> HashMap<String, f64> {
     let sample = sampler.sample().await.expect("a look never fails");
@@ -74,28 +84,13 @@ async fn containers_that_come_and_go_leave_nothing_behind() {
 
     // Every look that began after the end shows none of them, and keeps no file of them.
     let ended = roadstead_core::Timestamp::now();
-    let left = async {
-        loop {
-            let sample = sampler.sample().await.expect("a look");
-            if sample.observed_at() > ended {
-                break;
-            }
-            tokio::time::sleep(INTERVAL / 4).await;
-        }
-        known(&sampler).await
-    };
-    let left = tokio::time::timeout(Duration::from_secs(30), left).await.expect("it goes on looking");
+    look_after(&sampler, ended).await;
+    let left = known(&sampler).await;
     assert!(left.is_empty(), "{left:?}");
     // Processes and containers of others come and go, too: what is kept of those that have gone is let go of with the next look.
     let mut ghosts = ghosts_kept();
     for _ in 0..LOOKS {
-        let seen = sampler.sample().await.expect("a look").observed_at();
-        let next = async {
-            while sampler.sample().await.expect("a look").observed_at() == seen {
-                tokio::time::sleep(INTERVAL / 4).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), next).await.expect("it goes on looking");
+        look_after(&sampler, roadstead_core::Timestamp::now()).await;
         let kept = ghosts_kept();
         ghosts.retain(|ghost| kept.contains(ghost));
     }
